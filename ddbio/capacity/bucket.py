@@ -1,0 +1,80 @@
+"""The token bucket: pure state, the time is handed in.
+
+A request may start whenever the level is not negative, whatever it costs: its cost then puts the bucket into debt, and
+the next request waits until the debt is paid. So requests are paced evenly, and one that is larger than a second's
+worth is served rather than refused.
+
+What a stall leaves unspent becomes credit. Credit is paid out slowly, at `CATCH_UP` of the rate on top of it, so that a
+pause costs no throughput and never ends in a burst.
+"""
+
+from __future__ import annotations
+
+import math
+
+CATCH_UP = 0.02
+"""Credit is spent at this share of the rate, on top of it: in any window at most 1.02 times the rate."""
+_ROUNDING_SECONDS = 1e-6
+"""Debt worth less than this time is rounding of the clock, and counts as none."""
+
+
+class Bucket:
+    """Capacity units that accrue at `rate` per second from the instant `now` on."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self.rate = rate
+        self.level = 0.0
+        self.credit = 0.0
+        self._at = now
+
+    def advance(self, now: float) -> None:
+        """Let the units accrue up to `now` (an earlier instant changes nothing)."""
+        elapsed = now - self._at
+        if elapsed <= 0:
+            return
+        self._at = now
+        gained = self.rate * elapsed
+        repaid = min(self.credit, gained * CATCH_UP)
+        self.credit -= repaid
+        self.level += gained + repaid
+        self._save_surplus()
+
+    def set_rate(self, rate: float, now: float) -> None:
+        """Accrue at `rate` from `now` on; debt and credit stay."""
+        self.advance(now)
+        self.rate = rate
+
+    def try_take(self, units: float, now: float) -> bool:
+        """Take `units` if there is no debt at `now`; the bucket may go into debt by it."""
+        self.advance(now)
+        if not self._is_clear():
+            return False
+        self.level -= units
+        return True
+
+    def give_back(self, units: float, now: float) -> None:
+        """Return `units` that were taken and not used (negative: take more than was foreseen)."""
+        self.advance(now)
+        self.level += units
+        self._save_surplus()
+
+    def ready_at(self, now: float) -> float:
+        """The instant at which the debt will be paid; infinity while the rate is 0."""
+        self.advance(now)
+        if self._is_clear():
+            return now
+        if self.rate <= 0:
+            return math.inf
+        debt = -self.level
+        with_credit = debt / (self.rate * (1 + CATCH_UP))
+        if with_credit * self.rate * CATCH_UP <= self.credit:
+            return now + with_credit
+        return now + (debt - self.credit) / self.rate
+
+    def _is_clear(self) -> bool:
+        return self.level >= -self.rate * _ROUNDING_SECONDS
+
+    def _save_surplus(self) -> None:
+        if self.level > 0:
+            self.credit += self.level
+            self.level = 0.0

@@ -1,0 +1,93 @@
+"""The governor: coroutines wait here, first come first served, until the bucket lets them spend.
+
+Two phases: `acquire` an estimate before the request, `settle` what the reply says it consumed. A permit that is never
+settled (the reply was lost, the task was cancelled after sending) counts with its estimate: the service may have
+charged for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+
+from ddbio.capacity.bucket import Bucket
+from ddbio.clock import Clock, Timer
+
+
+class Permit:
+    """The right to make one request."""
+
+    __slots__ = ("_governor", "_units")
+
+    def __init__(self, governor: Governor, units: float) -> None:
+        self._governor = governor
+        self._units = units
+
+    def settle(self, actual: float) -> None:
+        """Replace the estimate by the units that were really consumed."""
+        self._governor.correct(self._units - actual)
+        self._units = actual
+
+
+class Governor:
+    """Lets requests through at `rate` capacity units per second, in the order in which they asked."""
+
+    def __init__(self, rate: float, clock: Clock) -> None:
+        self._clock = clock
+        self._bucket = Bucket(rate, clock.now())
+        self._waiters: deque[tuple[asyncio.Future[None], float]] = deque()
+        self._timer: Timer | None = None
+        self.spent = 0.0
+        """Units taken so far: as settled, or as estimated where not settled yet."""
+
+    @property
+    def rate(self) -> float:
+        """Capacity units per second."""
+        return self._bucket.rate
+
+    def set_rate(self, rate: float) -> None:
+        """Change the rate, at once."""
+        self._bucket.set_rate(rate, self._clock.now())
+        self._serve()
+
+    async def acquire(self, estimate: float) -> Permit:
+        """Wait for the turn and for the capacity; `estimate` is what the request will probably consume."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((waiter, estimate))
+        self._serve()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():  # granted and cancelled in the same turn of the loop
+                self.correct(estimate)
+            raise
+        return Permit(self, estimate)
+
+    def correct(self, unused: float) -> None:
+        """Give back units that were taken and not used (negative: charge more)."""
+        self.spent -= unused
+        self._bucket.give_back(unused, self._clock.now())
+        self._serve()
+
+    def _serve(self) -> None:
+        """Let through whoever may go now, and come back at the instant at which the next one may."""
+        now = self._clock.now()
+        while self._waiters:
+            waiter, units = self._waiters[0]
+            if not waiter.cancelled():
+                if not self._bucket.try_take(units, now):
+                    break
+                self.spent += units
+                waiter.set_result(None)
+            self._waiters.popleft()
+        self._set_timer(now)
+
+    def _set_timer(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiters:
+            ready = self._bucket.ready_at(now)
+            if ready < math.inf:
+                self._timer = self._clock.call_at(ready, self._serve)

@@ -1,0 +1,126 @@
+"""The options that several commands share, and how their values are read. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from ddbio.errors import UsageError
+from ddbio.options import Capacity, Connection
+
+T = TypeVar("T")
+STREAM = "-"
+"""Standard input or output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling:
+    """What a command tells beside its work."""
+
+    report: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def whole(least: int, most: int | None = None) -> Callable[[Any], int]:
+    """A reader of whole numbers from `least` to `most`."""
+    possible = f"a whole number from {least:,} to {most:,}" if most else f"a whole number of at least {least:,}"
+
+    def read(text: Any) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            raise typer.BadParameter(f"{text!r} is not {possible}.")
+        return value
+
+    return read
+
+
+def one_of(*names: str) -> Any:
+    """An option whose value is one of these names, for `typer.Option(**one_of(…))`."""
+
+    def read(text: str) -> str:
+        if text not in names:
+            raise typer.BadParameter(f"{text!r} is not possible: choose {', '.join(names[:-1])} or {names[-1]}.")
+        return text
+
+    return {"parser": read, "metavar": "|".join(names)}
+
+
+def _capacity(text: str) -> Capacity:
+    try:
+        return Capacity.parse(text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read an option's value as a JSON object."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"{text!r} is not a JSON object.")
+    return value
+
+
+Table = Annotated[str, typer.Option("--table", "-t", metavar="TABLE", help="Name of the table.")]
+Region = Annotated[
+    str | None,
+    typer.Option("--region", "-r", metavar="REGION", help="AWS region. Default: AWS_REGION, then the profile's."),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Profile of the AWS configuration. Default: AWS_PROFILE, then 'default'."),
+]
+EndpointUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Send DynamoDB and S3 requests here instead, for emulators and VPC endpoints."),
+]
+DynamodbEndpointUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="The same for DynamoDB only; wins over --endpoint-url.")
+]
+S3EndpointUrl = Annotated[str | None, typer.Option(metavar="URL", help="The same for S3; wins over --endpoint-url.")]
+CapacityLimit = Annotated[
+    Capacity | None,
+    typer.Option(
+        "--capacity",
+        "-c",
+        parser=_capacity,
+        metavar="N|P%",
+        show_default=False,
+        help="Most capacity units a second for the whole job, over all processes: a number like 1000, or a share of the "
+        "table's provisioned or warm throughput like 50%. Default: 50%.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the final report on standard output, as one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Tell nothing but warnings and errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Log details, and show the traceback of an error.")]
+
+
+def connection(
+    region: str | None, profile: str | None, endpoint: str | None, dynamodb: str | None, s3: str | None
+) -> Connection:
+    """The connection that the five connecting options stand for."""
+    return Connection(
+        region=region,
+        profile=profile,
+        endpoint_url=endpoint,
+        dynamodb_endpoint_url=dynamodb,
+        s3_endpoint_url=s3,
+    )

@@ -1,0 +1,51 @@
+"""What a person is told when a command can't do its work, and the exit code that a script sees."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from enum import IntEnum
+
+from ddbio.errors import DdbioError, UsageError
+
+
+class Exit(IntEnum):
+    """Exit codes."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    REJECTED = 3
+    INTERRUPTED = 130
+
+
+def say(text: str) -> None:
+    """One line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def fail(error: Exception, *, verbose: bool) -> Exit:
+    """Tell about an error in one line, after its traceback if that is wanted."""
+    if any(isinstance(cause, BrokenPipeError) for cause in _causes(error)):
+        # The reader of standard output has seen enough; the interpreter must not fail again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+    if verbose:
+        traceback.print_exception(error)
+    say(f"error: {_line(error)}")
+    return Exit.USAGE if isinstance(error, UsageError) else Exit.FAILED
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, DdbioError | OSError):
+        return " ".join(str(error).split())
+    # The message of an unforeseen error may hold anything, items included.
+    return f"Something unforeseen went wrong ({type(error).__name__}). Run again with --verbose to see where."
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

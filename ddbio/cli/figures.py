@@ -1,0 +1,128 @@
+"""Figures as people read them, and the lines that are made of them."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ddbio.events import JobPlanned, Progress
+from ddbio.report import JobReport
+
+RECENT_SECONDS = 5.0
+"""Rates are those of this latest stretch of time."""
+
+
+def size(count: float) -> str:
+    """A number of bytes in decimal units: `34.6 MB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(count) < 1_000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1_000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """A length of time: `12.3 s`, `7 min 5 s`, `3 h 20 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def plan_line(plan: JobPlanned) -> str:
+    """The opening line: what is about to be done, to what, at which cost."""
+    export = plan.command == "export"
+    arrow = "to" if export else "from"
+    parts = [f"{plan.command} of {plan.table} {arrow} {plan.location}: account {plan.account}, {plan.region}"]
+    if plan.table_items is not None and plan.table_bytes is not None:
+        parts.append(f"table of about {plan.table_items:,} items ({size(plan.table_bytes)})")
+    if plan.source_bytes is not None:
+        parts.append(f"{size(plan.source_bytes)} to read")
+    parts.append(f"at most {plan.budget:,.0f} {_unit(plan)}/s")
+    parts.append(f"{_count(plan.processes, 'process', 'processes')}, {_pieces(plan, plan.units)}")
+    parts.append("time unknown" if plan.expected_seconds is None else f"about {duration(plan.expected_seconds)}")
+    return ", ".join(parts)
+
+
+def summary(report: JobReport) -> list[str]:
+    """What a finished job did, in a few lines."""
+    done, unit, arrow = ("Exported", "read", "from") if report.command == "export" else ("Imported", "write", "into")
+    rate = report.items / report.seconds if report.seconds else 0.0
+    lines = [
+        f"{done} {_count(report.items, 'item')} ({size(report.bytes)}, {_count(report.files, 'file')}) {arrow} "
+        f"{report.table} in {duration(report.seconds)}: {rate:,.0f} items/s.",
+        f"Used {report.capacity_units:,.1f} {unit} units in {_count(report.requests, 'request')}, "
+        f"{report.throttles:,} throttled, {report.retries:,} retried; {duration(report.cpu_seconds)} of CPU, "
+        f"{size(report.peak_rss_bytes)} of memory.",
+    ]
+    if report.manifest:
+        lines.append(f"Manifest: {report.manifest}")
+    return lines
+
+
+class Course:
+    """How far a job is, as the latest events tell."""
+
+    def __init__(self, plan: JobPlanned) -> None:
+        self.plan = plan
+        self._recent: deque[Progress] = deque()
+
+    def add(self, progress: Progress) -> None:
+        """Take in the next event."""
+        self._recent.append(progress)
+        while progress.seconds - self._recent[0].seconds > RECENT_SECONDS and len(self._recent) > 2:
+            self._recent.popleft()
+
+    def done(self) -> float:
+        """The part of the work that is done, 0 to 1, by the measure that is furthest.
+
+        The table's own figures are up to six hours old, a filter hides items, emulators do not count units, and a
+        compressed source is larger than its files: each measure alone may lag or overshoot.
+        """
+        last = self._recent[-1]
+        if last.units_done >= self.plan.units:
+            return 1.0
+        shares = [last.units_done / self.plan.units]
+        if self.plan.command == "export":
+            if self.plan.table_items:
+                shares.append(last.items / self.plan.table_items)
+            if self.plan.expected_seconds:
+                shares.append(last.units / (self.plan.expected_seconds * self.plan.budget))
+        elif self.plan.source_bytes:
+            shares.append(last.bytes / self.plan.source_bytes)
+        return min(max(shares), 0.99)
+
+    def line(self) -> str:
+        """Items, rates, pieces, what went wrong, and the time that is left."""
+        first, last = self._recent[0], self._recent[-1]
+        elapsed = last.seconds - first.seconds or last.seconds or 1.0
+        byte_rate, unit_rate = last.bytes / elapsed, last.units / elapsed
+        if first is not last:
+            byte_rate, unit_rate = (last.bytes - first.bytes) / elapsed, (last.units - first.units) / elapsed
+        parts = [
+            _count(last.items, "item"),
+            f"{byte_rate / 1e6:.1f} MB/s",
+            f"{unit_rate:,.0f} of {self.plan.budget:,.0f} {_unit(self.plan)}/s",
+            f"{last.units_done:,} of {_pieces(self.plan, self.plan.units)}",
+        ]
+        if last.throttles:
+            parts.append(f"{last.throttles:,} throttled")
+        if last.rejected:
+            parts.append(f"{last.rejected:,} rejected")
+        done = self.done()
+        if 0 < done < 1:
+            parts.append(f"{duration(last.seconds / done * (1 - done))} left")
+        return " · ".join(parts)
+
+
+def _unit(plan: JobPlanned) -> str:
+    return "RCU" if plan.command == "export" else "WCU"
+
+
+def _pieces(plan: JobPlanned, number: int) -> str:
+    return _count(number, "segment" if plan.command == "export" else "span")
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

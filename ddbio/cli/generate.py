@@ -1,0 +1,69 @@
+"""`ddbio generate`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from ddbio.cli import common
+from ddbio.cli.common import STREAM, one_of, whole
+from ddbio.cli.failures import Exit, fail, say
+from ddbio.cli.figures import duration, size
+from ddbio.generate import Shape, blocks, write_file
+
+EXAMPLES = """\
+Examples:
+
+\b
+  A million small items for a table with the string keys "hash" and "range":
+    ddbio generate -c 1000000 -f test.json
+\b
+  Straight into a table:
+    ddbio generate -c 50000 -f - | ddbio import -r eu-west-1 -t Test -s -
+"""
+
+
+def generate(
+    count: Annotated[int, typer.Option("--count", "-c", parser=whole(0), metavar="N", help="How many items.")],
+    file: Annotated[
+        str, typer.Option("--file", "-f", metavar="FILE", help="Where they go: a file, or - for standard output.")
+    ],
+    shape: Annotated[
+        Shape,
+        typer.Option(
+            **one_of("small", "large", "nested"),
+            help="small: four strings, 173 bytes. large: 100 KB. nested: every type, 1 KB, as DynamoDB JSON.",
+        ),
+    ] = "small",
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole(0),
+            metavar="N",
+            show_default=False,
+            help="The same seed makes the same items. Default: by chance.",
+        ),
+    ] = None,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+) -> int:
+    """Make up test items, one JSON object a line, with the string keys "hash" and "range"; no key comes twice."""
+    began = time.perf_counter()
+    try:
+        lines = blocks(count, shape=shape, seed=seed)
+        if file == STREAM:
+            sys.stdout.buffer.writelines(lines)
+            sys.stdout.buffer.flush()
+            return Exit.DONE
+        written = write_file(lines, file)
+    except KeyboardInterrupt:
+        say(f"Interrupted. {file} is left as it was.")
+        return Exit.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last one who can tell a person
+        return fail(error, verbose=verbose)
+    if not quiet:
+        say(f"{count:,} items ({size(written)}) in {file}, {duration(time.perf_counter() - began)}.")
+    return Exit.DONE

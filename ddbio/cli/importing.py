@@ -1,0 +1,123 @@
+"""`ddbio import`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import typer
+
+from ddbio.cli import common
+from ddbio.cli.common import STREAM, Telling, one_of, whole
+from ddbio.codec.model import InputFormat
+from ddbio.events import Observer
+from ddbio.options import HALF, ImportOptions
+from ddbio.report import JobReport
+
+EXAMPLES = """\
+Examples:
+
+\b
+  A file, with at most 1,000 write units a second:
+    ddbio import -r eu-west-1 -t Orders -c 1000 -s orders.json
+\b
+  A folder, or a prefix in S3, with everything below it:
+    ddbio import -r eu-west-1 -t Orders -s orders/
+    ddbio import -r eu-west-1 -t Orders -s s3://backup/orders
+\b
+  From another program:
+    zcat orders.json.gz | ddbio import -r eu-west-1 -t Orders -s -
+
+Memory, roughly: processes x 64 MiB of batches in flight, and concurrency x 2 MiB read ahead.
+"""
+
+
+def import_(
+    table: common.Table,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source",
+            "-s",
+            metavar="PLACE",
+            help="A file, a folder (walked), a glob, s3://bucket/prefix, or - for standard input. Read are .json, "
+            ".jsonl and .ndjson, each plain, .gz or .zst: one item a line.",
+        ),
+    ],
+    region: common.Region = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            "-p",
+            parser=whole(1),
+            metavar="N",
+            show_default=False,
+            help="Worker processes. Default: one for each CPU core; from standard input always 1.",
+        ),
+    ] = None,
+    capacity: common.CapacityLimit = None,
+    concurrency: Annotated[
+        int,
+        typer.Option(parser=whole(1), metavar="N", help="Batches in flight in each process; for memory see below."),
+    ] = 16,
+    input_format: Annotated[
+        InputFormat,
+        typer.Option(
+            "--format",
+            **one_of("auto", "jsonl", "dynamodb-json"),
+            help='Plain JSON, or DynamoDB JSON with or without "Item" around it; auto: told by content, file by file.',
+        ),
+    ] = "auto",
+    rejects: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Where records that can't be written go. Default: a new file in --state."),
+    ] = None,
+    max_rejects: Annotated[
+        int, typer.Option(parser=whole(0), metavar="N", help="More rejected records than this stop the import.")
+    ] = 1_000,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected record.")] = False,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Folder for the import's own files. Default: .ddbio/TABLE-HASH in the current folder."
+        ),
+    ] = None,
+    profile: common.Profile = None,
+    endpoint_url: common.EndpointUrl = None,
+    dynamodb_endpoint_url: common.DynamodbEndpointUrl = None,
+    s3_endpoint_url: common.S3EndpointUrl = None,
+    report: common.Json = False,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+) -> int:
+    """Write items from files into an existing table.
+
+    Records that can't be items are put aside with the reason, and the rest goes on (exit code 3). A line replaces an
+    earlier line with the same key; between files, and between parts of a large file, no order is promised.
+    """
+    stream = source == STREAM
+
+    def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:
+        from ddbio.api import import_table  # noqa: PLC0415 - heavy, and not needed for help
+
+        options = ImportOptions(
+            table=table,
+            source=source,
+            connection=common.connection(region, profile, endpoint_url, dynamodb_endpoint_url, s3_endpoint_url),
+            capacity=capacity or HALF,
+            processes=1 if stream else processes or common.cores(),
+            concurrency=concurrency,
+            format=input_format,
+            rejects=rejects,
+            max_rejects=max_rejects,
+            strict=strict,
+            state=state,
+        )
+        return import_table(options, observer=observer, input=sys.stdin.buffer if stream else None)
+
+    from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
+
+    kept = "What is written stays in the table; the same command starts anew and writes the same items again."
+    return run_job(job, Telling(report=report, quiet=quiet, verbose=verbose), stream=False, kept=kept)

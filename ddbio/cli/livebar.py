@@ -1,0 +1,46 @@
+"""A bar that stays at the bottom of a terminal."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
+
+from ddbio.cli.figures import Course
+from ddbio.cli.progress import LogLines
+
+
+class LiveBar(LogLines):
+    """Log lines, with a bar below. A thread of rich's draws it, so a slow terminal holds up nobody."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+            console=self._console,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._bar.add_task("", total=1.0, visible=False)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Show one line above the bar."""
+        self._console.print(text)
+
+    def _show(self, course: Course, seconds: float) -> None:
+        del seconds
+        self._bar.update(self._task, completed=course.done(), description=course.line(), visible=True)

@@ -1,0 +1,83 @@
+"""What a person sees while a job runs: observers of its events, and silence is one of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Self
+
+from ddbio.cli.failures import say
+from ddbio.cli.figures import Course, plan_line
+from ddbio.events import Event, JobPlanned, Progress, Warned
+
+LOG_SECONDS = 5.0
+
+
+class Silence:
+    """Nothing but warnings."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Nothing to end."""
+
+    def __call__(self, event: Event) -> None:
+        """Show an event; never raises."""
+        match event:
+            case JobPlanned():
+                self._plan(event)
+            case Progress():
+                self._progress(event)
+            case Warned():
+                self.say(f"warning: {event.message}")
+
+    def say(self, text: str) -> None:
+        """Show one line, now."""
+        say(text)
+
+    def tell(self, text: str) -> None:
+        """Show one line that silence leaves out."""
+
+    def _plan(self, plan: JobPlanned) -> None:
+        pass
+
+    def _progress(self, progress: Progress) -> None:
+        pass
+
+
+class LogLines(Silence):
+    """A line every few seconds, for files and pipes."""
+
+    def __init__(self) -> None:
+        self._course: Course | None = None
+        self._told = 0.0
+
+    def tell(self, text: str) -> None:
+        """Show one line."""
+        self.say(text)
+
+    def _plan(self, plan: JobPlanned) -> None:
+        self._course = Course(plan)
+        self.tell(plan_line(plan))
+
+    def _progress(self, progress: Progress) -> None:
+        if self._course is None:
+            return
+        self._course.add(progress)
+        self._show(self._course, progress.seconds)
+
+    def _show(self, course: Course, seconds: float) -> None:
+        if seconds - self._told >= LOG_SECONDS:
+            self._told = seconds
+            self.tell(course.line())
+
+
+def display(*, quiet: bool, plain: bool) -> Silence:
+    """The fitting observer: `plain` asks for log lines even on a terminal."""
+    if quiet:
+        return Silence()
+    if plain or not sys.stderr.isatty():
+        return LogLines()
+    from ddbio.cli.livebar import LiveBar  # noqa: PLC0415 - rich takes a tenth of a second
+
+    return LiveBar()

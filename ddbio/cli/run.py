@@ -1,0 +1,99 @@
+"""Running a job from the command line: the event loop, signals, what is told, the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from ddbio import runtime
+from ddbio.cli.common import Telling
+from ddbio.cli.failures import Exit, fail, say
+from ddbio.cli.figures import summary
+from ddbio.cli.progress import Silence, display
+from ddbio.events import Observer
+from ddbio.report import JobReport
+
+T = TypeVar("T")
+Job = Callable[[Observer], Coroutine[Any, Any, JobReport]]
+SHOW_CURSOR = b"\x1b[?25h"
+
+
+def run_job(job: Job, telling: Telling, *, stream: bool, kept: str) -> Exit:
+    """Run a job to its end, tell what it did, and return the exit code.
+
+    `stream` says that items go through standard output: no bar is drawn between them. `kept` tells a person who
+    interrupted the job what is left of it.
+    """
+    log_details(telling.verbose)
+    shown = display(quiet=telling.quiet, plain=stream or telling.verbose)
+    try:
+        with shown:
+            report = run(job(shown), lambda: shown.say("Stopping: no new requests. Press Ctrl-C again to end at once."))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        say(f"Interrupted. {kept}".strip())
+        return Exit.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last one who can tell a person
+        return fail(error, verbose=telling.verbose)
+    return _conclude(report, telling, shown)
+
+
+def run(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
+    """Run `main` on an event loop of its own.
+
+    The first SIGINT or SIGTERM calls `stopping` and cancels `main`; the second ends the process on the spot (worker
+    processes end with the sockets of their parent).
+    """
+    return runtime.run(_cancellable(main, stopping))
+
+
+async def _cancellable(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
+    task = asyncio.ensure_future(main)
+    loop = asyncio.get_running_loop()
+    stopped = False
+
+    def stop() -> None:
+        stopping()
+        task.cancel()
+
+    def on_signal(*_: object) -> None:
+        nonlocal stopped
+        if stopped:
+            _end_at_once()
+        stopped = True
+        loop.call_soon_threadsafe(stop)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return await task
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_at_once() -> None:
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), SHOW_CURSOR)
+    os._exit(Exit.INTERRUPTED)
+
+
+def log_details(verbose: bool) -> None:
+    """Send ddbio's log to standard error. Not botocore's: its details hold signatures and tokens."""
+    if verbose:
+        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
+        logging.getLogger("ddbio").setLevel(logging.DEBUG)
+
+
+def _conclude(report: JobReport, telling: Telling, shown: Silence) -> Exit:
+    for line in summary(report):
+        shown.tell(line)
+    if report.rejected:
+        shown.say(f"warning: {report.rejected:,} records were rejected: {report.rejects} says which, and why.")
+    if telling.report:
+        print(json.dumps(report.as_dict()))
+    return Exit.REJECTED if report.rejected else Exit.DONE

@@ -1,0 +1,137 @@
+"""What `ddbio demo` does, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddbio.api import export_table, import_table
+from ddbio.cli.failures import Exit, fail, say
+from ddbio.cli.figures import duration, size
+from ddbio.cli.run import log_details, run
+from ddbio.codec.model import Compression, OutputFormat
+from ddbio.direct import Item, ScanOptions, scan
+from ddbio.embedded import EmbeddedAws, aws_settings, embedded_aws
+from ddbio.errors import LedgerError
+from ddbio.generate import blocks, write_file
+from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
+from ddbio.report import JobReport
+from ddbio.session import Session
+
+TABLE = "demo"
+COPY = "demo-copy"
+BUCKET = "demo-bucket"
+CAPACITY = Capacity(units=4_000)
+PROCESSES = 1
+NEXT = """
+To try next, with a table and a bucket of yours:
+  ddbio export -t TABLE -c 50% -d folder/              a table into a folder
+  ddbio export -t TABLE -d - | head -3                 a look at the first items
+  ddbio export -t TABLE --compress zstd -d s3://BUCKET/PREFIX
+  ddbio import -t TABLE -c 1000 -s folder/             files into a table
+  ddbio generate -c 100000 -f test.json                test items
+  ddbio export --help                                  everything else\
+"""
+
+
+def show(items: int, *, verbose: bool) -> Exit:
+    """Run the demonstration; return the exit code."""
+    log_details(verbose)
+    try:
+        with aws_settings(), tempfile.TemporaryDirectory(prefix="ddbio-demo-") as folder:
+            run(_demo(items, Path(folder)), lambda: say("Stopping."))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        say("Interrupted. Nothing is left running.")
+        return Exit.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last one who can tell a person
+        return fail(error, verbose=verbose)
+    print(NEXT)
+    return Exit.DONE
+
+
+async def _demo(items: int, folder: Path) -> None:
+    began = time.perf_counter()
+    print("Starting a DynamoDB and an S3 of our own ...", flush=True)
+    async with embedded_aws() as server:
+        await _create(server)
+        _step(f"They listen on {server.url}, with the tables {TABLE} and {COPY} and the bucket {BUCKET}.", began)
+        await _Tour(server.connection, folder).take(items)
+    _step("Done, and nothing is left running.", began)
+
+
+async def _create(server: EmbeddedAws) -> None:
+    async with Session(server.connection) as session:
+        async with session.dynamodb_client() as dynamodb:
+            for name in (TABLE, COPY):
+                await dynamodb.create_table(
+                    TableName=name,
+                    AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("hash", "range")],
+                    KeySchema=[
+                        {"AttributeName": "hash", "KeyType": "HASH"},
+                        {"AttributeName": "range", "KeyType": "RANGE"},
+                    ],
+                    BillingMode="PAY_PER_REQUEST",
+                )
+        async with session.s3_client() as s3:
+            await s3.create_bucket(Bucket=BUCKET)
+
+
+@dataclass(frozen=True)
+class _Tour:
+    connection: Connection
+    folder: Path
+
+    async def take(self, items: int) -> None:
+        """All steps, each told when it is done. Raises LedgerError where the two tables differ."""
+        file, exported, objects = self.folder / "test.json", self.folder / "export", f"s3://{BUCKET}/export"
+        began = time.perf_counter()
+        written = await asyncio.to_thread(write_file, blocks(items, seed=1), str(file))
+        _step(f"Generated {items:,} items: {size(written)} of JSON lines.", began)
+        _job(f"Imported them into {TABLE}", await self._import(TABLE, str(file)))
+        _job(f"Exported {TABLE} to a folder, as plain JSON", await self._export(str(exported), "jsonl", "none"))
+        _job(f"Exported {TABLE} to S3, as DynamoDB JSON in zstd", await self._export(objects, "dynamodb-json", "zstd"))
+        _job(f"Imported the objects into {COPY}", await self._import(COPY, objects))
+        began = time.perf_counter()
+        table, copy = await asyncio.gather(self._items(TABLE), self._items(COPY))
+        if len(table) != items or table != copy:
+            raise LedgerError(f"{TABLE} has {len(table):,} items, {COPY} {len(copy):,}, and they are not the same.")
+        _step(f"Compared the two tables: {len(table):,} items, all equal.", began)
+
+    async def _import(self, table: str, source: str) -> JobReport:
+        state = str(self.folder / "state")
+        options = ImportOptions(
+            table=table, source=source, connection=self.connection, capacity=CAPACITY, processes=PROCESSES, state=state
+        )
+        return await import_table(options)
+
+    async def _export(self, destination: str, layout: OutputFormat, compress: Compression) -> JobReport:
+        options = ExportOptions(
+            table=TABLE,
+            destination=destination,
+            connection=self.connection,
+            capacity=CAPACITY,
+            processes=PROCESSES,
+            format=layout,
+            compress=compress,
+        )
+        return await export_table(options)
+
+    async def _items(self, table: str) -> dict[tuple[str, str], Item]:
+        found = scan(ScanOptions(table=table, connection=self.connection, capacity=CAPACITY))
+        return {(item["hash"]["S"], item["range"]["S"]): item async for item in found}
+
+
+def _step(text: str, began: float) -> None:
+    print(f"  {duration(time.perf_counter() - began):>7}  {text}", flush=True)
+
+
+def _job(text: str, report: JobReport) -> None:
+    rate = report.items / report.seconds
+    print(
+        f"  {duration(report.seconds):>7}  {text}: {report.items:,} items, {size(report.bytes)}, {rate:,.0f} items/s, "
+        f"{report.requests:,} requests.",
+        flush=True,
+    )

@@ -1,0 +1,176 @@
+"""A scan and a writer for applications: one connection each, no fleet, no files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from ddbio import planning
+from ddbio.capacity import Governor
+from ddbio.clock import LoopClock
+from ddbio.codec import RecordEncoder
+from ddbio.codec.framing import Record
+from ddbio.codec.model import Put
+from ddbio.errors import RejectedRecordError, UsageError
+from ddbio.options import HALF, Capacity, Connection, ScanFilter
+from ddbio.pipeline.batcher import Entry
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.requests import Requester
+from ddbio.pipeline.scanning import SegmentScan
+from ddbio.pipeline.sending import Lanes, Sender
+from ddbio.pipeline.writing import TableWriter
+from ddbio.session import Session
+from ddbio.table import TableInfo
+from ddbio.wire.dynamodb import DynamoDB
+from ddbio.wire.transport import HttpTransport
+
+Item = dict[str, Any]
+"""An item in DynamoDB JSON, for example `{"id": {"S": "a"}, "n": {"N": "1"}}`: numbers stay text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """What to read. Several scans with the same `total_segments` and different `segment`s share a table's work."""
+
+    table: str
+    connection: Connection = Connection()
+    capacity: Capacity = HALF
+    scan: ScanFilter = ScanFilter()
+    segment: int = 0
+    total_segments: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.segment < self.total_segments:
+            raise UsageError(f"Segment {self.segment} of {self.total_segments} does not exist.")
+
+
+class scan:  # noqa: N801 - used like a function: async for item in scan(...)
+    """The items of a table, within a budget, as an async iterator.
+
+    `async for item in scan(ScanOptions(table="t"))` gives items in DynamoDB JSON; `.pages()` gives lists of them, one
+    for each page. Nothing is read ahead: when the loop is left, no request is on its way.
+    """
+
+    def __init__(self, options: ScanOptions) -> None:
+        self._options = options
+
+    async def __aiter__(self) -> AsyncGenerator[Item]:
+        """The items, one by one."""
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                for item in page:
+                    yield item
+
+    async def pages(self) -> AsyncGenerator[list[Item]]:
+        """The items, page by page; a page may be empty."""
+        options = self._options
+        async with _connected(options.connection, options.table, options.scan.index) as (table, dynamodb, session):
+            with ThreadPoolExecutor(1, thread_name_prefix="ddbio") as executor:
+                governor = Governor(planning.read_budget(options.capacity, table), LoopClock())
+                reader = SegmentScan(
+                    options.table,
+                    options.scan,
+                    total=options.total_segments,
+                    output="dynamodb-json",
+                    dynamodb=dynamodb,
+                    requester=Requester(governor, session.credential_source(), Meter(), LoopClock()),
+                    executor=executor,
+                )
+                async with aclosing(reader.pages(options.segment)) as pages:
+                    async for page in pages:
+                        yield [msgspec.json.decode(line)["Item"] for line in page.records.splitlines()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriterOptions:
+    """Where to write."""
+
+    table: str
+    connection: Connection = Connection()
+    capacity: Capacity = HALF
+    concurrency: int = 16
+    """Batches in flight at once."""
+
+
+class BatchWriter:
+    """Writes items to a table in batches, within a budget; an async context manager.
+
+    Leaving it normally sends everything and returns when the service has it all; leaving it by an exception sends
+    nothing more.
+    """
+
+    def __init__(self, options: WriterOptions) -> None:
+        self._options = options
+        self._stack = AsyncExitStack()
+        self._refusals: list[str] = []
+
+    async def __aenter__(self) -> BatchWriter:
+        async with AsyncExitStack() as stack:
+            options, clock, meter = self._options, LoopClock(), Meter()
+            table, dynamodb, session = await stack.enter_async_context(
+                _connected(options.connection, options.table, connections=options.concurrency)
+            )
+            governor = Governor(planning.write_budget(options.capacity, table), clock)
+            requester = Requester(governor, session.credential_source(), meter, clock)
+            self._encoder = RecordEncoder(table.keys, "dynamodb-json", {})
+            writer = TableWriter(options.table, dynamodb=dynamodb, requester=requester, meter=meter, echo=self._encoder)
+            self._sender = await stack.enter_async_context(
+                Sender(
+                    writer,
+                    requester=requester,
+                    lanes=Lanes(options.concurrency),
+                    meter=meter,
+                    clock=clock,
+                    refused=lambda _, message: self._refusals.append(message),
+                )
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            await self._stack.__aexit__(kind, error, trace)
+            return
+        async with self._stack:
+            while not self._sender.empty:
+                await self._sender.push()
+        self._raise_refusals()
+
+    async def put(self, item: Mapping[str, Any]) -> None:
+        """Take one item in DynamoDB JSON; it is written when its batch is full, at the latest when the writer closes.
+
+        Raises RejectedRecordError where the item (or, after the fact, an earlier one) can't be written.
+        """
+        self._raise_refusals()
+        line = msgspec.json.encode(item)
+        put = self._encoder.encode(line)
+        if not isinstance(put, Put):
+            raise RejectedRecordError(f"{put.reason}: {put.message}")
+        await self._sender.add(Entry(Record(0, None, line, len(line)), put))
+
+    def _raise_refusals(self) -> None:
+        if self._refusals:
+            raise RejectedRecordError(f"The service refused {len(self._refusals)} items: {self._refusals[0]}")
+
+
+@asynccontextmanager
+async def _connected(
+    connection: Connection, table: str, index: str | None = None, *, connections: int = 1
+) -> AsyncIterator[tuple[TableInfo, DynamoDB, Session]]:
+    async with Session(connection) as session, HttpTransport(connections=connections) as transport:
+        info = await session.describe_table(table, index)
+        dynamodb = DynamoDB(
+            endpoint=session.dynamodb_endpoint,
+            region=session.region,
+            transport=transport,
+            credentials=session.credential_source(),
+        )
+        yield info, dynamodb, session

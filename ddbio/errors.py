@@ -1,0 +1,117 @@
+"""Every error that ddbio raises, in one tree.
+
+An error names what was tried and where, and `hint` says what the person can do next. Messages never hold
+credentials or item contents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DdbioError(Exception):
+    """The root of the tree: catch this to catch everything that ddbio raises on purpose."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+class UsageError(DdbioError):
+    """The options don't fit each other or the table: nothing was tried (exit code 2)."""
+
+
+class PreflightError(DdbioError):
+    """Something that the job needs is missing or forbidden; found before the first paid request."""
+
+
+class JobFailedError(DdbioError):
+    """The job began and could not be finished."""
+
+
+class LedgerError(JobFailedError):
+    """The counts that must agree do not: items were lost or written twice."""
+
+
+class WorkerLostError(JobFailedError):
+    """A worker process ended before its work did."""
+
+
+class TooManyRejectsError(JobFailedError):
+    """More records were rejected than `max_rejects` allows (or one, with `strict`)."""
+
+
+class RejectedRecordError(DdbioError):
+    """One item that was handed to a writer can't be written; the message says why, by its stable reason code."""
+
+
+class DestinationError(JobFailedError):
+    """The destination could not be written: disk full, permission, bucket."""
+
+
+class SourceError(JobFailedError):
+    """The source could not be read: missing, changed while it was read, or a broken compressed stream."""
+
+
+class WireError(DdbioError):
+    """One attempt at a data-plane call failed; `ddbio.retry` decides what follows."""
+
+
+class TransportError(WireError):
+    """No reply: connection refused or reset, name not found, timeout. A put may still have landed."""
+
+
+class CorruptReplyError(WireError):
+    """A reply that can't be trusted: CRC32 differs, the body is cut, or a required member is missing."""
+
+
+class ServiceError(WireError):
+    """The service answered with an error.
+
+    `code` is the last part of `__type` (for example `ValidationException`), `status` the HTTP status, `reasons`
+    the `ThrottlingReasons` (for example `TableReadProvisionedThroughputExceeded`), `request_id` the AWS request id.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int,
+        reasons: Sequence[str] = (),
+        request_id: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {message}", hint=hint)
+        self.code = code
+        self.status = status
+        self.reasons = tuple(reasons)
+        self.request_id = request_id
+
+
+class ThrottledError(ServiceError):
+    """The table, index, key range or account is over its capacity: slow down and try again."""
+
+
+class CredentialsError(ServiceError):
+    """The credentials expired or are not (yet) known: get new ones and try again."""
+
+
+class UnavailableError(ServiceError):
+    """A passing failure of the service (500, 503, replication conflict): try again."""
+
+
+class RefusedError(ServiceError):
+    """The request itself is refused (validation, access, missing table): trying again can't help."""
+
+
+class CertificateError(WireError):
+    """The server's TLS certificate is not trusted: trying again can't help."""
+
+
+class CredentialsUnavailableError(WireError):
+    """The service refused the credentials, and no others could be had within a bounded number of tries."""

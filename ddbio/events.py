@@ -1,0 +1,62 @@
+"""What a job tells while it runs: typed events, handed to an observer.
+
+An observer is any callable that takes an event. It runs on the job's event loop: it must be quick and must not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPlanned:
+    """Everything is checked; the first paid request comes next."""
+
+    command: str
+    account: str
+    region: str
+    table: str
+    table_bytes: int | None
+    """The table's size as the service last counted it (about every six hours); None where it is not known."""
+    table_items: int | None
+    source_bytes: int | None
+    """Size of the import's files as stored; None for an export or a stream."""
+    budget: float
+    """Capacity units per second for the whole job."""
+    units: int
+    """Segments or spans."""
+    processes: int
+    expected_seconds: float | None
+    location: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far the job is: totals since it started."""
+
+    seconds: float
+    items: int
+    bytes: int
+    units: float
+    """Capacity units consumed."""
+    throttles: int
+    rejected: int
+    units_done: int
+    """Segments or spans that are done."""
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that the person should know and that does not stop the job."""
+
+    message: str
+
+
+Event = JobPlanned | Progress | Warned
+Observer = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """The observer that does nothing."""
+    del event

@@ -1,0 +1,165 @@
+"""The coordinator: who works on what, at what rate, and which commits count. Pure state; the time is handed in.
+
+`report()` decides and returns; its carrier makes the decision durable and only then sends the Grant.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ddbio.capacity.shares import share
+from ddbio.errors import LedgerError
+from ddbio.fleet.protocol import Failure, Grant, Report
+from ddbio.ledger.entries import Commit, Lease, Unit
+from ddbio.pipeline.meter import Usage
+
+SATURATED = 0.85
+"""A worker that spends this part of its share could use more."""
+GROWTH = 1.5
+"""Any other worker is left this many times what it spends, so that it can speed up."""
+
+
+@dataclass(slots=True)
+class _UnitState:
+    """Who holds a unit, and how far its commits have come."""
+
+    unit: Unit
+    epoch: int = 0
+    holder: int | None = None
+    seq: int = 0
+    done: bool = False
+
+
+@dataclass(slots=True)
+class _WorkerState:
+    """What a worker may spend, and what it says that it spends."""
+
+    granted: float
+    using: float = 0.0
+    demand: float = math.inf
+    usage: Usage = field(default_factory=Usage)
+    at: float | None = None
+    holding: int = 0
+
+    @property
+    def bound(self) -> float:
+        """The most that it may be spending now: a lowered rate counts once the worker says that it keeps to it."""
+        return max(self.granted, self.using)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from a Report: the commits to make durable, in order, and the Grant to send after that."""
+
+    commits: tuple[Commit, ...]
+    grant: Grant
+
+
+class Coordinator:
+    """Hands out units and shares of the budget, and accepts each commit exactly once.
+
+    `units` are leased in a random order (`rng`): neighbours sit on the same partition of the table.
+    """
+
+    def __init__(self, units: Iterable[Unit], *, workers: int, budget: float, rng: random.Random) -> None:
+        self._units = {unit.id: _UnitState(unit) for unit in units}
+        waiting = list(self._units)
+        rng.shuffle(waiting)
+        self._waiting = deque(waiting)
+        self._budget = budget
+        self._workers = {number: _WorkerState(granted=budget / workers) for number in range(workers)}
+        self._aborting = False
+        self.failure: Failure | None = None
+        self.units_done = 0
+
+    @property
+    def done(self) -> bool:
+        """Every unit is done."""
+        return self.units_done == len(self._units)
+
+    @property
+    def usages(self) -> list[Usage]:
+        """What each worker has used so far."""
+        return [worker.usage for worker in self._workers.values()]
+
+    def abort(self, failure: Failure | None = None) -> None:
+        """Stop the job: from now on every Grant says so. The first failure is kept."""
+        self._aborting = True
+        self.failure = self.failure or failure
+
+    def report(self, report: Report, now: float) -> Decision:
+        """Take a worker's Report in, and decide what becomes durable and what the worker may do next."""
+        worker = self._workers[report.worker]
+        self._account(worker, report, now)
+        if report.failure is not None:
+            self.abort(report.failure)
+        accepted = tuple(commit for commit in report.commits if self._accept(report.worker, commit))
+        leases = () if self._aborting or report.stopped else self._lease(report.worker, report.wanted)
+        grant = Grant(
+            rate=self._set_rate(report.worker),
+            leases=leases,
+            acknowledged=len(report.commits),
+            stop="abort" if self._aborting else "done" if self.done else "",
+        )
+        return Decision(accepted, grant)
+
+    def lost(self, number: int) -> list[Unit]:
+        """A worker is gone: its share is free again, and the units that it held are returned, unfinished."""
+        worker = self._workers[number]
+        worker.granted = worker.using = 0.0
+        worker.holding = 0
+        held = [state for state in self._units.values() if state.holder == number and not state.done]
+        for state in held:
+            state.holder = None
+        return [state.unit for state in held]
+
+    def _accept(self, number: int, commit: Commit) -> bool:
+        """Whether the commit is new; one that was seen already, or comes from an older lease, is not."""
+        state = self._units[commit.unit]
+        if commit.epoch != state.epoch or state.holder != number or commit.seq <= state.seq:
+            return False
+        if commit.seq != state.seq + 1 or state.done:
+            raise LedgerError(f"Unit {commit.unit}: commit {commit.seq} came after {state.seq}; one is missing.")
+        state.seq = commit.seq
+        if commit.done:
+            state.done = True
+            self.units_done += 1
+            self._workers[number].holding -= 1
+        return True
+
+    def _lease(self, number: int, wanted: int) -> tuple[Lease, ...]:
+        leases: list[Lease] = []
+        while self._waiting and len(leases) < wanted:
+            state = self._units[self._waiting.popleft()]
+            state.epoch += 1
+            state.holder = number
+            state.seq = 0
+            leases.append(Lease(state.unit, state.epoch))
+        self._workers[number].holding += len(leases)
+        return tuple(leases)
+
+    def _account(self, worker: _WorkerState, report: Report, now: float) -> None:
+        """Learn what the worker spent since its last Report, and so what it could use."""
+        worker.using = report.rate
+        if worker.at is not None and now > worker.at and report.rate > 0:
+            spent = (report.usage.units - worker.usage.units) / (now - worker.at)
+            worker.demand = math.inf if spent >= SATURATED * report.rate else max(spent * GROWTH, self._floor())
+        worker.usage = report.usage
+        worker.at = now
+
+    def _floor(self) -> float:
+        """The least that a worker with work is left."""
+        return self._budget / (4 * len(self._workers))
+
+    def _set_rate(self, number: int) -> float:
+        """The worker's share, as far as the others have really given up theirs."""
+        demands = [worker.demand if worker.holding else 0.0 for worker in self._workers.values()]
+        target = share(self._budget, demands)[number]
+        taken = sum(worker.bound for index, worker in self._workers.items() if index != number)
+        worker = self._workers[number]
+        worker.granted = max(min(target, self._budget - taken), 0.0)
+        return worker.granted

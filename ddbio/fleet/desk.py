@@ -1,0 +1,115 @@
+"""The desk: what every carrier does with a Report before it sends the Grant."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from ddbio.clock import Clock
+from ddbio.errors import DdbioError
+from ddbio.events import Observer, Progress, Warned
+from ddbio.fleet.coordinator import Coordinator
+from ddbio.fleet.failure import describe
+from ddbio.fleet.protocol import Failure, Grant, Report
+from ddbio.ledger.ledger import Ledger
+from ddbio.wire.signing import Credentials, CredentialSource
+
+PROGRESS_SECONDS = 0.25
+
+
+class Desk:
+    """Joins the coordinator, which decides, with the ledger, which makes durable, and tells the observer.
+
+    `max_rejects` is how many rejected records the job bears; one more stops it.
+    """
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        ledger: Ledger,
+        credentials: CredentialSource,
+        *,
+        max_rejects: int,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self._coordinator = coordinator
+        self._ledger = ledger
+        self._credentials = credentials
+        self._max_rejects = max_rejects
+        self._clock = clock
+        self._observer = observer
+        self._recording = asyncio.Lock()
+        self._last_progress = clock.now()
+        self._started = clock.now()
+
+    async def answer(self, report: Report) -> Grant:
+        """Decide, make durable, and return the Grant. What can't be made durable stops the job."""
+        credentials = await self._fresh_credentials(report.stale_key)
+        decision = self._coordinator.report(report, self._clock.now())
+        async with self._recording:
+            try:
+                news = await self._ledger.record(decision.commits)
+            except DdbioError as error:
+                self.abort(describe(error))
+                return Grant(rate=0.0, stop="abort")
+        for path in news:
+            self._observer(
+                Warned(
+                    f"Attribute {path} holds sets or binary, which plain JSON does not keep apart: "
+                    "use --format dynamodb-json, or import with the manifest beside the files."
+                )
+            )
+        self._check_rejects()
+        self._tell_progress()
+        return msgspec.structs.replace(decision.grant, credentials=credentials)
+
+    def abort(self, failure: Failure | None = None) -> None:
+        """Stop the job: every worker is told so at its next Report."""
+        self._coordinator.abort(failure)
+
+    def lost(self, worker: int, failure: Failure) -> None:
+        """A worker is gone before its work was done: the job fails."""
+        self._coordinator.lost(worker)
+        self.abort(failure)
+
+    async def _fresh_credentials(self, stale_key: str | None) -> Credentials | None:
+        """The newest credentials: others than those that a worker found to be refused."""
+        try:
+            current = await self._credentials.get()
+            if current.access_key == stale_key:
+                current = await self._credentials.renew(current)
+        except DdbioError as error:
+            self.abort(describe(error))
+            return None
+        return current
+
+    def _check_rejects(self) -> None:
+        rejected = self._ledger.rejected
+        if rejected > self._max_rejects:
+            self.abort(
+                Failure(
+                    kind="TooManyRejectsError",
+                    message=f"{rejected:,} records were rejected, more than the {self._max_rejects:,} allowed.",
+                    hint=f"See {self._ledger.rejects_location} for the reasons; --max-rejects raises the limit.",
+                )
+            )
+
+    def _tell_progress(self) -> None:
+        now = self._clock.now()
+        if now - self._last_progress < PROGRESS_SECONDS and not self._coordinator.done:
+            return
+        self._last_progress = now
+        usages = self._coordinator.usages
+        self._observer(
+            Progress(
+                seconds=now - self._started,
+                items=sum(usage.items for usage in usages),
+                bytes=sum(usage.bytes for usage in usages),
+                units=sum(usage.units for usage in usages),
+                throttles=sum(usage.throttles for usage in usages),
+                rejected=self._ledger.rejected,
+                units_done=self._coordinator.units_done,
+            )
+        )

@@ -1,0 +1,130 @@
+"""What a worker works with: connections, storage, and the pipeline of its job."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+from ddbio.capacity import Governor
+from ddbio.clock import Clock
+from ddbio.codec import RecordEncoder
+from ddbio.ledger.entries import Lease
+from ddbio.pipeline.exporting import Exporter
+from ddbio.pipeline.importing import Importer
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.outbox import Outbox
+from ddbio.pipeline.reading import SpanReader
+from ddbio.pipeline.requests import Requester
+from ddbio.pipeline.scanning import SegmentScan
+from ddbio.pipeline.sending import Lanes
+from ddbio.pipeline.writing import TableWriter
+from ddbio.storage.places import open_sink, open_source
+from ddbio.wire.dynamodb import DynamoDB
+from ddbio.wire.signing import CredentialSource
+from ddbio.wire.transport import HttpTransport
+
+
+class Engine(Protocol):
+    """What works on a unit: an exporter or an importer."""
+
+    async def work(self, lease: Lease) -> None:
+        """Do the whole unit, committing on the way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What all units of one worker share."""
+
+    governor: Governor
+    credentials: CredentialSource
+    outbox: Outbox
+    meter: Meter
+    executor: Executor
+    clock: Clock
+    stream: BinaryIO | None = None
+    """Standard input or output, where the job uses it."""
+
+
+@asynccontextmanager
+async def open_engine(job: Job, tools: Tools) -> AsyncIterator[Engine]:
+    """Open the connections and the storage of `job`, and close them at the end."""
+    async with AsyncExitStack() as stack:
+        transport = await stack.enter_async_context(HttpTransport(connections=job.options.concurrency))
+        dynamodb = DynamoDB(
+            endpoint=job.table.endpoint,
+            region=job.table.region,
+            transport=transport,
+            credentials=tools.credentials,
+        )
+        requester = Requester(tools.governor, tools.credentials, tools.meter, tools.clock)
+        client = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
+        if isinstance(job, ExportJob):
+            yield await _exporter(job, tools, dynamodb, requester, client, stack)
+        else:
+            yield await _importer(job, tools, dynamodb, requester, client, stack)
+
+
+async def _exporter(
+    job: ExportJob, tools: Tools, dynamodb: DynamoDB, requester: Requester, client: Any, stack: AsyncExitStack
+) -> Exporter:
+    options = job.options
+    scan = SegmentScan(
+        options.table,
+        options.scan,
+        total=job.segments,
+        output=options.format,
+        dynamodb=dynamodb,
+        requester=requester,
+        executor=tools.executor,
+    )
+    sink = open_sink(
+        options.destination,
+        job.run,
+        client=client,
+        s3_options=options.s3,
+        executor=tools.executor,
+        stream=tools.stream,
+    )
+    return Exporter(
+        job,
+        scan=scan,
+        sink=await stack.enter_async_context(sink),
+        outbox=tools.outbox,
+        meter=tools.meter,
+        executor=tools.executor,
+        clock=tools.clock,
+    )
+
+
+async def _importer(
+    job: ImportJob, tools: Tools, dynamodb: DynamoDB, requester: Requester, client: Any, stack: AsyncExitStack
+) -> Importer:
+    writer = TableWriter(
+        job.options.table,
+        dynamodb=dynamodb,
+        requester=requester,
+        meter=tools.meter,
+        echo=RecordEncoder(job.table.keys, "dynamodb-json", {}),
+    )
+    source = open_source(job.options.source, client=client, executor=tools.executor, stream=tools.stream)
+    return Importer(
+        reader=SpanReader(await stack.enter_async_context(source), tools.executor),
+        encoder=RecordEncoder(job.table.keys, job.options.format, job.hints),
+        writer=writer,
+        requester=requester,
+        lanes=Lanes(job.options.concurrency),
+        outbox=tools.outbox,
+        meter=tools.meter,
+        clock=tools.clock,
+    )
+
+
+def _s3_client(facts: S3Facts, credentials: CredentialSource) -> Any:
+    # Imported here: aioboto3 takes half a second, and a worker that writes to a folder never needs it.
+    from ddbio.session import s3_client  # noqa: PLC0415
+
+    return s3_client(region=facts.region, endpoint_url=facts.endpoint, credentials=credentials)

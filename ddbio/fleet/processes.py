@@ -1,0 +1,91 @@
+"""The fleet of processes: one worker each, one Unix socket each. The end of the socket is the end of the lease."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from ddbio.errors import WorkerLostError
+from ddbio.fleet import frames
+from ddbio.fleet.desk import Desk
+from ddbio.fleet.failure import describe
+from ddbio.fleet.protocol import Report, Welcome
+from ddbio.pipeline.job import Job
+from ddbio.wire.signing import Credentials
+
+STOP_SECONDS = 1.5
+"""How long workers get to stop by themselves; then they are killed."""
+
+
+async def run_processes(job: Job, desk: Desk, credentials: Credentials, processes: int) -> None:
+    """Run `job` to its end in `processes` workers; the desk knows whether it failed.
+
+    When this is cancelled, the workers are told to stop, and killed after `STOP_SECONDS`.
+    """
+    serving = asyncio.ensure_future(_serve_all(job, desk, credentials, processes))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        desk.abort()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await serving
+        raise
+    finally:
+        serving.cancel()
+
+
+async def _serve_all(job: Job, desk: Desk, credentials: Credentials, processes: int) -> None:
+    async with asyncio.TaskGroup() as group:
+        for number in range(processes):
+            group.create_task(_serve(Welcome(worker=number, job=job, credentials=credentials), desk))
+
+
+async def _serve(welcome: Welcome, desk: Desk) -> None:
+    """Start one worker and answer its Reports until the last one."""
+    async with _worker_process() as (process, reader, writer):
+        await frames.send(writer, welcome)
+        while (report := await frames.receive(reader, Report)) is not None:
+            with suppress(ConnectionError):
+                await frames.send(writer, await desk.answer(report))
+            if report.stopped:
+                await process.wait()
+                return
+        status = await process.wait()
+        desk.lost(welcome.worker, describe(_lost(welcome.worker, status)))
+
+
+def _lost(number: int, status: int) -> WorkerLostError:
+    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    return WorkerLostError(
+        f"Worker process {number} {how} before its work was done.",
+        hint="If the system ran out of memory, use fewer --processes or a smaller --concurrency.",
+    )
+
+
+@asynccontextmanager
+async def _worker_process() -> AsyncIterator[
+    tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamWriter]
+]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "ddbio.fleet.worker", str(theirs.fileno())),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+    reader, writer = await asyncio.open_connection(sock=ours)
+    try:
+        yield process, reader, writer
+    finally:
+        writer.close()
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

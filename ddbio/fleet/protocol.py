@@ -1,0 +1,63 @@
+"""The one message between a worker and the coordinator: Report → Grant.
+
+A worker sends a Report about twice a second, and at once when a unit ends or something fails. What a Report carries
+is repeated until a Grant acknowledges it, so a lost or doubled message changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ddbio.ledger.entries import Commit, Lease
+from ddbio.pipeline.job import Job
+from ddbio.pipeline.meter import Usage
+from ddbio.wire.signing import Credentials
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a worker can't go on: the error's class in `ddbio.errors`, its message, hint and traceback."""
+
+    kind: str
+    message: str
+    hint: str | None = None
+    trace: str = ""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """From a worker to the coordinator."""
+
+    worker: int
+    wanted: int
+    """Units that it could begin at once."""
+    rate: float
+    """The rate that it keeps to, in capacity units per second."""
+    usage: Usage
+    commits: tuple[Commit, ...] = ()
+    stale_key: str | None = None
+    """The access key that the service refused, if it did."""
+    failure: Failure | None = None
+    stopped: bool = False
+    """This is the worker's last Report."""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """From the coordinator to a worker."""
+
+    rate: float
+    """Capacity units per second that the worker may spend."""
+    leases: tuple[Lease, ...] = ()
+    acknowledged: int = 0
+    """How many commits of the Report are settled; they need not be sent again."""
+    credentials: Credentials | None = None
+    """New credentials, where the worker's own are not the newest."""
+    stop: Literal["", "done", "abort"] = ""
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """The first message to a worker process: who it is, and its job."""
+
+    worker: int
+    job: Job
+    credentials: Credentials

@@ -1,0 +1,166 @@
+"""The worker: one event loop that leases units, works on several at once, and keeps to its share of the budget."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
+
+from ddbio.capacity import Governor
+from ddbio.clock import Clock, LoopClock, sleep
+from ddbio.fleet import frames
+from ddbio.fleet.credentials import CredentialBox
+from ddbio.fleet.engine import Engine, Tools, open_engine
+from ddbio.fleet.failure import describe
+from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
+from ddbio.ledger.entries import Lease
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.outbox import Outbox
+from ddbio.runtime import run
+
+REPORT_SECONDS = 0.5
+REPORT_PAUSE = 0.05
+"""At most twenty Reports a second."""
+THREADS = 4
+"""For files, compression and checksums: these release the GIL."""
+
+Exchange = Callable[[Report], Awaitable[Grant]]
+"""Carries a Report to the coordinator and brings the Grant back."""
+
+
+class _StoppedError(Exception):
+    """The coordinator has asked this worker to stop before its work is done."""
+
+
+class Worker:
+    """Runs the units that it is granted until it is told to stop. `stream` is standard input or output, if used."""
+
+    def __init__(self, welcome: Welcome, exchange: Exchange, clock: Clock, stream: BinaryIO | None = None) -> None:
+        self._number = welcome.worker
+        self._job = welcome.job
+        self._exchange = exchange
+        self._clock = clock
+        self._stream = stream
+        self._wake = asyncio.Event()
+        self._governor = Governor(0.0, clock)
+        self._credentials = CredentialBox(welcome.credentials, self._wake.set)
+        self._outbox = Outbox(self._wake.set)
+        self._meter = Meter()
+        self._lanes = welcome.job.options.concurrency
+        self._leases: asyncio.Queue[Lease | None] = asyncio.Queue()
+        self._idle = self._lanes
+
+    async def run(self) -> None:
+        """Work until every unit of the job is done, or the coordinator stops the job; an error here stops it too.
+
+        Raises only what `exchange` raises, and CancelledError.
+        """
+        failure: Failure | None = None
+        try:
+            with ThreadPoolExecutor(THREADS, thread_name_prefix="ddbio") as executor:
+                async with open_engine(self._job, self._tools(executor)) as engine, asyncio.TaskGroup() as group:
+                    for _ in range(self._lanes):
+                        group.create_task(self._lane(engine))
+                    group.create_task(self._report_until_done())
+        except* _StoppedError:
+            pass
+        except* Exception as errors:  # noqa: BLE001 - whatever it is, the coordinator has to know
+            failure = describe(errors)
+        await self._exchange(self._report(failure=failure, stopped=True))
+
+    def _tools(self, executor: ThreadPoolExecutor) -> Tools:
+        return Tools(
+            governor=self._governor,
+            credentials=self._credentials,
+            outbox=self._outbox,
+            meter=self._meter,
+            executor=executor,
+            clock=self._clock,
+            stream=self._stream,
+        )
+
+    async def _lane(self, engine: Engine) -> None:
+        """Do one unit after the other."""
+        while (lease := await self._leases.get()) is not None:
+            await engine.work(lease)
+            self._idle += 1
+            self._wake.set()
+
+    async def _report_until_done(self) -> None:
+        """Report and take Grants in; ends with the lanes when all is done."""
+        while True:
+            self._wake.clear()
+            grant = await self._exchange(self._report())
+            self._apply(grant)
+            if grant.stop == "abort":
+                raise _StoppedError
+            if grant.stop == "done":
+                break
+            await sleep(self._clock, REPORT_PAUSE)
+            await self._wait_for_news()
+        for _ in range(self._lanes):
+            self._leases.put_nowait(None)
+
+    async def _wait_for_news(self) -> None:
+        timer = self._clock.call_at(self._clock.now() + REPORT_SECONDS - REPORT_PAUSE, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    def _report(self, *, failure: Failure | None = None, stopped: bool = False) -> Report:
+        return Report(
+            worker=self._number,
+            wanted=0 if stopped else self._idle,
+            rate=self._governor.rate,
+            usage=self._meter.usage(self._governor.spent),
+            commits=self._outbox.pending(),
+            stale_key=self._credentials.stale_key,
+            failure=failure,
+            stopped=stopped,
+        )
+
+    def _apply(self, grant: Grant) -> None:
+        self._outbox.acknowledge(grant.acknowledged)
+        if grant.credentials is not None:
+            self._credentials.update(grant.credentials)
+        if grant.rate < self._governor.rate:
+            self._wake.set()  # the others wait for this worker to say that it spends less
+        self._governor.set_rate(grant.rate)
+        for lease in grant.leases:
+            self._idle -= 1
+            self._leases.put_nowait(lease)
+
+
+async def _serve(socket_number: int) -> None:
+    """Be a worker process: the job comes over an inherited socket, whose end is the end of this process."""
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=socket_number))
+    welcome = await frames.receive(reader, Welcome)
+    grants: asyncio.Queue[Grant] = asyncio.Queue()
+
+    async def listen() -> None:
+        while (grant := await frames.receive(reader, Grant)) is not None:
+            grants.put_nowait(grant)
+        # The parent is gone. Nothing may be renamed, sealed or cleaned up any more: another run may be at it already.
+        os._exit(1)
+
+    async def exchange(report: Report) -> Grant:
+        await frames.send(writer, report)
+        return await grants.get()
+
+    if welcome is None:
+        return
+    listening = asyncio.create_task(listen())
+    await Worker(welcome, exchange, LoopClock()).run()
+    listening.cancel()
+    writer.close()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent tells workers to stop
+    run(_serve(int(sys.argv[1])))

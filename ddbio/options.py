@@ -1,0 +1,165 @@
+"""What a job is asked to do: frozen, keyword-only, checked when made.
+
+The command line builds these from its flags; an application builds them itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ddbio.codec.model import Compression, InputFormat, OutputFormat
+from ddbio.errors import UsageError
+
+MAX_SEGMENTS = 1_000_000
+"""Most segments of one parallel Scan (API Reference, Scan)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """Which account, region and endpoints to talk to; what is None comes from the AWS configuration."""
+
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+    """For both services; the two below win over it."""
+    dynamodb_endpoint_url: str | None = None
+    s3_endpoint_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """How many capacity units a second the whole job may use: an absolute figure, or a share of what the table has."""
+
+    units: float | None = None
+    percent: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.units is None) == (self.percent is None):
+            raise UsageError("A capacity is either a number of units or a percentage.")
+        if self.units is not None and not 0 < self.units < float("inf"):
+            raise UsageError(f"A capacity of {self.units:g} units a second is not possible.", hint="Give more than 0.")
+        if self.percent is not None and not 0 < self.percent <= 100:
+            raise UsageError(f"A capacity of {self.percent:g}% is not possible.", hint="Give more than 0, at most 100.")
+
+    @classmethod
+    def parse(cls, text: str) -> Capacity:
+        """Read `1000` (units a second) or `50%` (of the table's own capacity); raises UsageError."""
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
+        if match is None:
+            raise UsageError(
+                f"{text!r} is not a capacity.", hint="Write units a second, like 1000, or a share, like 50%."
+            )
+        value = float(match[1])
+        return cls(percent=value) if match[2] else cls(units=value)
+
+    def __str__(self) -> str:
+        return f"{self.units:g}" if self.units is not None else f"{self.percent:g}%"
+
+
+HALF = Capacity(percent=50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Options:
+    """How S3 objects are to be stored; passed to S3 as they stand."""
+
+    sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    kms_key_id: str | None = None
+    storage_class: str | None = None
+    acl: str | None = None
+
+    def parameters(self) -> dict[str, str]:
+        """The request parameters of PutObject and CreateMultipartUpload that these options stand for."""
+        named = {
+            "ServerSideEncryption": self.sse,
+            "SSEKMSKeyId": self.kms_key_id,
+            "StorageClass": self.storage_class,
+            "ACL": self.acl,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanFilter:
+    """What to read of a table: an index, a filter and a projection, as the Scan API takes them.
+
+    A filter and a projection are applied after the items are read: they save no capacity.
+    """
+
+    index: str | None = None
+    consistent: bool = False
+    filter_expression: str | None = None
+    projection_expression: str | None = None
+    expression_names: Mapping[str, str] = field(default_factory=dict)
+    """`#placeholder` → attribute name."""
+    expression_values: Mapping[str, Any] = field(default_factory=dict)
+    """`:placeholder` → value in DynamoDB JSON, for example `{":year": {"N": "1999"}}`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """An export: one table (or index) to files of JSON lines."""
+
+    table: str
+    destination: str
+    """A folder, `s3://bucket/prefix`, or `-` for standard output."""
+    connection: Connection = Connection()
+    capacity: Capacity = HALF
+    processes: int = 1
+    """Worker processes; 1 runs inside the calling process."""
+    concurrency: int = 8
+    """Segments read at once in each process. Memory: see `ddbio.pipeline.exporting`."""
+    segments: int | None = None
+    """TotalSegments of the Scan; None: chosen from the table's size and the number of workers."""
+    file_size_mb: int = 1024
+    """Largest size of one file as written, in MB of 1,048,576 bytes (one larger page is written whole)."""
+    format: OutputFormat = "jsonl"
+    compress: Compression = "none"
+    scan: ScanFilter = ScanFilter()
+    overwrite: bool = False
+    s3: S3Options = S3Options()
+
+    def __post_init__(self) -> None:
+        _positive("processes", self.processes)
+        _positive("concurrency", self.concurrency)
+        _positive("file size", self.file_size_mb)
+        if self.segments is not None and not 1 <= self.segments <= MAX_SEGMENTS:
+            raise UsageError(f"{self.segments} segments are not possible.", hint=f"Give 1 to {MAX_SEGMENTS:,}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """An import: files of JSON lines into one existing table."""
+
+    table: str
+    source: str
+    """A file, a folder (walked), a glob, `s3://bucket/prefix`, or `-` for standard input."""
+    connection: Connection = Connection()
+    capacity: Capacity = HALF
+    processes: int = 1
+    """Worker processes; 1 runs inside the calling process."""
+    concurrency: int = 16
+    """Batches in flight at once in each process."""
+    format: InputFormat = "auto"
+    rejects: str | None = None
+    """Where rejected records go; None: a new file in the state folder. An existing file is added to."""
+    max_rejects: int = 1_000
+    """More rejected records than this stop the import."""
+    strict: bool = False
+    """Stop at the first rejected record."""
+    state: str | None = None
+    """Folder for the job's own files; None: `.ddbio/<table>-<hash>` in the current folder."""
+
+    def __post_init__(self) -> None:
+        _positive("processes", self.processes)
+        _positive("concurrency", self.concurrency)
+        if self.max_rejects < 0:
+            raise UsageError("max-rejects can't be negative.")
+
+
+def _positive(what: str, value: int) -> None:
+    if value < 1:
+        raise UsageError(f"{what} must be at least 1, not {value}.")

@@ -1,0 +1,1 @@
+"""The two straight lines: segment → files, and span → table."""

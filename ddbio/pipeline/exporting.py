@@ -1,0 +1,76 @@
+"""Export: one segment of a table, page by page, into files.
+
+Memory of a process: `concurrency` × (one page being read + `CHANNEL_BYTES` + one page being compressed and written),
+and for S3 the parts that the sink holds (see `ddbio.storage.s3`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from contextlib import aclosing
+
+from ddbio.clock import Clock
+from ddbio.codec.model import Page
+from ddbio.ledger.entries import Lease
+from ddbio.pipeline.channel import Channel
+from ddbio.pipeline.job import ExportJob
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.outbox import Committer, Outbox
+from ddbio.pipeline.scanning import SegmentScan
+from ddbio.pipeline.segment_files import SegmentFiles
+from ddbio.storage.base import Sink
+
+CHANNEL_BYTES = 2 * 1024 * 1024
+"""Transcoded pages that wait to be written, for each segment."""
+
+
+class Exporter:
+    """Works on segments with one worker's connections, sink and share of the budget."""
+
+    def __init__(
+        self,
+        job: ExportJob,
+        *,
+        scan: SegmentScan,
+        sink: Sink,
+        outbox: Outbox,
+        meter: Meter,
+        executor: Executor,
+        clock: Clock,
+    ) -> None:
+        self._job = job
+        self._scan = scan
+        self._sink = sink
+        self._outbox = outbox
+        self._meter = meter
+        self._executor = executor
+        self._clock = clock
+
+    async def work(self, lease: Lease) -> None:
+        """Export one segment; a file that is not finished when this fails or is cancelled leaves no trace."""
+        channel: Channel[Page] = Channel(CHANNEL_BYTES)
+        files = SegmentFiles(
+            self._job,
+            segment=lease.unit.id,
+            sink=self._sink,
+            committer=Committer(lease, self._outbox),
+            executor=self._executor,
+            clock=self._clock,
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(lease.unit.id, channel))
+                async for page in channel:
+                    size = await files.add(page)
+                    self._meter.bytes += size
+            await files.finish()
+        finally:
+            await files.discard()
+
+    async def _read(self, segment: int, channel: Channel[Page]) -> None:
+        async with aclosing(self._scan.pages(segment)) as pages:
+            async for page in pages:
+                self._meter.items += page.items
+                await channel.put(page, len(page.records))
+        channel.close()

@@ -1,0 +1,152 @@
+"""Import: one span of a file, record by record, into the table.
+
+Memory of a process: `concurrency` × (about 3 MiB read ahead, and up to `sending.HELD_BYTES` of records that wait for
+an earlier one with the same key) + `sending.IN_FLIGHT_BYTES` of batches.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from ddbio.clock import Clock
+from ddbio.codec import RecordEncoder
+from ddbio.codec.framing import Record
+from ddbio.codec.model import Put, Reason, Refused
+from ddbio.errors import LedgerError
+from ddbio.ledger.entries import Lease, Reject
+from ddbio.pipeline.batcher import Entry
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.outbox import Committer, Outbox
+from ddbio.pipeline.reading import MAX_RECORD, SpanReader
+from ddbio.pipeline.requests import Requester
+from ddbio.pipeline.sending import Lanes, Sender
+from ddbio.pipeline.watermark import Watermark
+from ddbio.pipeline.writing import TableWriter
+
+COMMIT_SECONDS = 1.0
+MANY_REJECTS = 500
+"""So many rejects are reported before the span goes on."""
+RAW_LIMIT = 1024 * 1024
+"""A longer rejected record is not kept in the rejects file."""
+TOO_LONG = Refused(
+    Reason.RECORD_TOO_LONG, MAX_RECORD, f"The record is longer than {MAX_RECORD:,} bytes; no request can hold it."
+)
+
+
+class Importer:
+    """Works on spans with one worker's connections and share of the budget."""
+
+    def __init__(
+        self,
+        *,
+        reader: SpanReader,
+        encoder: RecordEncoder,
+        writer: TableWriter,
+        requester: Requester,
+        lanes: Lanes,
+        outbox: Outbox,
+        meter: Meter,
+        clock: Clock,
+    ) -> None:
+        self.reader = reader
+        self.encoder = encoder
+        self.writer = writer
+        self.requester = requester
+        self.lanes = lanes
+        self.outbox = outbox
+        self.meter = meter
+        self.clock = clock
+
+    async def work(self, lease: Lease) -> None:
+        """Import one span; what is not committed when this fails or is cancelled will be read again."""
+        await _SpanImport(self, lease).run()
+
+
+class _SpanImport:
+    """The state of one span: what is on its way, and up to where everything is settled."""
+
+    def __init__(self, engine: Importer, lease: Lease) -> None:
+        self._engine = engine
+        self._unit = lease.unit
+        self._committer = Committer(lease, engine.outbox)
+        self._watermark = Watermark(lease.unit.start)
+        self._sender = Sender(
+            engine.writer,
+            requester=engine.requester,
+            lanes=engine.lanes,
+            meter=engine.meter,
+            clock=engine.clock,
+            refused=self._refused,
+        )
+        self._found = self._passed = self._rejects_open = self._bytes = 0
+        self._committed_at = engine.clock.now()
+
+    async def run(self) -> None:
+        async with self._sender, aclosing(self._engine.reader.records(self._unit)) as blocks:
+            async for block in blocks:
+                for record in block:
+                    await self._take(record)
+                await self._commit_now_and_then()
+            await self._drain()
+        await self._commit(done=True)
+        if self._found != self._passed:
+            raise LedgerError(f"{self._unit.file}: found {self._found:,} records, but settled {self._passed:,}.")
+
+    async def _take(self, record: Record) -> None:
+        """Encode one record, and send it or put it among the rejects."""
+        self._found += 1
+        self._bytes += record.length + 1
+        put = TOO_LONG if record.too_long else self._engine.encoder.encode(record.data)
+        if isinstance(put, Put):
+            entry = Entry(record, put)
+            self._watermark.opened(entry)
+            await self._sender.add(entry)
+            return
+        self._watermark.rejected(self._reject(record, put.reason, put.message))
+        self._rejects_open += 1
+        if self._rejects_open >= MANY_REJECTS:
+            await self._drain()
+            await self._commit(wait=True)
+
+    async def _drain(self) -> None:
+        """Send the rest, until nothing waits and nothing is out."""
+        while not self._sender.empty:
+            await self._sender.push()
+            await self._commit_now_and_then()
+
+    async def _commit_now_and_then(self) -> None:
+        if self._engine.clock.now() - self._committed_at >= COMMIT_SECONDS:
+            await self._commit()
+
+    async def _commit(self, *, done: bool = False, wait: bool = False) -> None:
+        """Commit up to the first record that is still on its way."""
+        self._committed_at = self._engine.clock.now()
+        settled = self._watermark.advance()
+        self._passed += settled.read
+        self._rejects_open -= len(settled.rejects)
+        size, self._bytes = self._bytes, 0
+        self._engine.meter.bytes += size
+        commit = self._committer.commit_and_wait if wait else self._committer.commit
+        await commit(
+            str(settled.position),
+            done=done,
+            read=settled.read,
+            written=settled.written,
+            bytes=size,
+            rejects=settled.rejects,
+        )
+
+    def _refused(self, entry: Entry, message: str) -> None:
+        self._rejects_open += 1
+        self._watermark.refused(entry, self._reject(entry.record, Reason.REFUSED_BY_SERVICE, message))
+
+    def _reject(self, record: Record, reason: Reason, message: str) -> Reject:
+        return Reject(
+            source=self._unit.file,
+            offset=record.offset,
+            length=record.length,
+            line=record.line,
+            reason=reason.value,
+            message=message,
+            raw=record.data if 0 < len(record.data) <= RAW_LIMIT else None,
+        )

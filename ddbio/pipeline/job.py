@@ -1,0 +1,48 @@
+"""A job as a worker is told it: options, the table, and what the parent has found out."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ddbio.codec.hints import HintType
+from ddbio.codec.model import KeyAttribute
+from ddbio.options import ExportOptions, ImportOptions
+
+
+class TableFacts(msgspec.Struct, frozen=True):
+    """What a worker needs to know of the table: where it is, and its key attributes (its indexes' included)."""
+
+    name: str
+    region: str
+    endpoint: str
+    keys: tuple[KeyAttribute, ...]
+
+
+class S3Facts(msgspec.Struct, frozen=True):
+    """Where the bucket is; None for `endpoint` means the service's own."""
+
+    region: str
+    endpoint: str | None
+
+
+class ExportJob(msgspec.Struct, frozen=True, tag="export"):
+    """Everything that a worker of an export needs before its first lease."""
+
+    run: str
+    options: ExportOptions
+    table: TableFacts
+    segments: int
+    s3: S3Facts | None
+
+
+class ImportJob(msgspec.Struct, frozen=True, tag="import"):
+    """Everything that a worker of an import needs before its first lease."""
+
+    run: str
+    options: ImportOptions
+    table: TableFacts
+    hints: dict[str, HintType]
+    s3: S3Facts | None
+
+
+Job = ExportJob | ImportJob

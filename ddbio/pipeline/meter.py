@@ -1,0 +1,55 @@
+"""What a worker has used so far."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import msgspec
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a worker has used since it started: totals, so that a repeated Report counts once."""
+
+    units: float = 0.0
+    """Capacity units consumed."""
+    items: int = 0
+    """Items read (export) or written (import), committed or not: for the progress display."""
+    bytes: int = 0
+    """Bytes written (export) or read (import)."""
+    requests: int = 0
+    retries: int = 0
+    throttles: int = 0
+    cpu_seconds: float = 0.0
+    peak_rss_bytes: int = 0
+
+
+class Meter:
+    """The counters behind `Usage`; whoever does the thing counts it."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self.bytes = 0
+        self.requests = 0
+        self.retries = 0
+        self.throttles = 0
+
+    def usage(self, units: float) -> Usage:
+        """The counters now, with the process's own CPU time and memory; `units` is what the governor has spent."""
+        return Usage(
+            units=units,
+            items=self.items,
+            bytes=self.bytes,
+            requests=self.requests,
+            retries=self.retries,
+            throttles=self.throttles,
+            cpu_seconds=time.process_time(),
+            peak_rss_bytes=peak_rss_bytes(),
+        )
+
+
+def peak_rss_bytes() -> int:
+    """The most memory that this process has had resident."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

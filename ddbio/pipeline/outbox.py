@@ -1,0 +1,73 @@
+"""The outbox: commits on their way to the coordinator, bounded, in order, kept until acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ddbio.ledger.entries import Commit, Lease
+from ddbio.pipeline.channel import ByteBudget
+
+LIMIT_BYTES = 16 * 1024 * 1024
+"""Most bytes of rejects that wait to be acknowledged."""
+_OVERHEAD = 1_024
+
+
+class Outbox:
+    """Commits that are not acknowledged yet. `urgent` is called when one should be reported at once."""
+
+    def __init__(self, urgent: Callable[[], None]) -> None:
+        self._urgent = urgent
+        self._budget = ByteBudget(LIMIT_BYTES)
+        self._entries: deque[tuple[Commit, int, asyncio.Future[None]]] = deque()
+
+    async def push(self, commit: Commit) -> asyncio.Future[None]:
+        """Add a commit, once there is room; the future is done when the commit has been acknowledged."""
+        size = _OVERHEAD + sum(len(reject.raw or b"") for reject in commit.rejects)
+        await self._budget.take(size)
+        acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._entries.append((commit, size, acknowledged))
+        if commit.done or commit.rejects:
+            self._urgent()
+        return acknowledged
+
+    async def push_and_wait(self, commit: Commit) -> None:
+        """Add a commit, have it reported at once, and wait until it has been acknowledged."""
+        acknowledged = await self.push(commit)
+        self._urgent()
+        await acknowledged
+
+    def pending(self) -> tuple[Commit, ...]:
+        """All commits not acknowledged yet, oldest first."""
+        return tuple(commit for commit, _, _ in self._entries)
+
+    def acknowledge(self, count: int) -> None:
+        """The oldest `count` commits are settled."""
+        for _ in range(count):
+            _, size, acknowledged = self._entries.popleft()
+            self._budget.give(size)
+            if not acknowledged.cancelled():
+                acknowledged.set_result(None)
+
+
+class Committer:
+    """The commits of one lease, numbered in order."""
+
+    def __init__(self, lease: Lease, outbox: Outbox) -> None:
+        self._lease = lease
+        self._outbox = outbox
+        self._seq = 0
+
+    async def commit(self, position: str, **facts: Any) -> None:
+        """Commit what has become durable; returns as soon as it is on its way."""
+        await self._outbox.push(self._next(position, facts))
+
+    async def commit_and_wait(self, position: str, **facts: Any) -> None:
+        """Commit, and return when the coordinator has made it durable."""
+        await self._outbox.push_and_wait(self._next(position, facts))
+
+    def _next(self, position: str, facts: dict[str, Any]) -> Commit:
+        self._seq += 1
+        return Commit(unit=self._lease.unit.id, epoch=self._lease.epoch, seq=self._seq, position=position, **facts)

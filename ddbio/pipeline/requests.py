@@ -1,0 +1,86 @@
+"""Requests that are paid for: capacity before each attempt, and the retry loop around them."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ddbio.capacity import Governor, Permit
+from ddbio.clock import Clock, sleep
+from ddbio.errors import WireError
+from ddbio.pipeline.meter import Meter
+from ddbio.retry import Backoff, Deadline, Verdict, decide
+from ddbio.wire.signing import CredentialSource
+
+T = TypeVar("T")
+log = logging.getLogger("ddbio.pipeline")
+
+NO_PROGRESS_SECONDS = 900.0
+"""A request that has failed for this long fails the job."""
+
+
+class Requester:
+    """Sends requests within the budget and repeats those that can succeed later."""
+
+    def __init__(self, governor: Governor, credentials: CredentialSource, meter: Meter, clock: Clock) -> None:
+        self._governor = governor
+        self._credentials = credentials
+        self._meter = meter
+        self._clock = clock
+        self._backoff = Backoff()
+
+    async def run(self, estimate: float, send: Callable[[], Awaitable[T]]) -> tuple[T, Permit]:
+        """Acquire `estimate` units and `send`, until it succeeds; the caller settles the Permit.
+
+        Raises the last error when trying again can't help, or when it has failed for `NO_PROGRESS_SECONDS`.
+        """
+        failures = 0
+        deadline: Deadline | None = None
+        while True:
+            permit = await self._governor.acquire(estimate)
+            self._meter.requests += 1
+            credentials = await self._credentials.get()
+            try:
+                return await send(), permit
+            except WireError as error:
+                verdict = decide(error)
+                self._settle_failure(permit, verdict)
+                deadline = deadline or Deadline(self._clock, NO_PROGRESS_SECONDS)
+                if verdict is Verdict.FATAL or deadline.expired():
+                    raise
+                log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)
+                if verdict is Verdict.RENEW:
+                    await self._credentials.renew(credentials)
+            self._meter.retries += 1
+            await self.pause(failures)
+            failures += 1
+
+    async def pause(self, failures: int) -> None:
+        """Wait as long as fits `failures` failures in a row: exponential, capped, with full jitter."""
+        await sleep(self._clock, self._backoff.delay(failures))
+
+    def _settle_failure(self, permit: Permit, verdict: Verdict) -> None:
+        """A refused attempt costs nothing; one whose reply is lost may have cost its estimate."""
+        if verdict is Verdict.THROTTLE:
+            self._meter.throttles += 1
+        if verdict is not Verdict.RETRY:
+            permit.settle(0)
+
+
+class CostEstimate:
+    """What the next request will probably cost: the most that a recent one did, or `first` before there was any."""
+
+    def __init__(self, first: float) -> None:
+        self._first = first
+        self._recent: deque[float] = deque(maxlen=16)
+
+    @property
+    def units(self) -> float:
+        """Capacity units."""
+        return max(self._recent, default=self._first)
+
+    def learn(self, actual: float) -> None:
+        """A request consumed `actual` units."""
+        self._recent.append(actual)

@@ -1,0 +1,87 @@
+"""Scan: the pages of one segment, paid for, verified and transcoded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
+
+import msgspec
+
+from ddbio import codec
+from ddbio.codec.model import MalformedPageError, OutputFormat, Page
+from ddbio.errors import CorruptReplyError
+from ddbio.options import ScanFilter
+from ddbio.pipeline.requests import CostEstimate, Requester
+from ddbio.wire.dynamodb import DynamoDB, ScanPlan
+
+LARGE_BODY = 2 * 1024 * 1024
+"""A page larger than this is transcoded in a thread, so that the loop stays free."""
+FULL_PAGE_UNITS = 128.5
+"""An eventually consistent 1 MB page and the item that crosses its end; twice that when strongly consistent."""
+
+
+class SegmentScan:
+    """Reads segments of one table or index; `total` is the Scan's TotalSegments."""
+
+    def __init__(
+        self,
+        table: str,
+        what: ScanFilter,
+        *,
+        total: int,
+        output: OutputFormat,
+        dynamodb: DynamoDB,
+        requester: Requester,
+        executor: Executor,
+    ) -> None:
+        self._plan = _plan(table, what, total)
+        self._format = output
+        self._dynamodb = dynamodb
+        self._requester = requester
+        self._executor = executor
+        self._cost = CostEstimate(FULL_PAGE_UNITS * (2 if what.consistent else 1))
+
+    async def pages(self, segment: int) -> AsyncGenerator[Page]:
+        """Every page of the segment, in order; the last one has no `last_key`.
+
+        Raises WireError where a page can't be had.
+        """
+        plan = replace(self._plan, segment=segment)
+        last_key: bytes | None = None
+        while True:
+            estimate = self._cost.units
+            page, permit = await self._requester.run(estimate, partial(self._fetch, plan.body(last_key)))
+            if page.capacity is not None:
+                permit.settle(page.capacity)
+                self._cost.learn(page.capacity)
+            yield page
+            last_key = page.last_key
+            if last_key is None:
+                return
+
+    async def _fetch(self, body: bytes) -> Page:
+        reply = await self._dynamodb.scan(body)
+        transcode = partial(codec.transcode_page, reply, self._format)
+        try:
+            if len(reply) > LARGE_BODY or codec.CODEC == "reference":
+                return await asyncio.get_running_loop().run_in_executor(self._executor, transcode)
+            return transcode()
+        except MalformedPageError as error:
+            raise CorruptReplyError(f"A Scan reply can't be understood: {error}.") from error
+
+
+def _plan(table: str, what: ScanFilter, total: int) -> ScanPlan:
+    names, values = what.expression_names, what.expression_values
+    return ScanPlan(
+        table=table,
+        total_segments=total,
+        index=what.index,
+        consistent_read=what.consistent,
+        filter_expression=what.filter_expression,
+        projection_expression=what.projection_expression,
+        names=msgspec.json.encode(names) if names else None,
+        values=msgspec.json.encode(values) if values else None,
+    )

@@ -1,0 +1,162 @@
+"""The files of one segment: cut between pages, committed part by part, sealed once the coordinator knows the whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ddbio.clock import Clock
+from ddbio.codec.compression import compress, crc32, suffix
+from ddbio.codec.model import Compression, Page
+from ddbio.ledger.entries import FileState
+from ddbio.pipeline.job import ExportJob
+from ddbio.pipeline.outbox import Committer
+from ddbio.storage.base import OutputFile, Sink
+
+COMMIT_SECONDS = 1.0
+MEGABYTE = 1024 * 1024
+
+
+def file_name(table: str, segment: int, number: int, compression: Compression) -> str:
+    """`<Table>-<segment>-<file number>.json`, with the compression's ending."""
+    return f"{table}-{segment:04d}-{number:05d}.json{suffix(compression)}"
+
+
+@dataclass(slots=True)
+class _Current:
+    """The file that is being written, and what is in it."""
+
+    file: OutputFile
+    segment: int
+    items: int = 0
+    size: int = 0
+    crc: int = 0
+
+    def add(self, block: bytes, items: int) -> None:
+        self.items += items
+        self.size += len(block)
+        self.crc = crc32(block, self.crc)
+
+    def state(self, *, sealed: bool = False) -> FileState:
+        return FileState(
+            name=self.file.name,
+            segment=self.segment,
+            items=self.items,
+            bytes=self.size,
+            crc32=self.crc,
+            sealed=sealed,
+        )
+
+
+class _Mark(NamedTuple):
+    """A page's end: the file as it is there, and how to go on after it."""
+
+    state: FileState | None
+    position: str
+    read: int
+    written: int
+    bytes: int
+
+
+class SegmentFiles:
+    """Writes the pages of one segment. `finish` or `discard` ends it."""
+
+    def __init__(
+        self,
+        job: ExportJob,
+        *,
+        segment: int,
+        sink: Sink,
+        committer: Committer,
+        executor: Executor,
+        clock: Clock,
+    ) -> None:
+        self._options = job.options
+        self._segment = segment
+        self._sink = sink
+        self._committer = committer
+        self._executor = executor
+        self._clock = clock
+        self._max_bytes = job.options.file_size_mb * MEGABYTE
+        self._next_number = 0
+        self._current: _Current | None = None
+        self._marks: deque[_Mark] = deque()
+        self._position = ""
+        self._types: dict[str, int] = {}
+        self._committed_at = clock.now()
+
+    async def add(self, page: Page) -> int:
+        """Write one page, beginning a new file where it does not fit; return the bytes written."""
+        size = await self._write(page) if page.items else 0
+        state = self._current.state() if self._current else None
+        position = (page.last_key or b"").decode()
+        self._marks.append(_Mark(state, position, page.count, page.items, size))
+        for path, mask in page.types.items():
+            self._types[path] = self._types.get(path, 0) | mask
+        if self._clock.now() - self._committed_at >= COMMIT_SECONDS:
+            await self._commit(await self._current.file.sync() if self._current else 0)
+            self._committed_at = self._clock.now()
+        return size
+
+    async def finish(self) -> None:
+        """The segment is read to its end: seal its last file, and commit that it is done."""
+        state = await self._close(self._current) if self._current else None
+        await self._commit(0)
+        await self._committer.commit(self._position, file=state, types=self._types, done=True)
+
+    async def discard(self) -> None:
+        """Remove the file that is not sealed, if there is one."""
+        if self._current is not None:
+            await self._current.file.discard()
+            self._current = None
+
+    async def _write(self, page: Page) -> int:
+        block = await self._compress(page.records)
+        if self._current is not None and self._current.size + len(block) > self._max_bytes:
+            state = await self._close(self._current)
+            await self._committer.commit(self._position, file=state)
+        if self._current is None:
+            self._current = await self._open()
+        await self._current.file.write(block)
+        self._current.add(block, page.items)
+        return len(block)
+
+    async def _compress(self, records: bytes) -> bytes:
+        kind = self._options.compress
+        if kind == "none":
+            return records
+        return await asyncio.get_running_loop().run_in_executor(self._executor, compress, kind, records)
+
+    async def _open(self) -> _Current:
+        name = file_name(self._options.table, self._segment, self._next_number, self._options.compress)
+        self._next_number += 1
+        return _Current(await self._sink.create(name, max_bytes=self._max_bytes), self._segment)
+
+    async def _close(self, current: _Current) -> FileState:
+        """Seal the current file, once the coordinator has made durable that it is complete."""
+        await self._commit(await current.file.finish(), wait=True)
+        await current.file.seal()
+        self._current = None
+        return current.state(sealed=True)
+
+    async def _commit(self, durable: int, *, wait: bool = False) -> None:
+        """Commit the pages that lie below the offset `durable` of the current file."""
+        passed: list[_Mark] = []
+        while self._marks and (self._marks[0].state is None or self._marks[0].state.bytes <= durable):
+            passed.append(self._marks.popleft())
+        if not passed:
+            return
+        self._position = passed[-1].position
+        types, self._types = self._types, {}
+        commit = self._committer.commit_and_wait if wait else self._committer.commit
+        await commit(
+            self._position,
+            file=passed[-1].state,
+            read=sum(mark.read for mark in passed),
+            written=sum(mark.written for mark in passed),
+            bytes=sum(mark.bytes for mark in passed),
+            types=types,
+        )

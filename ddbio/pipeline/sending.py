@@ -1,0 +1,135 @@
+"""Sending: entries into batches, several batches at once, what comes back unprocessed out again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ddbio.clock import Clock
+from ddbio.errors import JobFailedError
+from ddbio.pipeline.batcher import Batcher, Entry
+from ddbio.pipeline.channel import ByteBudget
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.requests import NO_PROGRESS_SECONDS, Requester
+from ddbio.pipeline.writing import TableWriter
+
+IN_FLIGHT_BYTES = 64 * 1024 * 1024
+"""Most bytes of batches that are out at once in a process."""
+HELD_BYTES = 4 * 1024 * 1024
+"""Most bytes of records that wait for an earlier one with the same key, for each sender."""
+
+
+class Lanes:
+    """How many batches, and how many bytes of them, may be out at once; shared by all senders of a process."""
+
+    def __init__(self, batches: int) -> None:
+        self._slots = asyncio.Semaphore(batches)
+        self._bytes = ByteBudget(IN_FLIGHT_BYTES)
+
+    async def take(self, size: int) -> None:
+        """Wait for a lane and for room."""
+        await self._bytes.take(size)
+        try:
+            await self._slots.acquire()
+        except asyncio.CancelledError:
+            self._bytes.give(size)
+            raise
+
+    def give(self, size: int) -> None:
+        """The batch is back."""
+        self._slots.release()
+        self._bytes.give(size)
+
+
+class Sender:
+    """Sends entries to a table. An async context manager: leaving it early cancels what is out.
+
+    `refused` is told of each entry that the service does not take, and why.
+    """
+
+    def __init__(
+        self,
+        writer: TableWriter,
+        *,
+        requester: Requester,
+        lanes: Lanes,
+        meter: Meter,
+        clock: Clock,
+        refused: Callable[[Entry, str], None],
+    ) -> None:
+        self._writer = writer
+        self._requester = requester
+        self._lanes = lanes
+        self._meter = meter
+        self._clock = clock
+        self._refused = refused
+        self._batcher = Batcher()
+        self._group = asyncio.TaskGroup()
+        self._settled = asyncio.Event()
+        self._failures = 0
+        self._progress_at = clock.now()
+
+    async def __aenter__(self) -> Sender:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        try:
+            await self._group.__aexit__(*exc)  # type: ignore[arg-type]
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    @property
+    def empty(self) -> bool:
+        """Nothing waits, nothing is out."""
+        return self._batcher.empty
+
+    async def add(self, entry: Entry) -> None:
+        """Take an entry; waits for a lane when a batch is full, and while too many records are held back."""
+        self._batcher.add(entry)
+        await self._send_ready(flush=False)
+        while self._batcher.held_bytes > HELD_BYTES:
+            await self.push()
+
+    async def push(self) -> None:
+        """Send what is ready, full batch or not, and wait until one has come back. Not when `empty`."""
+        await self._send_ready(flush=True)
+        await self._settled.wait()
+        self._settled.clear()
+
+    async def _send_ready(self, *, flush: bool) -> None:
+        while batch := self._batcher.take(flush=flush):
+            size = sum(len(entry.request) for entry in batch)
+            await self._lanes.take(size)
+            self._group.create_task(self._send(batch, size))
+
+    async def _send(self, batch: list[Entry], size: int) -> None:
+        """Write one batch; what the service did not process goes back to the batcher after a pause."""
+        try:
+            outcome = await self._writer.write(batch)
+            for entry in outcome.written:
+                entry.done = entry.written = True
+            for entry, message in outcome.refused:
+                self._refused(entry, message)
+            self._batcher.finish([*outcome.written, *(entry for entry, _ in outcome.refused)])
+            if outcome.written:
+                self._failures = 0
+                self._progress_at = self._clock.now()
+            if outcome.unprocessed:
+                await self._pause()
+                self._batcher.put_back(outcome.unprocessed)
+        finally:
+            self._lanes.give(size)
+        self._settled.set()
+
+    async def _pause(self) -> None:
+        """Wait before records that were not processed are sent again; raises where that has led nowhere for long."""
+        self._meter.throttles += 1
+        self._meter.retries += 1
+        if self._clock.now() - self._progress_at > NO_PROGRESS_SECONDS:
+            raise JobFailedError(
+                f"The table has taken no record for {NO_PROGRESS_SECONDS:.0f} seconds.",
+                hint="Look at the table's throttling metrics, and try again with a smaller capacity.",
+            )
+        await self._requester.pause(self._failures)
+        self._failures += 1

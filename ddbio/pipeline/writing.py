@@ -1,0 +1,87 @@
+"""Writing: batches of records into the table, paid for, repeated until every record is in or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from math import ceil
+
+from ddbio.codec import RecordEncoder
+from ddbio.codec.model import Put
+from ddbio.errors import CorruptReplyError, RefusedError
+from ddbio.pipeline.batcher import Entry
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.requests import Requester
+from ddbio.wire.dynamodb import DynamoDB
+
+SPLIT_CODES = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException", "RequestEntityTooLarge"})
+"""Refusals that one record of a batch can cause; nothing of such a batch was written."""
+WRITE_UNIT_BYTES = 1_024
+
+
+class Outcome:
+    """What became of a batch."""
+
+    def __init__(self) -> None:
+        self.written: list[Entry] = []
+        self.unprocessed: list[Entry] = []
+        self.refused: list[tuple[Entry, str]] = []
+
+
+class TableWriter:
+    """Sends batches to one table. `echo` reads the records that the service sends back unprocessed."""
+
+    def __init__(
+        self, table: str, *, dynamodb: DynamoDB, requester: Requester, meter: Meter, echo: RecordEncoder
+    ) -> None:
+        self._table = table
+        self._dynamodb = dynamodb
+        self._requester = requester
+        self._meter = meter
+        self._echo = echo
+
+    async def write(self, batch: Sequence[Entry]) -> Outcome:
+        """Send one batch; where the service refuses it as a whole, halve it until the bad record stands alone.
+
+        Raises WireError where the table can't be written.
+        """
+        outcome = Outcome()
+        waiting = [list(batch)]
+        while waiting:
+            entries = waiting.pop()
+            try:
+                await self._send(entries, outcome)
+            except RefusedError as error:
+                if error.code not in SPLIT_CODES:
+                    raise
+                if len(entries) == 1:
+                    outcome.refused.append((entries[0], error.message))
+                else:
+                    middle = len(entries) // 2
+                    waiting += [entries[middle:], entries[:middle]]
+        return outcome
+
+    async def _send(self, entries: list[Entry], outcome: Outcome) -> None:
+        estimate = float(sum(ceil(entry.size / WRITE_UNIT_BYTES) for entry in entries))
+        requests = [entry.request for entry in entries]
+        reply, permit = await self._requester.run(estimate, partial(self._dynamodb.batch_write, self._table, requests))
+        if reply.capacity is not None:
+            permit.settle(reply.capacity)
+        unprocessed = self._match(entries, reply.unprocessed)
+        outcome.unprocessed += unprocessed
+        skipped = set(map(id, unprocessed))
+        outcome.written += [entry for entry in entries if id(entry) not in skipped]
+        self._meter.items += len(entries) - len(unprocessed)
+
+    def _match(self, entries: list[Entry], items: Sequence[bytes]) -> list[Entry]:
+        """Our own records for the items that came back, told by their keys."""
+        if not items:
+            return []
+        by_key = {entry.key: entry for entry in entries}
+        matched = []
+        for item in items:
+            put = self._echo.encode(item)
+            if not isinstance(put, Put) or put.key not in by_key:
+                raise CorruptReplyError("The service sent back an unprocessed item that was not in the request.")
+            matched.append(by_key.pop(put.key))
+        return matched

@@ -1,0 +1,100 @@
+"""What a job needs before it starts: its budget, its processes, its units. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+
+from ddbio.errors import UsageError
+from ddbio.ledger.entries import Unit
+from ddbio.options import MAX_SEGMENTS, Capacity
+from ddbio.storage.base import SourceFile
+from ddbio.table import TableInfo
+
+MEGABYTE = 1024 * 1024
+SEGMENTS_PER_PROCESS = 32
+"""Many more than are read at once, so that a slow one does not hold the job."""
+SMALLEST_SEGMENT = 4 * MEGABYTE
+LARGEST_SEGMENT = 1024 * MEGABYTE
+UNKNOWN_SIZE_SEGMENTS = 8
+"""For each process, where the service does not know the table's size (it counts every six hours)."""
+SPANS_PER_PROCESS = 16
+SMALLEST_SPAN = 8 * MEGABYTE
+LARGEST_SPAN = 256 * MEGABYTE
+NEW_ON_DEMAND_READ = 12_000.0
+NEW_ON_DEMAND_WRITE = 4_000.0
+"""What a new on-demand table serves at once (Developer Guide, "On-demand capacity mode")."""
+PAGE_UNITS = 128
+BATCH_UNITS = 25
+
+
+def read_budget(capacity: Capacity, table: TableInfo) -> float:
+    """Read units per second for the whole job; raises UsageError where the table does not have that many."""
+    return _budget(capacity, table, "read", table.read_capacity, table.max_on_demand_read, NEW_ON_DEMAND_READ)
+
+
+def write_budget(capacity: Capacity, table: TableInfo) -> float:
+    """Write units per second for the whole job; raises UsageError where the table does not have that many."""
+    return _budget(capacity, table, "write", table.write_capacity, table.max_on_demand_write, NEW_ON_DEMAND_WRITE)
+
+
+def _budget(
+    capacity: Capacity, table: TableInfo, kind: str, known: float | None, maximum: float | None, new: float
+) -> float:
+    limit = maximum if table.billing == "on-demand" else known
+    if capacity.percent is not None:
+        basis = min(known or new, maximum or float("inf"))
+        return basis * capacity.percent / 100
+    units = capacity.units or 0.0
+    if limit is not None and units > limit:
+        what = "a maximum" if table.billing == "on-demand" else "a provisioned throughput"
+        place = f"Index {table.index} of table {table.name}" if table.index else f"Table {table.name}"
+        raise UsageError(
+            f"A capacity of {units:g} was asked for, but {place[0].lower()}{place[1:]} has {what} of {limit:g} "
+            f"{kind} units a second.",
+            hint=f"Give at most {limit:g}, or a share such as 50%.",
+        )
+    return units
+
+
+def process_count(wanted: int, budget: float, request_units: float, units: int) -> int:
+    """How many processes have something to do: each needs a unit of work, and a request's worth of budget a second."""
+    return max(1, min(wanted, int(budget // request_units), units))
+
+
+def segment_count(asked: int | None, size_bytes: int, processes: int) -> int:
+    """TotalSegments: many for each process, none too small to be worth a request or too large to be one file."""
+    if asked is not None:
+        return asked
+    if size_bytes <= 0:
+        return UNKNOWN_SIZE_SEGMENTS * processes
+    by_workers = min(SEGMENTS_PER_PROCESS * processes, ceil(size_bytes / SMALLEST_SEGMENT))
+    return min(max(by_workers, ceil(size_bytes / LARGEST_SEGMENT), 1), MAX_SEGMENTS)
+
+
+def segments(count: int) -> list[Unit]:
+    """One unit per segment."""
+    return [Unit(id=segment) for segment in range(count)]
+
+
+def spans(files: Sequence[SourceFile], processes: int) -> list[Unit]:
+    """Files cut into spans: a compressed file or a stream is one, a large plain file many."""
+    total = sum(file.size or 0 for file in files if file.compression == "none")
+    length = min(max(total // (SPANS_PER_PROCESS * processes), SMALLEST_SPAN), LARGEST_SPAN)
+    found = [bounds for file in files for bounds in _cut(file, length)]
+    return [
+        Unit(
+            id=number, file=file.name, start=start, end=end, size=file.size, tag=file.tag, compression=file.compression
+        )
+        for number, (file, start, end) in enumerate(found)
+    ]
+
+
+def _cut(file: SourceFile, length: int) -> Iterator[tuple[SourceFile, int, int | None]]:
+    if file.compression != "none" or file.size is None:
+        yield file, 0, None
+        return
+    count = max(1, ceil(file.size / length))
+    for number in range(count):
+        end = (number + 1) * length
+        yield file, number * length, end if number + 1 < count else None

@@ -1,0 +1,33 @@
+"""Which files are input, told by their names alone."""
+
+from __future__ import annotations
+
+import re
+
+from ddbio.codec.model import Compression
+
+INPUT_ENDINGS = ".json, .jsonl or .ndjson, each plain, .gz or .zst"
+"""What is looked for in a folder or under a prefix, in words."""
+
+_INPUT = re.compile(r".+\.(json|jsonl|ndjson)(\.gz|\.zst)?", re.IGNORECASE | re.DOTALL)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder name is left out of a walk, as query engines do."""
+    return name.startswith(("_", "."))
+
+
+def is_input(name: str) -> bool:
+    """Whether a file met on a walk is input; `name` is relative to where the walk began."""
+    return _INPUT.fullmatch(name) is not None and not any(is_hidden(part) for part in name.split("/"))
+
+
+def compression_of(name: str) -> Compression:
+    """How a file is compressed, told by its ending."""
+    match name.lower().rpartition(".")[2]:
+        case "gz":
+            return "gzip"
+        case "zst":
+            return "zstd"
+        case _:
+            return "none"

@@ -1,0 +1,61 @@
+"""What S3 and its client say, turned into what a person can act on. In one place, at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
+
+from ddbio.errors import DestinationError, PreflightError, SourceError
+
+_CREDENTIALS = "Check the credentials (AWS_PROFILE, --profile, or the environment)."
+_REGION = "Give the region that the bucket lives in."
+_PERMISSIONS = (
+    "Allow these credentials s3:ListBucket on the bucket and s3:GetObject, s3:PutObject and s3:AbortMultipartUpload "
+    "on its objects (and the use of its KMS key, if it has one)."
+)
+_PRESSURE = "S3 was overloaded for longer than the retries lasted: run again, or with less at once."
+_HINTS = {
+    "NoSuchBucket": "There is no such bucket: create it, or check its name.",
+    "AccessDenied": _PERMISSIONS,
+    "403": _PERMISSIONS,
+    "AllAccessDisabled": _PERMISSIONS,
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+    "ExpiredToken": _CREDENTIALS,
+    "InvalidToken": _CREDENTIALS,
+    "PermanentRedirect": _REGION,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "SlowDown": _PRESSURE,
+    "InternalError": _PRESSURE,
+    "ServiceUnavailable": _PRESSURE,
+}
+
+
+def code_of(error: ClientError) -> str:
+    """The service's error code; a HEAD request has no body, so its code is the HTTP status (`404`)."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def edge(action: str, error_type: type[DestinationError | PreflightError | SourceError]) -> Iterator[None]:
+    """Raise `error_type` for whatever S3 or its client raises inside; `action` says what was tried, and where."""
+    try:
+        yield
+    except ClientError as error:
+        code = code_of(error)
+        said = error.response.get("Error", {}).get("Message") or "no message"
+        raise error_type(f"Could not {action}: {code}: {said.rstrip('.')}.", hint=_HINTS.get(code)) from error
+    except NoCredentialsError as error:
+        raise error_type(f"Could not {action}: there are no credentials.", hint=_CREDENTIALS) from error
+    except (ConnectionError, HTTPClientError) as error:
+        hint = "Check the network and the endpoint URL."
+        raise error_type(f"Could not {action}: {_line(error)}.", hint=hint) from error
+    except BotoCoreError as error:
+        raise error_type(f"Could not {action}: {_line(error)}.") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

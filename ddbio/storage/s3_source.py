@@ -1,0 +1,147 @@
+"""An S3 object, or all objects under a prefix, as a source."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import aiohttp
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
+
+from ddbio.errors import PreflightError, SourceError
+from ddbio.storage.base import MANIFEST, Source, SourceFile
+from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_input
+from ddbio.storage.s3 import MIB, read_object
+from ddbio.storage.s3_errors import code_of, edge
+from ddbio.storage.stdio import CHUNK
+
+PIECE = 8 * MIB
+"""Bytes asked for in one GET."""
+TRIES = 5
+"""GETs of one piece: the first, and those that take up a body where it broke off."""
+FIRST_PAUSE = 0.1
+"""Seconds before the second GET of a piece; doubled before each further one."""
+
+
+class S3Source(Source):
+    """The object of that exact key (of any ending), else the objects under it as a folder, by the rules of a walk.
+
+    The client is an aiobotocore S3 client that the caller opens and closes.
+    """
+
+    def __init__(self, client: Any, bucket: str, key: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
+
+    @property
+    def location(self) -> str:
+        return f"s3://{self._bucket}/{self._key}"
+
+    async def __aenter__(self) -> S3Source:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Nothing to do: no body stays open when its reader is closed."""
+
+    async def files(self) -> list[SourceFile]:
+        with edge(f"look into {self.location}", PreflightError):
+            exact = await self._exact()
+            found = [exact] if exact else [file async for file in self._listed()]
+        if not found:
+            hint = f"Looked for an object of that name, and under it for names ending in {INPUT_ENDINGS}."
+            raise PreflightError(f"{self.location} holds no input file.", hint=hint)
+        return sorted(found)
+
+    async def manifest(self) -> bytes | None:
+        with edge(f"read the manifest of {self.location}", SourceError):
+            folder = self._prefix
+            if await self._exact():
+                folder = self._key[: self._key.rfind("/") + 1]
+            return await read_object(self._client, self._bucket, folder + MANIFEST)
+
+    async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
+        size = file.size or 0
+        for first in range(start, size, PIECE):
+            async with aclosing(self._piece(file, first, min(first + PIECE, size))) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _exact(self) -> SourceFile | None:
+        if not self._key or self._key.endswith("/"):
+            return None
+        try:
+            head = await self._client.head_object(Bucket=self._bucket, Key=self._key)
+        except ClientError as error:
+            # Without s3:ListBucket a missing key is a 403; the listing that follows then says what is forbidden.
+            if code_of(error) in {"404", "403"}:
+                return None
+            raise
+        return SourceFile(self._key, head["ContentLength"], head["ETag"], compression_of(self._key))
+
+    async def _listed(self) -> AsyncGenerator[SourceFile, None]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        async for page in pages:
+            for each in page.get("Contents", ()):
+                key = each["Key"]
+                if is_input(key[len(self._prefix) :]):
+                    yield SourceFile(key, each["Size"], each["ETag"], compression_of(key))
+
+    async def _piece(self, file: SourceFile, first: int, end: int) -> AsyncGenerator[bytes, None]:
+        """One range; a body that breaks off is taken up again at the byte where it did."""
+        broken: Exception | None = None
+        for attempt in range(TRIES):
+            if attempt:
+                await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
+            try:
+                async with aclosing(self._body(file, first, end)) as chunks:
+                    async for chunk in chunks:
+                        first += len(chunk)
+                        yield chunk
+            except FlexibleChecksumError as error:
+                raise SourceError(f"The checksum of {self._place(file)} does not match what was read.") from error
+            except (BotoCoreError, aiohttp.ClientError) as error:
+                broken = error
+            if first == end:
+                return
+        hint = "Check the network, and run again."
+        raise SourceError(
+            f"Reading {self._place(file)} broke off {TRIES} times at byte {first}.", hint=hint
+        ) from broken
+
+    async def _body(self, file: SourceFile, first: int, end: int) -> AsyncGenerator[bytes, None]:
+        with edge(f"read {self._place(file)}", SourceError):
+            reply = await self._get(file, first, end)
+        async with reply["Body"] as body:
+            while chunk := await _fill(body):
+                yield chunk
+
+    async def _get(self, file: SourceFile, first: int, end: int) -> Any:
+        hint = "Run again once nobody writes to it."
+        try:
+            reply = await self._client.get_object(
+                Bucket=self._bucket, Key=file.name, Range=f"bytes={first}-{end - 1}", IfMatch=file.tag
+            )
+        except ClientError as error:
+            if code_of(error) in {"PreconditionFailed", "412", "NoSuchKey", "InvalidRange"}:
+                raise SourceError(f"{self._place(file)} was changed while it was read.", hint=hint) from error
+            raise
+        if reply["ETag"] != file.tag or reply["ContentLength"] != end - first:
+            raise SourceError(f"{self._place(file)}: the reply is not the range that was asked for.", hint=hint)
+        return reply
+
+    def _place(self, file: SourceFile) -> str:
+        return f"s3://{self._bucket}/{file.name}"
+
+
+async def _fill(body: Any) -> bytes:
+    """The next chunk: the network hands out much smaller pieces. Empty at the end."""
+    pieces = []
+    missing = CHUNK
+    while missing and (piece := await body.read(missing)):
+        pieces.append(piece)
+        missing -= len(piece)
+    return b"".join(pieces)

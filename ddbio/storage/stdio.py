@@ -1,0 +1,188 @@
+"""The standard streams, and what else can only be read once from its beginning."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import select
+from collections.abc import AsyncGenerator
+from concurrent.futures import Executor
+from typing import BinaryIO
+
+from ddbio.errors import DestinationError, SourceError
+from ddbio.storage.base import OutputFile, Sink, Source, SourceFile, StoredFile
+from ddbio.storage.steps import Steps
+
+CHUNK = 1024 * 1024
+"""Most bytes that a source hands out at once."""
+
+
+class StdoutSink(Sink):
+    """All files go one after the other into one stream, whole blocks of different files interleaved.
+
+    A stream carries records and nothing else: small objects (manifest, journal) are dropped, nothing can be listed,
+    read back or taken out again, and what is written is all the durability there is.
+    """
+
+    def __init__(self, stream: BinaryIO, *, executor: Executor) -> None:
+        self._stream = stream
+        self._executor = executor
+        self._turn = asyncio.Lock()
+        self._steps = Steps()
+
+    @property
+    def location(self) -> str:
+        return "standard output"
+
+    async def __aenter__(self) -> StdoutSink:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Wait for what a cancelled caller left behind; the stream belongs to whoever handed it in."""
+        await self._steps.settle()
+
+    async def check(self, expected_bytes: int | None) -> list[str]:  # noqa: ARG002 (a stream has no size)
+        return []
+
+    async def create(self, name: str, *, max_bytes: int) -> StdoutFile:  # noqa: ARG002 (a stream needs no plan)
+        return StdoutFile(self, name)
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Dropped: the stream carries records only."""
+
+    async def get(self, name: str) -> bytes | None:  # noqa: ARG002 (nothing is kept)
+        return None
+
+    async def list(self, prefix: str = "") -> list[StoredFile]:  # noqa: ARG002 (nothing is kept)
+        return []
+
+    async def delete(self, name: str) -> None:
+        """Nothing to do: what has gone into a stream can't be taken out."""
+
+    async def emit(self, block: bytes) -> None:
+        """Write one block whole, before or after the blocks of other files."""
+        try:
+            await self._steps.run(self._emit(block))
+        except BrokenPipeError as error:
+            hint = "Let the program that ddbio's output is piped into read it to its end."
+            raise DestinationError("Whoever read standard output has closed it.", hint=hint) from error
+        except OSError as error:
+            said = error.strerror or type(error).__name__
+            hint = "Check what standard output is directed to."
+            raise DestinationError(f"Could not write to standard output: {said}.", hint=hint) from error
+
+    async def _emit(self, block: bytes) -> None:
+        async with self._turn:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._write, block)
+
+    def _write(self, block: bytes) -> None:
+        rest = memoryview(block)
+        while rest:  # an unbuffered stream (python -u) may take a part
+            rest = rest[self._stream.write(rest) :]
+        self._stream.flush()
+
+
+class StdoutFile(OutputFile):
+    """One file's share of the stream."""
+
+    def __init__(self, sink: StdoutSink, name: str) -> None:
+        self.name = name
+        self._sink = sink
+        self._size = 0
+
+    async def write(self, block: bytes) -> None:
+        await self._sink.emit(block)
+        self._size += len(block)
+
+    async def sync(self) -> int:
+        return self._size
+
+    async def finish(self) -> int:
+        return self._size
+
+    async def seal(self) -> None:
+        """Nothing to do: a stream has no names."""
+
+    async def discard(self) -> None:
+        """Nothing to do: what has gone into a stream can't be taken out."""
+
+
+class StdinSource(Source):
+    """Records that come in through a stream, handed in by the caller (for example `sys.stdin.buffer`).
+
+    They are taken as plain text: a stream has no name that could tell of a compression.
+    """
+
+    def __init__(self, stream: BinaryIO, *, executor: Executor) -> None:
+        self._stream = stream
+        self._executor = executor
+
+    @property
+    def location(self) -> str:
+        return "standard input"
+
+    async def __aenter__(self) -> StdinSource:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Nothing to do: the stream belongs to whoever handed it in."""
+
+    async def files(self) -> list[SourceFile]:
+        return [SourceFile("-", None, "", "none")]
+
+    async def manifest(self) -> bytes | None:
+        return None
+
+    async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:  # noqa: ARG002 (there is one)
+        refuse_start(self.location, start)
+        try:
+            descriptor = self._stream.fileno()
+        except io.UnsupportedOperation:  # a stream in memory, which can't keep a thread waiting
+            while chunk := await asyncio.get_running_loop().run_in_executor(self._executor, self._stream.read, CHUNK):
+                yield chunk
+            return
+        async for chunk in read_stream(descriptor, self.location, self._executor):
+            yield chunk
+
+
+def refuse_start(what: str, start: int) -> None:
+    """Raise `SourceError` where a stream is to be read from the middle."""
+    if start:
+        raise SourceError(f"{what} is a stream: it can't be read from byte {start}.", hint="Start from its beginning.")
+
+
+async def read_stream(descriptor: int, what: str, executor: Executor) -> AsyncGenerator[bytes, None]:
+    """Everything that comes through a descriptor, until its end.
+
+    A thread waits for the bytes. To stop early wakes it up through a pipe of our own, so that a stream which has
+    nothing to say (a terminal) does not keep the process from ending.
+    """
+    steps = Steps()
+    asleep, wake = os.pipe()
+    try:
+        while chunk := await steps.run(
+            asyncio.get_running_loop().run_in_executor(executor, _next_chunk, descriptor, asleep)
+        ):
+            yield chunk
+    except OSError as error:
+        raise SourceError(f"Could not read {what}: {error.strerror or type(error).__name__}.") from error
+    finally:
+        os.close(wake)
+        await steps.settle()
+        os.close(asleep)
+
+
+def _next_chunk(descriptor: int, asleep: int) -> bytes:
+    """Wait for bytes; empty at the end of the stream, or once the other end of `asleep` is closed (blocking)."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.register(asleep, select.POLLIN)
+    while True:
+        ready = {number for number, _ in poll.poll()}
+        if asleep in ready:
+            return b""
+        try:
+            return os.read(descriptor, CHUNK)
+        except BlockingIOError:  # somebody else took the bytes
+            continue

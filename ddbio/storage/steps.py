@@ -1,0 +1,31 @@
+"""Steps that must not be torn in the middle by a cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Steps:
+    """Runs the steps of one file: each goes on to its end when its caller is cancelled, and `settle` waits for it.
+
+    A thread can't be interrupted, and a request that creates something must be heard out to know what to remove.
+    """
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def run(self, step: Awaitable[T]) -> T:
+        """Await `step`; a cancellation frees the caller at once and leaves the step running."""
+        future = asyncio.ensure_future(step)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return await asyncio.shield(future)
+
+    async def settle(self) -> None:
+        """Wait for the steps that cancelled callers left running; their outcome has nobody to go to."""
+        if self._running:
+            await asyncio.wait(self._running)

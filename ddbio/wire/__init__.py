@@ -1,0 +1,1 @@
+"""The DynamoDB data plane: one attempt per call, typed errors, nothing retried."""

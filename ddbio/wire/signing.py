@@ -1,0 +1,117 @@
+"""AWS Signature Version 4, for requests whose body is at hand and whose URL has no query."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+from typing import Protocol
+
+import msgspec
+
+from ddbio.errors import CredentialsUnavailableError
+
+_UNSIGNED = frozenset({"expect", "transfer-encoding", "user-agent", "x-amzn-trace-id"})
+"""Headers that proxies change on the way, so that no AWS client signs them."""
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """A set of AWS credentials; `expiry` is in seconds since the epoch, None where they don't expire (or don't say)."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+    expiry: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials(expiry={self.expiry})"
+
+
+class CredentialSource(Protocol):
+    """Where a request gets its credentials from; shared by all requests of a process."""
+
+    async def get(self) -> Credentials:
+        """The current credentials; cheap, called once per request."""
+
+    async def renew(self, stale: Credentials) -> Credentials:
+        """Other credentials than `stale`, which the service has just refused.
+
+        Raises `CredentialsUnavailableError`.
+        """
+
+
+class StaticCredentials:
+    """A source of credentials that never change."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def get(self) -> Credentials:
+        """The credentials given at the start."""
+        return self._credentials
+
+    async def renew(self, stale: Credentials) -> Credentials:  # noqa: ARG002 - the protocol's parameter
+        """There are no others: raises `CredentialsUnavailableError`."""
+        raise CredentialsUnavailableError("The service refused the credentials, and there are no others.")
+
+
+class Signer:
+    """Signs requests to one service in one region. The signing key is derived once per secret and day.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, region: str, service: str) -> None:
+        self._region = region
+        self._service = service
+        self._key: tuple[str, str, bytes] | None = None
+
+    def sign(
+        self,
+        method: str,
+        host: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        credentials: Credentials,
+        now: datetime,
+    ) -> dict[str, str]:
+        """The headers to add to a request that is sent with `headers` and this `host` (port included if it is in the
+        Host header), to a `path` that is already URI-encoded. `now` is in UTC.
+        """
+        stamp = now.strftime("%Y%m%dT%H%M%SZ")
+        date = stamp[:8]
+        added = {"X-Amz-Date": stamp}
+        if credentials.token:
+            added["X-Amz-Security-Token"] = credentials.token
+        signed = {"host": host}
+        for name, value in (*headers.items(), *added.items()):
+            signed[name.lower()] = " ".join(value.split())
+        names = sorted(signed.keys() - _UNSIGNED)
+        listed = ";".join(names)
+        lines = "\n".join([f"{name}:{signed[name]}" for name in names])
+        canonical = f"{method}\n{path}\n\n{lines}\n\n{listed}\n{sha256(body).hexdigest()}"
+        scope = f"{date}/{self._region}/{self._service}/aws4_request"
+        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
+        signature = _hmac(self._signing_key(credentials.secret_key, date), to_sign).hex()
+        credential = f"{credentials.access_key}/{scope}"
+        added["Authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={listed}, Signature={signature}"
+        )
+        return added
+
+    def _signing_key(self, secret: str, date: str) -> bytes:
+        known = self._key
+        if known is not None and known[0] == secret and known[1] == date:
+            return known[2]
+        key = f"AWS4{secret}".encode()
+        for part in (date, self._region, self._service, "aws4_request"):
+            key = _hmac(key, part)
+        self._key = secret, date, key
+        return key
+
+
+def _hmac(key: bytes, message: str) -> bytes:
+    return hmac.digest(key, message.encode(), "sha256")

@@ -1,0 +1,32 @@
+"""What the contract suites of sinks and sources share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.contract.places import NAMES, Bucket, Place, open_place, s3_client
+from tests.servers.aws import Server
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    """The threads that file calls run in; the test ends only when all of them have ended."""
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+@pytest.fixture(params=NAMES)
+async def place(request: pytest.FixtureRequest, executor: ThreadPoolExecutor) -> AsyncIterator[Place]:
+    """Each kind of place in turn, empty."""
+    async with open_place(request.param, request, executor) as place:
+        yield place
+
+
+@pytest.fixture
+async def bucket(s3: Server) -> AsyncIterator[Bucket]:
+    """Each S3 in turn: a prefix in an empty bucket."""
+    async with s3_client(s3) as client:
+        yield Bucket(s3, client)

@@ -1,0 +1,374 @@
+"""The AWS configuration, credentials and control plane, through aioboto3 and against real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from ddbio import errors
+from ddbio.options import Connection
+from ddbio.session import Session, s3_client
+from ddbio.table import KeyElement
+from ddbio.wire.signing import Credentials, StaticCredentials
+from tests.servers import http
+from tests.servers.aws import ACCESS_KEY, SECRET_KEY, Server
+
+Configure = Callable[[str], None]
+REGION = "eu-west-1"
+HERE = Connection(region=REGION)
+
+
+@pytest.fixture
+def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    """Write the AWS configuration file, and take the credentials out of the environment."""
+    path = tmp_path / "aws-config"
+    path.touch()
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+
+    def write(text: str) -> None:
+        path.write_text(text)
+
+    return write
+
+
+def to(server: Server) -> Connection:
+    return Connection(region=server.region, endpoint_url=server.url)
+
+
+# Region and endpoints
+
+
+async def test_the_region_comes_from_the_option_then_the_environment_then_the_profile(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure("[default]\nregion = ap-south-1\n[profile other]\nregion = sa-east-1\n")
+    found = []
+    for connection in (HERE, Connection(), Connection(profile="other")):
+        async with Session(connection) as session:
+            found.append(session.region)
+    for name, region in (("AWS_DEFAULT_REGION", "us-west-1"), ("AWS_REGION", "us-west-2")):
+        monkeypatch.setenv(name, region)
+        async with Session() as session:
+            found.append(session.region)
+    assert found == ["eu-west-1", "ap-south-1", "sa-east-1", "us-west-1", "us-west-2"]
+
+
+@pytest.mark.parametrize(
+    ("connection", "message"),
+    [
+        (Connection(), "No AWS region is known. Give --region, or set AWS_REGION"),
+        (Connection(region="Frankfurt am Main"), "'Frankfurt am Main' is not a region."),
+        (Connection(region=REGION, profile="nobody"), r"profile \(nobody\) could not be found.* Check --profile"),
+        (Connection(region=REGION, endpoint_url="what"), "Invalid endpoint: what.* endpoint URLs"),
+    ],
+)
+async def test_a_configuration_that_makes_no_sense_is_wrong_usage(connection: Connection, message: str) -> None:
+    with pytest.raises(errors.UsageError, match=message):
+        await Session(connection).__aenter__()
+
+
+async def test_without_an_endpoint_the_regions_own_is_used() -> None:
+    async with Session(HERE) as session:
+        assert session.dynamodb_endpoint == "https://dynamodb.eu-west-1.amazonaws.com"
+        assert session.s3_endpoint is None
+
+
+async def test_the_more_special_endpoint_wins(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endpoints(**urls: str) -> tuple[str, str | None]:
+        async with Session(Connection(region=REGION, **urls)) as session:
+            return session.dynamodb_endpoint, session.s3_endpoint
+
+    configure(
+        "[default]\nservices = mine\nendpoint_url = http://profile:1\n[services mine]\ns3 =\n  endpoint_url = http://mine:1\n"
+    )
+    assert await endpoints() == ("http://profile:1", "http://mine:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://env:1")
+    assert await endpoints() == ("http://env:1", "http://env:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://env:2")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://env:3")
+    assert await endpoints() == ("http://env:2", "http://env:3")
+    assert await endpoints(endpoint_url="http://option:1") == ("http://option:1", "http://option:1")
+    assert await endpoints(
+        endpoint_url="http://option:1",
+        dynamodb_endpoint_url="http://option:2",
+        s3_endpoint_url="http://option:3",
+    ) == ("http://option:2", "http://option:3")
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    assert await endpoints() == ("https://dynamodb.eu-west-1.amazonaws.com", None)
+
+
+async def test_the_trusted_certificates_come_from_the_profile_too(configure: Configure) -> None:
+    configure("[default]\nca_bundle = /somewhere/bundle.pem\n")
+    async with Session(HERE) as session:
+        assert session.ca_bundle == "/somewhere/bundle.pem"
+
+
+# Credentials
+
+
+async def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token")
+    async with Session(HERE) as session:
+        assert await session.credentials() == Credentials(ACCESS_KEY, SECRET_KEY, "a-token")
+        assert await session.credential_source().get() == await session.credentials()
+
+
+async def test_no_credentials_at_all(configure: Configure) -> None:
+    async with Session(HERE) as session:
+        with pytest.raises(errors.PreflightError, match=r"No AWS credentials were found\. Set AWS_ACCESS_KEY_ID"):
+            await session.credentials()
+
+
+async def test_half_credentials_are_told(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    async with Session(HERE) as session:
+        with pytest.raises(errors.PreflightError, match=r"Partial credentials.* Check --profile"):
+            await session.credentials()
+
+
+def process_profile(configure: Configure, path: Path) -> None:
+    reader = f"{sys.executable} -S -c 'print(open(\"{path}\").read())'"
+    configure(f"[default]\ncredential_process = {reader}\n")
+
+
+def temporary(name: str, expiry: datetime) -> str:
+    return json.dumps(
+        {
+            "Version": 1,
+            "AccessKeyId": name,
+            "SecretAccessKey": "secret",
+            "SessionToken": "token",
+            "Expiration": expiry.isoformat(),
+        }
+    )
+
+
+async def test_credentials_of_a_process_have_an_expiry_and_are_renewed_from_the_start(
+    configure: Configure, tmp_path: Path
+) -> None:
+    path, expiry = tmp_path / "keys.json", datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    path.write_text(temporary("FIRST", expiry))
+    process_profile(configure, path)
+    async with Session(HERE) as session:
+        first = await session.credentials()
+        assert first == Credentials("FIRST", "secret", "token", expiry.timestamp())
+        path.write_text(temporary("SECOND", expiry))
+        assert await session.credentials() == first
+        second = await session.credential_source().renew(first)
+        assert second.access_key == "SECOND"
+        assert await session.credentials() == second
+
+
+class Metadata:
+    """An instance metadata service that fails as often as it is told to, once credentials were given out."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.names = iter(["FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH"])
+
+    async def __call__(self, request: http.Request) -> http.Reply:
+        if request.path.endswith("/api/token"):
+            return http.Reply((b"token",), content_type="text/plain")
+        if request.path.endswith("/security-credentials/"):
+            return http.Reply((b"role",), content_type="text/plain")
+        if self.failures:
+            self.failures -= 1
+            return http.Reply((b"",), status=500)
+        expiry = (datetime.now(UTC) + timedelta(hours=6)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        keys = {"AccessKeyId": next(self.names), "SecretAccessKey": "s", "Token": "t", "Expiration": expiry}
+        return http.Reply((json.dumps({"Code": "Success", **keys}).encode(),))
+
+
+async def test_an_instance_role_survives_hiccups_of_the_metadata_service(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = Metadata()
+    server = http.HttpServer(metadata)
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{await server.start()}")
+    try:
+        async with Session(HERE) as session:
+            first = await session.credentials()
+            assert first.expiry is not None
+            metadata.failures = 3
+            assert (await session.credential_source().renew(first)).access_key != first.access_key
+    finally:
+        await server.stop()
+
+
+# The control plane
+
+
+async def test_a_table_is_described(dynamodb: Server) -> None:
+    index = {
+        "IndexName": "by-size",
+        "KeySchema": [{"AttributeName": "size", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+        "ProvisionedThroughput": {"ReadCapacityUnits": 7, "WriteCapacityUnits": 8},
+    }
+    sizes = {"AttributeName": "size", "AttributeType": "N"}
+    name = dynamodb.create_table(capacity=(20, 30), AttributeDefinitions=[sizes], GlobalSecondaryIndexes=[index])
+    async with Session(to(dynamodb)) as session:
+        table = await session.describe_table(name)
+        assert (table.name, table.region, table.status) == (name, dynamodb.region, "ACTIVE")
+        assert re.fullmatch(r"\d{12}", table.account)
+        assert bool(table.table_id) == (dynamodb.name != "moto")
+        assert table.key_schema == (KeyElement("pk", "S", "HASH"), KeyElement("sk", "N", "RANGE"))
+        assert (table.billing, table.read_capacity, table.write_capacity) == ("provisioned", 20, 30)
+        assert [(key.name, key.required) for key in table.keys] == [("pk", True), ("sk", True), ("size", False)]
+        indexed = await session.describe_table(name, "by-size")
+        assert (indexed.indexes, indexed.index) == (("by-size",), "by-size")
+        assert (indexed.read_capacity, indexed.write_capacity) == (7, 8)
+        with pytest.raises(errors.PreflightError, match=r"no index nothing\. It has by-size\."):
+            await session.describe_table(name, "nothing")
+
+
+async def test_an_on_demand_table_is_described(dynamodb: Server) -> None:
+    name = dynamodb.create_table()
+    async with Session(to(dynamodb)) as session:
+        assert (await session.describe_table(name)).billing == "on-demand"
+
+
+async def test_a_missing_table_is_named_with_the_place_looked_at(dynamodb: Server) -> None:
+    async with Session(to(dynamodb)) as session:
+        with pytest.raises(
+            errors.PreflightError,
+            match=rf"no table missing in {dynamodb.region} \({dynamodb.url}\).*--profile.*--region",
+        ):
+            await session.describe_table("missing")
+
+
+async def test_an_impossible_table_name_is_wrong_usage() -> None:
+    async with Session(HERE) as session:
+        with pytest.raises(errors.UsageError, match="Parameter validation failed"):
+            await session.describe_table("")
+
+
+async def describe_with(status: int, body: dict[str, str]) -> errors.DdbioError:
+    async def refuse(request: http.Request) -> http.Reply:
+        return http.Reply((json.dumps(body).encode(),), status=status)
+
+    server = http.HttpServer(refuse)
+    url = f"http://127.0.0.1:{await server.start()}"
+    try:
+        async with Session(Connection(region=REGION, endpoint_url=url)) as session:
+            with pytest.raises(errors.DdbioError) as caught:
+                await session.describe_table("T")
+    finally:
+        await server.stop()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("UnrecognizedClientException", "Check the keys or the profile"),
+        ("InvalidSignatureException", "this machine's clock"),
+        ("AccessDeniedException", "Allow the action"),
+    ],
+)
+async def test_refusals_say_what_to_do_and_nothing_secret(code: str, hint: str) -> None:
+    error = await describe_with(400, {"__type": f"x#{code}", "message": "No.\ntoken:very-secret"})
+    assert isinstance(error, errors.PreflightError)
+    assert code in error.message
+    assert "Describing table T in eu-west-1 failed" in error.message
+    assert hint in str(error)
+    assert "very-secret" not in str(error)
+
+
+async def test_nobody_there_is_told_with_the_endpoint(unused_tcp_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    async with Session(Connection(region=REGION, dynamodb_endpoint_url=url)) as session:
+        with pytest.raises(errors.PreflightError, match=rf"{url}.* Check the network, the proxy"):
+            await session.describe_table("T")
+
+
+async def test_a_server_that_is_not_http_is_told() -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"nonsense\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, Session(Connection(region=REGION, dynamodb_endpoint_url=url)) as session:
+        with pytest.raises(errors.PreflightError, match="Describing table T"):
+            await session.describe_table("T")
+
+
+# S3
+
+
+async def test_a_buckets_region_is_found_from_anywhere(moto: Server) -> None:
+    bucket = "bucket-in-ireland"
+    moto.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    async with Session(to(moto)) as session:
+        assert await session.bucket_region(bucket) == "eu-west-1"
+
+
+async def test_an_s3_that_names_no_region_has_the_tables(seaweed: Server) -> None:
+    async with Session(to(seaweed)) as session:
+        assert await session.bucket_region(seaweed.create_bucket()) == seaweed.region
+
+
+async def test_a_missing_bucket(s3: Server) -> None:
+    async with Session(to(s3)) as session:
+        with pytest.raises(errors.PreflightError, match=r"There is no bucket nowhere-at-all\. Check the name"):
+            await session.bucket_region("nowhere-at-all")
+
+
+async def test_a_bucket_that_is_forbidden_by_wrong_keys(seaweed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = seaweed.create_bucket()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    async with Session(to(seaweed)) as session:
+        with pytest.raises(errors.PreflightError, match=f"Asking for bucket {bucket} failed: .*403"):
+            await session.bucket_region(bucket)
+
+
+async def test_an_s3_client_asks_its_source_at_every_request(seaweed: Server) -> None:
+    class Source:
+        current = Credentials(seaweed.access_key, seaweed.secret_key)
+
+        async def get(self) -> Credentials:
+            return self.current
+
+        async def renew(self, stale: Credentials) -> Credentials:
+            raise AssertionError
+
+    source, bucket = Source(), seaweed.create_bucket()
+    async with s3_client(region=seaweed.region, endpoint_url=seaweed.url, credentials=source) as client:
+        await client.put_object(Bucket=bucket, Key="k", Body=b"data")
+        source.current = Credentials(seaweed.access_key, "no longer right")
+        with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+            await client.get_object(Bucket=bucket, Key="k")
+        source.current = Credentials(seaweed.access_key, seaweed.secret_key)
+        reply = await client.get_object(Bucket=bucket, Key="k")
+        assert await reply["Body"].read() == b"data"
+
+
+async def test_an_s3_client_without_an_endpoint_of_its_own_goes_to_aws() -> None:
+    source = StaticCredentials(Credentials("A", "S"))
+    async with s3_client(region="eu-west-1", endpoint_url=None, credentials=source) as client:
+        assert client.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
+
+
+# Imports
+
+
+def test_aioboto3_is_imported_only_when_a_session_is_opened() -> None:
+    script = (
+        "import sys, ddbio.session, ddbio.table, ddbio.wire.dynamodb; print([m for m in sys.modules if 'boto' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

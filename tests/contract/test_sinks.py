@@ -1,0 +1,550 @@
+"""The contract of Sink and OutputFile: one suite over every place, then what is peculiar to each."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pytest
+from botocore.exceptions import ClientError
+
+from ddbio.errors import DestinationError, PreflightError
+from ddbio.options import S3Options
+from ddbio.storage.base import OutputFile, StoredFile
+from ddbio.storage.local import LocalSink
+from ddbio.storage.s3 import MIB, MOST_PARTS, SMALLEST_PART, S3OutputFile, S3Sink, part_size
+from ddbio.storage.stdio import StdoutSink
+from tests.contract.faulty import proxy
+from tests.contract.places import Bucket, Place, blocks, s3_client
+from tests.servers.aws import Server
+
+NAME = "Table-0007-00001.json"
+
+
+async def write_all(file: OutputFile, data: list[bytes]) -> None:
+    for block in data:
+        await file.write(block)
+
+
+# --- every place
+
+
+async def test_a_file_appears_whole_and_only_when_it_is_sealed(place: Place) -> None:
+    data = blocks(21, MIB)
+    async with place.sink() as sink:
+        file = await sink.create(NAME, max_bytes=len(data) * MIB)
+        assert file.name == NAME
+        await write_all(file, data)
+        assert await file.finish() == 21 * MIB
+        assert place.finished() == {}
+        await file.seal()
+        assert place.finished() == {NAME: b"".join(data)}
+        assert place.unfinished() == []
+
+
+async def test_what_is_durable_ends_at_a_block_and_never_decreases(place: Place) -> None:
+    durable = [0]
+    async with place.sink() as sink:
+        file = await sink.create(NAME, max_bytes=30 * MIB)
+        for block in blocks(10, 3 * MIB + 4):
+            await file.write(block)
+            durable.append(await file.sync())
+        durable.append(await file.finish())
+        durable.append(await file.sync())
+        await file.seal()
+    assert durable == sorted(durable)
+    assert all(offset % (3 * MIB + 4) == 0 for offset in durable)
+    assert durable[-1] == durable[-2] == 10 * (3 * MIB + 4)
+    assert [len(data) for data in place.finished().values()] == [durable[-1]]
+
+
+async def test_a_file_without_a_block_is_empty(place: Place) -> None:
+    async with place.sink() as sink:
+        file = await sink.create(NAME, max_bytes=MIB)
+        assert await file.finish() == 0
+        await file.seal()
+    assert place.finished() == {NAME: b""}
+
+
+@pytest.mark.parametrize("blocks_before", [0, 1, 20])
+@pytest.mark.parametrize("finish", [False, True])
+async def test_a_discarded_file_leaves_no_trace(place: Place, blocks_before: int, finish: bool) -> None:
+    async with place.sink() as sink:
+        file = await sink.create(f"folder/{NAME}", max_bytes=MIB)
+        await write_all(file, blocks(blocks_before, MIB))
+        if finish:
+            await file.finish()
+        await file.discard()
+        assert place.unfinished() == []
+        await file.discard()
+    assert place.finished() == {}
+
+
+async def test_sealing_twice_and_discarding_afterwards_changes_nothing(place: Place) -> None:
+    async with place.sink() as sink:
+        file = await sink.create(NAME, max_bytes=MIB)
+        await file.write(b"{}\n")
+        await file.seal()
+        await file.seal()
+        await file.discard()
+        assert await file.finish() == 3
+    assert place.finished() == {NAME: b"{}\n"}
+
+
+async def test_leaving_the_sink_discards_what_is_not_sealed(place: Place) -> None:
+    with pytest.raises(KeyError):
+        async with place.sink() as sink:
+            sealed = await sink.create("a.json", max_bytes=MIB)
+            await sealed.write(b"1")
+            await sealed.seal()
+            for name in ("b.json", "c.json"):
+                await write_all(await sink.create(name, max_bytes=MIB), blocks(9, MIB))
+            raise KeyError
+    assert place.finished() == {"a.json": b"1"}
+    assert place.unfinished() == []
+
+
+async def test_a_sealed_file_replaces_an_older_one(place: Place) -> None:
+    place.fill({NAME: b"old"})
+    async with place.sink() as sink:
+        file = await sink.create(NAME, max_bytes=MIB)
+        await file.write(b"new")
+        await file.finish()
+        assert place.finished() == {NAME: b"old"}
+        await file.seal()
+    assert place.finished() == {NAME: b"new"}
+
+
+async def test_many_files_at_once_keep_their_blocks_apart(place: Place) -> None:
+    async def one(number: int) -> None:
+        file = await sink.create(f"{number}.json", max_bytes=10 * MIB)
+        for _ in range(9):
+            await file.write(bytes([number]) * MIB)
+        await file.seal()
+
+    async with place.sink() as sink, asyncio.TaskGroup() as group:
+        for number in range(6):
+            group.create_task(one(number))
+    assert place.finished() == {f"{number}.json": bytes([number]) * 9 * MIB for number in range(6)}
+
+
+async def test_small_objects_are_put_read_listed_and_deleted(place: Place) -> None:
+    async with place.sink() as sink:
+        assert await sink.list() == []
+        assert await sink.get("_ddbio/manifest.json") is None
+        await sink.put("_ddbio/manifest.json", b"first")
+        await sink.put("_ddbio/manifest.json", b"second")
+        for number in (2, 10, 1):
+            await sink.put(f"_ddbio/journal/{number:05}", bytes(number))
+        assert await sink.get("_ddbio/manifest.json") == b"second"
+        assert await sink.list("_ddbio/journal/") == [
+            StoredFile("_ddbio/journal/00001", 1),
+            StoredFile("_ddbio/journal/00002", 2),
+            StoredFile("_ddbio/journal/00010", 10),
+        ]
+        assert [file.name for file in await sink.list("_ddbio/m")] == ["_ddbio/manifest.json"]
+        assert await sink.list("nowhere/at/all") == []
+        await sink.delete("_ddbio/journal/00001")
+        await sink.delete("_ddbio/journal/00001")
+        assert [file.name for file in await sink.list()] == [
+            "_ddbio/journal/00002",
+            "_ddbio/journal/00010",
+            "_ddbio/manifest.json",
+        ]
+    assert place.unfinished() == []
+
+
+async def test_a_check_leaves_nothing_behind(place: Place) -> None:
+    async with place.sink() as sink:
+        assert await sink.check(1000) == []
+        assert await sink.check(None) == []
+        assert await sink.list() == []
+    assert place.unfinished() == []
+
+
+async def test_a_cancelled_seal_has_sealed_the_file_or_discards_it(place: Place) -> None:
+    async with place.sink() as sink:
+        file = await sink.create(NAME, max_bytes=MIB)
+        await file.write(b"{}\n")
+        await file.finish()
+        sealing = asyncio.create_task(file.seal())
+        await asyncio.sleep(0)
+        sealing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sealing
+        await file.discard()
+    assert place.finished() in ({}, {NAME: b"{}\n"})
+    assert place.unfinished() == []
+
+
+# --- the local folder
+
+
+def folder_sink(folder: Path, executor: ThreadPoolExecutor) -> LocalSink:
+    return LocalSink(folder, "run7", executor=executor)
+
+
+async def test_folders_made_for_nothing_are_removed_again(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    async with folder_sink(tmp_path / "a" / "b", executor) as sink:
+        await sink.check(None)
+        await (await sink.create("c/x.json", max_bytes=1)).discard()
+        assert (tmp_path / "a" / "b" / "c").is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_folders_that_hold_something_stay(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    (tmp_path / "mine").mkdir()
+    async with folder_sink(tmp_path / "mine", executor) as sink:
+        await sink.check(None)
+    async with folder_sink(tmp_path / "a" / "b", executor) as sink:
+        await sink.check(None)
+        await sink.put("_ddbio/manifest.json", b"{}")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        "a",
+        "a/b",
+        "a/b/_ddbio",
+        "a/b/_ddbio/manifest.json",
+        "mine",
+    ]
+
+
+async def test_unfinished_files_carry_the_run_and_are_listed(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    async with folder_sink(tmp_path, executor) as sink:
+        file = await sink.create(NAME, max_bytes=1)
+        await file.write(b"123")
+        await file.sync()
+        assert await sink.list() == [StoredFile(f"{NAME}.run7.part", 3)]
+        assert (tmp_path / f"{NAME}.run7.part").read_bytes() == b"123"
+
+
+async def test_too_little_free_space_is_a_warning(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    async with folder_sink(tmp_path, executor) as sink:
+        [warning] = await sink.check(2**62)
+    assert str(tmp_path) in warning
+    assert "4,611,686,018,427,387,904" in warning
+
+
+async def test_a_file_in_the_way_of_the_folder_fails_the_check(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        async with folder_sink(folder, executor) as sink:
+            with pytest.raises(PreflightError, match=f"{re.escape(str(folder))}: .* choose another destination"):
+                await sink.check(None)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="a Linux system has a folder that nobody can write to")
+async def test_a_forbidden_folder_fails_the_check_and_the_file(executor: ThreadPoolExecutor) -> None:
+    async with folder_sink(Path("/sys/kernel/out"), executor) as sink:
+        with pytest.raises(PreflightError, match="/sys/kernel/out: .*Check the permissions"):
+            await sink.check(None)
+        with pytest.raises(DestinationError, match=r"create /sys/kernel/out/x.json.run7.part: .*permissions"):
+            await sink.create("x.json", max_bytes=1)
+        with pytest.raises(DestinationError, match=r"write /sys/kernel/out/m.json"):
+            await sink.put("m.json", b"{}")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a Linux system has a device that is always full")
+async def test_a_full_disk_names_the_file_and_what_to_do(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    (tmp_path / f"{NAME}.run7.part").symlink_to("/dev/full")
+    async with folder_sink(tmp_path, executor) as sink:
+        file = await sink.create(NAME, max_bytes=MIB)
+        with pytest.raises(DestinationError, match=rf"{NAME}.run7.part: No space left on device. Free some space"):
+            await file.write(bytes(MIB))
+        await file.discard()
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "m.json.run7.part").symlink_to("/dev/full")
+        with pytest.raises(DestinationError, match=r"m.json: No space left on device"):
+            await sink.put("m.json", bytes(MIB))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_write_cancelled_before_its_turn_leaves_nothing(tmp_path: Path) -> None:
+    released = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        sink = folder_sink(tmp_path, executor)
+        async with sink:
+            file = await sink.create(NAME, max_bytes=MIB)
+            executor.submit(released.wait)
+            writing = asyncio.create_task(file.write(bytes(MIB)))
+            creating = asyncio.create_task(sink.create("other.json", max_bytes=MIB))
+            await asyncio.sleep(0)
+            writing.cancel()
+            creating.cancel()
+            assert [type(end) for end in await asyncio.gather(writing, creating, return_exceptions=True)] == [
+                asyncio.CancelledError,
+                asyncio.CancelledError,
+            ]
+            released.set()
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- S3
+
+
+class Spy:
+    """A client that notes what is under way at once."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.now = 0
+        self.most = 0
+        self.parts: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def upload_part(self, **arguments: Any) -> Any:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return await self._client.upload_part(**arguments)
+        finally:
+            self.now -= 1
+            self.parts.append(len(arguments["Body"]))
+
+
+@pytest.mark.parametrize("max_bytes", [0, 1, 1024 * MIB, 9_999 * 8 * MIB, 9_999 * 8 * MIB + 1, 48 * 1024**2 * MIB])
+def test_the_largest_file_fits_into_the_parts_of_one_upload(max_bytes: int) -> None:
+    size = part_size(max_bytes)
+    full_parts_before_the_last_block = max_bytes // size
+    assert full_parts_before_the_last_block + 1 <= MOST_PARTS
+    assert SMALLEST_PART <= size <= 5 * 1024 * MIB
+    assert size % MIB == 0
+
+
+async def test_parts_end_with_blocks_and_few_are_in_flight(bucket: Bucket) -> None:
+    spy = Spy(bucket.client)
+    async with bucket.sink(spy, parts_in_flight=2) as sink, asyncio.TaskGroup() as group:
+        for number in range(2):
+            file = await sink.create(f"{number}.json", max_bytes=MIB)
+
+            async def fill(file: S3OutputFile = file) -> None:
+                await write_all(file, blocks(5, 5 * MIB))
+                await file.seal()
+
+            group.create_task(fill())
+    assert spy.most <= 2
+    assert sorted(spy.parts) == [5 * MIB] * 2 + [10 * MIB] * 4
+
+
+async def test_one_file_has_two_parts_in_flight_at_most(bucket: Bucket) -> None:
+    spy = Spy(bucket.client)
+    async with bucket.sink(spy, parts_in_flight=8) as sink:
+        file = await sink.create(NAME, max_bytes=MIB)
+        await write_all(file, blocks(6, 8 * MIB))
+        await file.seal()
+    assert spy.most == 2
+
+
+async def test_a_token_lets_another_process_seal_what_was_durable(bucket: Bucket) -> None:
+    data = blocks(3, 8 * MIB)
+    sink = bucket.sink()
+    file = await sink.create(NAME, max_bytes=MIB)
+    assert file.resume_token is None
+    await write_all(file, [*data, b"not yet sent"])
+    await file.finish()
+    token = cast("dict[str, Any]", file.resume_token)
+    other = bucket.server.client("s3")
+    other.complete_multipart_upload(
+        Bucket=bucket.name,
+        Key=f"exports/run 1/{NAME}",
+        UploadId=token["upload_id"],
+        MultipartUpload={"Parts": token["parts"][:3]},
+    )
+    assert bucket.finished() == {NAME: b"".join(data)}
+
+
+async def test_an_upload_completed_by_a_request_whose_reply_was_lost_is_sealed(seaweed: Server) -> None:
+    # moto answers 500 to an upload that it does not know.
+    async with s3_client(seaweed) as client:
+        await completed_and_forgotten(Bucket(seaweed, client))
+
+
+async def completed_and_forgotten(bucket: Bucket) -> None:
+    class Forgetful(Spy):
+        async def complete_multipart_upload(self, **arguments: Any) -> Any:
+            await self._client.complete_multipart_upload(**arguments)
+            return await self._client.complete_multipart_upload(**{**arguments, "UploadId": "gone"})
+
+    async with bucket.sink(Forgetful(bucket.client)) as sink:
+        file = await sink.create(NAME, max_bytes=MIB)
+        await file.write(b"{}\n")
+        await file.seal()
+        other = await sink.create("other.json", max_bytes=MIB)
+        await other.write(b"{}\n")
+        await other.finish()
+        token = cast("dict[str, Any]", other.resume_token)
+        await bucket.client.abort_multipart_upload(
+            Bucket=bucket.name, Key="exports/run 1/other.json", UploadId=token["upload_id"]
+        )
+        with pytest.raises(DestinationError, match=r"complete s3://.*/other.json"):
+            await other.seal()
+    assert bucket.finished() == {NAME: b"{}\n"}
+
+
+async def test_a_cancelled_upload_is_aborted(bucket: Bucket) -> None:
+    async with proxy(bucket.server.url) as slow, s3_client(bucket.server, slow.url) as client:
+        sink = bucket.sink(client)
+        file = await sink.create(NAME, max_bytes=MIB)
+        await file.write(bytes(8 * MIB))
+        slow.stall_after = 12 * MIB
+        writing = asyncio.create_task(write_all(file, blocks(9, 8 * MIB)))
+        await slow.stalled.wait()
+        assert bucket.unfinished() == [f"exports/run 1/{NAME}"]
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        slow.stall_after = None
+        await file.discard()
+        assert bucket.unfinished() == []
+        assert not [task for task in asyncio.all_tasks() if "S3OutputFile" in repr(task.get_coro())]
+    assert bucket.finished() == {}
+
+
+async def test_an_upload_is_aborted_that_was_being_created_when_cancelled(bucket: Bucket) -> None:
+    class Gate(Spy):
+        async def create_multipart_upload(self, **arguments: Any) -> Any:
+            reply = await self._client.create_multipart_upload(**arguments)
+            created.set()
+            await released.wait()
+            return reply
+
+    created, released = asyncio.Event(), asyncio.Event()
+    sink = bucket.sink(Gate(bucket.client))
+    async with sink:
+        file = await sink.create(NAME, max_bytes=MIB)
+        writing = asyncio.create_task(file.write(bytes(8 * MIB)))
+        await created.wait()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        assert len(bucket.unfinished()) == 1
+        released.set()
+    assert bucket.unfinished() == []
+
+
+async def test_a_part_that_fails_is_raised_by_the_next_call(bucket: Bucket) -> None:
+    class Refusing(Spy):
+        async def upload_part(self, **arguments: Any) -> Any:
+            if arguments["PartNumber"] == 2:
+                refused.set()
+                raise ClientError({"Error": {"Code": "SlowDown", "Message": "Reduce your request rate."}}, "UploadPart")
+            return await self._client.upload_part(**arguments)
+
+    refused = asyncio.Event()
+    async with bucket.sink(Refusing(bucket.client)) as sink:
+        file = await sink.create(NAME, max_bytes=MIB)
+        await write_all(file, blocks(2, 8 * MIB))
+        await refused.wait()
+        with pytest.raises(DestinationError, match=r"store part 2 of s3://.*SlowDown.*run again, or with less"):
+            await file.finish()
+        for call in (file.sync, file.finish, file.seal, lambda: file.write(b"")):
+            with pytest.raises(DestinationError, match="part 2"):
+                await call()
+    assert bucket.unfinished() == []
+
+
+async def test_storage_options_reach_the_objects(moto: Server) -> None:
+    async with s3_client(moto) as client:
+        bucket = Bucket(moto, client)
+        options = S3Options(sse="aws:kms", kms_key_id="key-1", storage_class="STANDARD_IA", acl="bucket-owner-full-control")
+        async with bucket.sink(options=options, parameters={"Tagging": "a=b"}) as sink:
+            file = await sink.create("file.json", max_bytes=MIB)
+            await file.write(b"{}\n")
+            await file.seal()
+            await sink.put("object.json", b"{}")
+        for name in ("file.json", "object.json"):
+            head = moto.client("s3").head_object(Bucket=bucket.name, Key=f"exports/run 1/{name}")
+            assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "key-1")
+            assert head["StorageClass"] == "STANDARD_IA"
+
+
+async def test_a_missing_bucket_fails_the_check(s3: Server) -> None:
+    async with s3_client(s3) as client, S3Sink(client, "no-such-bucket-here", "") as sink:
+        with pytest.raises(PreflightError, match="s3://no-such-bucket-here/.*NoSuchBucket.*create it, or check its name"):
+            await sink.check(None)
+
+
+async def test_wrong_credentials_fail_the_check(seaweed: Server) -> None:
+    bucket = seaweed.create_bucket()
+    stranger = Server("seaweed", seaweed.url, seaweed.access_key, "wrong")
+    async with s3_client(stranger) as client, S3Sink(client, bucket, "out") as sink:
+        with pytest.raises(PreflightError, match="Check the credentials") as caught:
+            await sink.check(None)
+    assert "wrong" not in str(caught.value)
+
+
+async def test_a_forbidden_bucket_fails_the_check(moto: Server) -> None:
+    async with s3_client(moto) as client:
+        bucket = Bucket(moto, client)
+
+        class Forbidding(Spy):
+            async def create_multipart_upload(self, **arguments: Any) -> Any:
+                raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "CreateMultipartUpload")
+
+        async with bucket.sink(Forbidding(client)) as sink:
+            with pytest.raises(PreflightError, match=f"s3://{bucket.name}/.*AccessDenied.*Allow .*s3:PutObject"):
+                await sink.check(None)
+
+
+async def test_an_endpoint_that_is_not_there_fails_the_check(s3: Server) -> None:
+    async with s3_client(s3, "http://127.0.0.1:9") as client, S3Sink(client, "some-bucket", "out") as sink:
+        with pytest.raises(PreflightError, match="Check the network and the endpoint URL"):
+            await sink.check(None)
+
+
+# --- standard output
+
+
+async def test_blocks_of_many_files_go_whole_into_one_stream(executor: ThreadPoolExecutor) -> None:
+    class Slow(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            return super().write(bytes(data)[:1000])  # as an unbuffered stream may
+
+    stream = Slow()
+    async with StdoutSink(stream, executor=executor) as sink, asyncio.TaskGroup() as group:
+        assert await sink.check(None) == []
+        for number in range(5):
+            file = await sink.create(f"{number}", max_bytes=MIB)
+            group.create_task(write_all(file, [bytes([number]) * 10_000] * 3))
+    written = stream.getvalue()
+    whole = {written[start : start + 10_000] for start in range(0, len(written), 10_000)}
+    assert whole == {bytes([number]) * 10_000 for number in range(5)}
+    assert len(written) == 150_000
+
+
+async def test_a_stream_counts_its_bytes_and_drops_small_objects(executor: ThreadPoolExecutor) -> None:
+    stream = io.BytesIO()
+    async with StdoutSink(stream, executor=executor) as sink:
+        file = await sink.create(NAME, max_bytes=MIB)
+        await file.write(b"{}\n")
+        assert await file.sync() == await file.finish() == 3
+        await file.seal()
+        await file.discard()
+        await sink.put("_ddbio/manifest.json", b"{}")
+        assert await sink.get("_ddbio/manifest.json") is None
+        assert await sink.list() == []
+        await sink.delete(NAME)
+    assert stream.getvalue() == b"{}\n"
+
+
+async def test_a_reader_that_went_away_is_told_clearly(executor: ThreadPoolExecutor) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open_unbuffered(writing) as stream:
+        async with StdoutSink(stream, executor=executor) as sink:
+            file = await sink.create(NAME, max_bytes=MIB)
+            with pytest.raises(DestinationError, match="Whoever read standard output has closed it"):
+                await file.write(b"{}\n")
+
+
+def open_unbuffered(descriptor: int) -> BinaryIO:
+    """As `python -u` opens standard output."""
+    return cast("BinaryIO", os.fdopen(descriptor, "wb", buffering=0))

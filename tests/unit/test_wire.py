@@ -1,0 +1,489 @@
+"""The data plane: what is sent, what is accepted, what each failure becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ddbio import errors
+from ddbio.wire.dynamodb import MAX_MESSAGE, BatchReply, DynamoDB, ScanPlan
+from ddbio.wire.signing import Credentials, StaticCredentials
+from ddbio.wire.transport import HttpTransport, Reply
+from tests.servers import http
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+STATIC = StaticCredentials(Credentials("AKIA", "secret-key", "session-token"))
+PAGE = b'{"Count":0,"Items":[],"ScannedCount":0}'
+
+
+class Wire:
+    """A transport that answers everything with one reply, and keeps what was sent."""
+
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        sums = {"x-amz-crc32": str(crc32(body)), "x-amzn-RequestId": "R1"}
+        self.reply = Reply(status, sums if headers is None else headers, body)
+        self.sent: list[tuple[str, Mapping[str, str], bytes]] = []
+
+    async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        self.sent.append((url, headers, body))
+        return self.reply
+
+
+def service(wire: Any, credentials: Any = STATIC, endpoint: str = "http://localhost:8000") -> DynamoDB:
+    return DynamoDB(endpoint=endpoint, region="eu-west-1", transport=wire, credentials=credentials, now=lambda: NOW)
+
+
+async def failure(status: int, body: object, headers: Mapping[str, str] | None = None) -> errors.ServiceError:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with pytest.raises(errors.ServiceError) as caught:
+        await service(Wire(status, raw, headers)).scan(b"{}")
+    return caught.value
+
+
+# What is sent
+
+
+def test_a_plain_scan_says_only_what_it_must() -> None:
+    assert json.loads(ScanPlan(table="T").body()) == {
+        "TableName": "T",
+        "Segment": 0,
+        "TotalSegments": 1,
+        "ReturnConsumedCapacity": "TOTAL",
+    }
+
+
+def test_a_full_scan_says_everything_and_keeps_raw_json_as_it_is() -> None:
+    key = b'{"pk":{"N":"1.50"}}'
+    plan = ScanPlan(
+        table='T"ä',
+        segment=3,
+        total_segments=8,
+        consistent_read=True,
+        index="I",
+        filter_expression="#a = :a",
+        projection_expression="#a",
+        names=b'{"#a":"a"}',
+        values=b'{":a":{"N":"0.10"}}',
+    )
+    body = plan.body(key, limit=5)
+    assert json.loads(body) == {
+        "TableName": 'T"ä',
+        "IndexName": "I",
+        "Segment": 3,
+        "TotalSegments": 8,
+        "ConsistentRead": True,
+        "FilterExpression": "#a = :a",
+        "ProjectionExpression": "#a",
+        "ExpressionAttributeNames": {"#a": "a"},
+        "ExpressionAttributeValues": {":a": {"N": "0.10"}},
+        "ReturnConsumedCapacity": "TOTAL",
+        "Limit": 5,
+        "ExclusiveStartKey": {"pk": {"N": "1.50"}},
+    }
+    assert key in body
+    assert "0.10" not in repr(plan)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [
+        ("https://dynamodb.eu-west-1.amazonaws.com", "dynamodb.eu-west-1.amazonaws.com"),
+        ("https://example.com:443/", "example.com"),
+        ("http://example.com:443", "example.com:443"),
+        ("http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+async def test_a_request_carries_its_operation_and_signature(endpoint: str, host: str) -> None:
+    wire = Wire(200, PAGE)
+    assert await service(wire, endpoint=endpoint).scan(b'{"TableName":"T"}') == PAGE
+    ((url, headers, body),) = wire.sent
+    assert (url, body, headers["Host"]) == (endpoint, b'{"TableName":"T"}', host)
+    assert headers["X-Amz-Target"] == "DynamoDB_20120810.Scan"
+    assert headers["Content-Type"] == "application/x-amz-json-1.0"
+    assert headers["X-Amz-Security-Token"] == "session-token"
+    assert headers["Authorization"].startswith(
+        "AWS4-HMAC-SHA256 Credential=AKIA/20261123/eu-west-1/dynamodb/aws4_request, "
+        "SignedHeaders=content-type;host;x-amz-date;x-amz-security-token;x-amz-target, Signature="
+    )
+
+
+@pytest.mark.parametrize("endpoint", ["", "localhost:8000", "ftp://x", "http://", "http://x:port", "http://x/?a=b"])
+def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
+    with pytest.raises(errors.UsageError, match="is no endpoint"):
+        service(Wire(200, PAGE), endpoint=endpoint)
+
+
+async def test_a_batch_is_joined_from_its_requests() -> None:
+    wire = Wire(200, b'{"UnprocessedItems":{},"ConsumedCapacity":[{"TableName":"T","CapacityUnits":3.0}]}')
+    put = b'{"PutRequest":{"Item":{"pk":{"N":"1.0"}}}}'
+    assert await service(wire).batch_write("T", [put, put]) == BatchReply((), 3.0)
+    sent = wire.sent[0][2]
+    assert json.loads(sent) == {"RequestItems": {"T": [json.loads(put)] * 2}, "ReturnConsumedCapacity": "TOTAL"}
+    assert put + b"," + put in sent
+    assert wire.sent[0][1]["X-Amz-Target"] == "DynamoDB_20120810.BatchWriteItem"
+
+
+async def test_a_large_batch_is_signed_like_a_small_one() -> None:
+    wire = Wire(200, b'{"UnprocessedItems":{}}')
+    request = b'{"PutRequest":{"Item":{"pk":{"S":"%s"}}}}' % (b"x" * 3_000_000)
+    await service(wire).batch_write("T", [request])
+    assert "Signature=" in wire.sent[0][1]["Authorization"]
+
+
+# What is accepted
+
+
+async def test_unprocessed_items_come_back_as_they_were_written() -> None:
+    items = [b'{"pk":{"N":"1.50"},"a":{"L":[]}}', b'{ "pk" : {"S":"\\u0041"} }']
+    writes = b",".join(b'{"PutRequest":{"Item":' + item + b"}}" for item in items)
+    wire = Wire(200, b'{"UnprocessedItems":{"T":[' + writes + b"]}}")
+    assert await service(wire).batch_write("T", []) == BatchReply(tuple(items), None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b'{"UnprocessedItems":null}', b'{"UnprocessedItems":{"T":[{"DeleteRequest":{"Key":{}}}]}}'],
+)
+async def test_a_batch_reply_of_another_shape_is_corrupt(body: bytes) -> None:
+    with pytest.raises(errors.CorruptReplyError, match="BatchWriteItem"):
+        await service(Wire(200, body)).batch_write("T", [])
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"x-amz-crc32": str(crc32(PAGE) ^ 1)}, {"x-amz-crc32": "what"}, {"x-amz-crc32": "²"}]
+)
+async def test_a_reply_without_its_checksum_is_corrupt(headers: dict[str, str]) -> None:
+    with pytest.raises(errors.CorruptReplyError):
+        await service(Wire(200, PAGE, headers)).scan(b"{}")
+
+
+# What each failure becomes
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("ProvisionedThroughputExceededException", 400, errors.ThrottledError),
+        ("ThrottlingException", 400, errors.ThrottledError),
+        ("RequestLimitExceeded", 400, errors.ThrottledError),
+        ("InternalServerError", 500, errors.UnavailableError),
+        ("ReplicatedWriteConflictException", 400, errors.UnavailableError),
+        ("SomethingNew", 503, errors.UnavailableError),
+        ("ValidationException", 400, errors.RefusedError),
+        ("ResourceNotFoundException", 400, errors.RefusedError),
+        ("AccessDeniedException", 400, errors.RefusedError),
+        ("SerializationException", 400, errors.RefusedError),
+        ("ItemCollectionSizeLimitExceededException", 400, errors.RefusedError),
+    ],
+)
+async def test_codes_have_their_kinds(code: str, status: int, kind: type[errors.ServiceError]) -> None:
+    error = await failure(status, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "Because."})
+    assert type(error) is kind
+    assert (error.code, error.status, error.request_id) == (code, status, "R1")
+    assert str(error) == f"{code}: Because."
+
+
+@pytest.mark.parametrize("member", ["ThrottlingReasons", "throttlingReasons"])
+async def test_throttling_reasons_are_kept(member: str) -> None:
+    reasons = [{"reason": "TableReadProvisionedThroughputExceeded", "resource": "arn"}, {"reason": "Other"}]
+    error = await failure(400, {"__type": "x#ThrottlingException", "Message": "m", member: reasons})
+    assert error.reasons == ("TableReadProvisionedThroughputExceeded", "Other")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "kind"),
+    [
+        (413, b"<html>", "RequestEntityTooLarge", errors.RefusedError),
+        (502, b"<html>", "Http502", errors.UnavailableError),
+        (503, b"", "Http503", errors.UnavailableError),
+        (429, b"\xff", "Http429", errors.ThrottledError),
+        (403, b'{"__type":7}', "Http403", errors.RefusedError),
+        (301, b"", "Http301", errors.RefusedError),
+    ],
+)
+async def test_replies_that_are_not_the_services_go_by_their_status(
+    status: int, body: bytes, code: str, kind: type[errors.ServiceError]
+) -> None:
+    error = await failure(status, body, {})
+    assert type(error) is kind
+    assert (error.code, error.request_id) == (code, None)
+
+
+async def test_messages_are_cut_and_lose_the_request_that_signature_errors_quote() -> None:
+    long = await failure(400, {"__type": "x#ValidationException", "message": "y" * 1_000})
+    assert str(long) == "ValidationException: " + "y" * MAX_MESSAGE
+    quoting = await failure(
+        400, {"__type": "x#InvalidSignatureException", "message": "No match.\n\ntoken:session-token"}
+    )
+    assert "session-token" not in f"{quoting} {quoting!r}"
+
+
+@pytest.mark.parametrize(
+    ("late", "hint"),
+    [
+        (timedelta(minutes=20), "clock is 1200 s behind"),
+        (-timedelta(minutes=20), "clock is 1200 s ahead of"),
+        (timedelta(seconds=10), "Check the secret access key"),
+    ],
+)
+async def test_a_wrong_clock_is_named(late: timedelta, hint: str) -> None:
+    body = {"__type": "x#InvalidSignatureException", "message": "Signature expired"}
+    error = await failure(400, body, {"Date": format_datetime(NOW + late, usegmt=True)})
+    assert isinstance(error, errors.RefusedError)
+    assert error.hint is not None
+    assert hint in error.hint
+
+
+async def test_without_a_date_nothing_is_said_of_the_clock() -> None:
+    error = await failure(400, {"__type": "x#InvalidSignatureException", "message": "m"}, {})
+    assert error.hint == "Check the secret access key."
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
+async def test_refused_credentials_are_renewed_before_the_caller_hears_of_it(code: str) -> None:
+    class Source:
+        current = Credentials("OLD", "x")
+        stale: Credentials | None = None
+
+        async def get(self) -> Credentials:
+            return self.current
+
+        async def renew(self, stale: Credentials) -> Credentials:
+            self.stale, self.current = stale, Credentials("NEW", "y")
+            return self.current
+
+    source, wire = Source(), Wire(400, json.dumps({"__type": f"x#{code}", "message": "m"}).encode())
+    dynamodb = service(wire, source)
+    with pytest.raises(errors.CredentialsError):
+        await dynamodb.scan(b"{}")
+    assert source.stale == Credentials("OLD", "x")
+    with pytest.raises(errors.CredentialsError):
+        await dynamodb.scan(b"{}")
+    assert ["OLD" in wire.sent[0][1]["Authorization"], "NEW" in wire.sent[1][1]["Authorization"]] == [True, True]
+    assert len(wire.sent) == 2
+
+
+async def test_where_there_are_no_others_that_is_the_error() -> None:
+    wire = Wire(400, b'{"__type":"x#ExpiredTokenException","message":"m"}')
+    with pytest.raises(errors.CredentialsUnavailableError):
+        await service(wire).scan(b"{}")
+
+
+# The transport
+
+
+@asynccontextmanager
+async def serving(handler: Callable[[http.Request], Awaitable[http.Reply]]) -> AsyncIterator[str]:
+    server = http.HttpServer(handler)
+    port = await server.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await server.stop()
+
+
+async def echo(request: http.Request) -> http.Reply:
+    return http.Reply((request.body,), crc=crc32(request.body))
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, 3_000_000, 16_000_000])
+async def test_bodies_go_and_come_whole(size: int) -> None:
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    async with serving(echo) as url, HttpTransport(connections=2) as transport:
+        reply = await transport(url, {}, body)
+    assert (reply.status, reply.body == body) == (200, True)
+    assert reply.headers["X-AMZ-CRC32"] == str(crc32(body))
+
+
+async def test_the_host_header_is_the_signed_one_and_compression_is_not_asked_for() -> None:
+    seen: list[http.Request] = []
+
+    async def keep(request: http.Request) -> http.Reply:
+        seen.append(request)
+        return http.Reply((PAGE,), crc=crc32(PAGE))
+
+    async with serving(keep) as url, HttpTransport(connections=1) as transport:
+        assert await service(transport, endpoint=url).scan(b"{}") == PAGE
+    assert seen[0].headers["host"] == url.removeprefix("http://")
+    assert seen[0].headers["accept-encoding"] == "identity"
+
+
+async def test_at_most_so_many_requests_are_in_flight() -> None:
+    now = most = 0
+
+    async def count(request: http.Request) -> http.Reply:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        now -= 1
+        return http.Reply((b"",))
+
+    async with serving(count) as url, HttpTransport(connections=3) as transport:
+        await asyncio.gather(*(transport(url, {}, b"") for _ in range(20)))
+    assert most == 3
+
+
+@pytest.mark.parametrize("fault", [{"reset": True}, {"cut": 10}, {"cut": 0}])
+async def test_a_broken_reply_is_no_reply_and_quotes_nothing(fault: dict[str, Any]) -> None:
+    async def breaking(request: http.Request) -> http.Reply:
+        return http.Reply((b"an item's contents",), **fault)
+
+    async with serving(breaking) as url, HttpTransport(connections=1) as transport:
+        with pytest.raises(errors.TransportError, match=r"No reply from 127\.0\.0\.1:\d+ to Scan: ") as caught:
+            await service(transport, endpoint=url).scan(b"{}")
+    assert "contents" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+async def test_what_is_not_http_is_no_reply_and_quotes_nothing() -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"an item's contents\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, HttpTransport(connections=1) as transport:
+        with pytest.raises(errors.TransportError) as caught:
+            await transport(url, {}, b"{}")
+    assert "contents" not in str(caught.value)
+
+
+async def test_silence_ends_in_a_timeout() -> None:
+    async def silent(request: http.Request) -> http.Reply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(silent) as url, HttpTransport(connections=1, timeout=0.1) as transport:
+        with pytest.raises(errors.TransportError, match="timeout"):
+            await transport(url, {}, b"{}")
+
+
+async def test_nobody_there_is_told_with_the_reason(unused_tcp_port: int) -> None:
+    async with HttpTransport(connections=1) as transport:
+        with pytest.raises(errors.TransportError, match=r"127\.0\.0\.1:\d+ to POST: ClientConnectorError \(.+\)"):
+            await transport(f"http://127.0.0.1:{unused_tcp_port}", {}, b"{}")
+
+
+async def test_redirects_are_not_followed() -> None:
+    async def redirect(request: http.Request) -> http.Reply:
+        return http.Reply((b"",), status=307)
+
+    async with serving(redirect) as url, HttpTransport(connections=1) as transport:
+        assert (await transport(url, {}, b"{}")).status == 307
+
+
+async def test_cancelling_frees_the_connection() -> None:
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: http.Request) -> http.Reply:
+        if request.body == b"slow":
+            arrived.set()
+            await release.wait()
+        return http.Reply((b"done",))
+
+    async with serving(slow) as url, HttpTransport(connections=1) as transport:
+        task = asyncio.create_task(transport(url, {}, b"slow"))
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await transport(url, {}, b"quick")).body == b"done"
+        release.set()
+
+
+async def test_proxies_of_the_environment_are_used_and_bypassed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(request: http.Request) -> http.Reply:
+        return http.Reply((f"{request.path} {request.headers.get('proxy-authorization')}".encode(),))
+
+    async with serving(answer) as url:
+        monkeypatch.setenv("http_proxy", url.replace("http://", "http://user:pass@"))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        async with HttpTransport(connections=2) as transport:
+            assert (await transport(url, {}, b"")).body == b"/ None"
+            proxied = await transport("http://dynamodb.invalid/", {}, b"")
+    assert proxied.body == b"http://dynamodb.invalid/ Basic dXNlcjpwYXNz"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that nobody trusts, for 127.0.0.1, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ddbio test")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    path.write_bytes(private + signed.public_bytes(encoding))
+    return path
+
+
+@asynccontextmanager
+async def serving_tls(certificate: Path) -> AsyncIterator[str]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_a_server_that_is_not_trusted_is_told_apart(certificate: Path) -> None:
+    async with serving_tls(certificate) as url, HttpTransport(connections=1) as transport:
+        with pytest.raises(errors.CertificateError, match="self-signed certificate") as caught:
+            await transport(url, {}, b"")
+    assert "AWS_CA_BUNDLE" in str(caught.value)
+
+
+async def test_aws_ca_bundle_is_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    async with serving_tls(certificate) as url, HttpTransport(connections=1) as transport:
+        assert (await transport(url, {}, b"")).body == b"ok"
+
+
+@pytest.mark.parametrize("content", [None, "not a certificate"])
+async def test_a_broken_ca_bundle_is_told_before_any_request(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "bundle.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(errors.PreflightError, match=r"bundle\.pem"):
+        async with HttpTransport(connections=1, ca_bundle=str(path)):
+            pass
+
+
+async def test_a_transport_is_used_inside_its_block() -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        await HttpTransport(connections=1)("http://127.0.0.1", {}, b"")
