@@ -129,7 +129,7 @@ async def _opened(connection: Connection, location: str) -> AsyncIterator[_Place
         await session.credentials()
         facts = client = None
         if isinstance(place, S3):
-            facts = S3Facts(await session.bucket_region(place.bucket), session.s3_endpoint)
+            facts = S3Facts(await session.bucket_region(place.bucket), session.s3_endpoint, connection.profile)
             client = await stack.enter_async_context(session.s3_client(facts.region))
         yield _Place(session=session, client=client, s3=facts, streams=isinstance(place, Std), executor=executor)
 
@@ -145,7 +145,11 @@ def _plan_export(options: ExportOptions, table: TableInfo, place: _Place) -> tup
 
 def _facts(table: TableInfo, place: _Place) -> TableFacts:
     return TableFacts(
-        name=table.name, region=place.session.region, endpoint=place.session.dynamodb_endpoint, keys=table.keys
+        name=table.name,
+        region=place.session.region,
+        endpoint=place.session.dynamodb_endpoint,
+        keys=table.keys,
+        ca_bundle=place.session.ca_bundle,
     )
 
 

@@ -70,7 +70,7 @@ class scan:  # noqa: N801 - used like a function: async for item in scan(...)
     async def pages(self) -> AsyncGenerator[list[Item]]:
         """The items, page by page; a page may be empty."""
         options = self._options
-        async with _connected(options.connection, options.table, options.scan.index) as (table, dynamodb, session):
+        async with _connected(options.connection, options.table, options.scan.index) as (table, dynamodb):
             with ThreadPoolExecutor(1, thread_name_prefix="ddbio") as executor:
                 governor = Governor(planning.read_budget(options.capacity, table), LoopClock())
                 reader = SegmentScan(
@@ -79,7 +79,7 @@ class scan:  # noqa: N801 - used like a function: async for item in scan(...)
                     total=options.total_segments,
                     output="dynamodb-json",
                     dynamodb=dynamodb,
-                    requester=Requester(governor, session.credential_source(), Meter(), LoopClock()),
+                    requester=Requester(governor, Meter(), LoopClock()),
                     executor=executor,
                 )
                 async with aclosing(reader.pages(options.segment)) as pages:
@@ -113,11 +113,11 @@ class BatchWriter:
     async def __aenter__(self) -> BatchWriter:
         async with AsyncExitStack() as stack:
             options, clock, meter = self._options, LoopClock(), Meter()
-            table, dynamodb, session = await stack.enter_async_context(
+            table, dynamodb = await stack.enter_async_context(
                 _connected(options.connection, options.table, connections=options.concurrency)
             )
             governor = Governor(planning.write_budget(options.capacity, table), clock)
-            requester = Requester(governor, session.credential_source(), meter, clock)
+            requester = Requester(governor, meter, clock)
             self._encoder = RecordEncoder(table.keys, "dynamodb-json", {})
             writer = TableWriter(options.table, dynamodb=dynamodb, requester=requester, meter=meter, echo=self._encoder)
             self._sender = await stack.enter_async_context(
@@ -164,13 +164,17 @@ class BatchWriter:
 @asynccontextmanager
 async def _connected(
     connection: Connection, table: str, index: str | None = None, *, connections: int = 1
-) -> AsyncIterator[tuple[TableInfo, DynamoDB, Session]]:
-    async with Session(connection) as session, HttpTransport(connections=connections) as transport:
+) -> AsyncIterator[tuple[TableInfo, DynamoDB]]:
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(Session(connection))
         info = await session.describe_table(table, index)
-        dynamodb = DynamoDB(
-            endpoint=session.dynamodb_endpoint,
-            region=session.region,
-            transport=transport,
-            credentials=session.credential_source(),
+        transport = HttpTransport(connections=connections, ca_bundle=session.ca_bundle)
+        yield (
+            info,
+            DynamoDB(
+                endpoint=session.dynamodb_endpoint,
+                region=session.region,
+                transport=await stack.enter_async_context(transport),
+                credentials=session.credential_source(),
+            ),
         )
-        yield info, dynamodb, session

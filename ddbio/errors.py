@@ -53,6 +53,10 @@ class DestinationError(JobFailedError):
     """The destination could not be written: disk full, permission, bucket."""
 
 
+class OutputClosedError(DestinationError):
+    """Whoever read standard output has closed it, perhaps because they had enough."""
+
+
 class SourceError(JobFailedError):
     """The source could not be read: missing, changed while it was read, or a broken compressed stream."""
 

@@ -6,11 +6,11 @@ import re
 
 from ddbio.errors import UsageError
 from ddbio.ledger.ledger import Ledger
-from ddbio.ledger.manifest import Manifest, TableRecord, Totals, encode
+from ddbio.ledger.manifest import Manifest, TableRecord, Totals, encode, read_files
 from ddbio.options import ExportOptions
 from ddbio.pipeline.job import ExportJob
 from ddbio.report import JobReport
-from ddbio.storage.base import MANIFEST, Sink, StoredFile
+from ddbio.storage.base import MANIFEST, Sink
 from ddbio.table import TableInfo
 
 
@@ -20,19 +20,22 @@ async def claim(sink: Sink, options: ExportOptions) -> None:
     Raises UsageError.
     """
     mine = re.compile(re.escape(options.table) + r"-\d{4,}-\d{5,}\.json(\.gz|\.zst)?")
-    old = [file for file in await sink.list() if file.name == MANIFEST or mine.fullmatch(file.name)]
+    old = {file.name for file in await sink.list(f"{options.table}-") if mine.fullmatch(file.name)}
+    manifest = await sink.get(MANIFEST)
+    if manifest is not None:
+        old |= {MANIFEST, *read_files(manifest, sink.location)}
     if old and not options.overwrite:
         raise UsageError(
-            f"{sink.location} already holds an export: {_some(old)}.",
+            f"{sink.location} already holds an export: {_some(sorted(old))}.",
             hint="Choose another destination, or replace it with --overwrite.",
         )
-    for file in old:
-        await sink.delete(file.name)
+    for name in sorted(old):
+        await sink.delete(name)
 
 
-def _some(files: list[StoredFile]) -> str:
-    others = len(files) - 1
-    return files[0].name if not others else f"{files[0].name} and {others:,} more"
+def _some(names: list[str]) -> str:
+    others = len(names) - 1
+    return names[0] if not others else f"{names[0]} and {others:,} more"
 
 
 async def write_manifest(sink: Sink, job: ExportJob, table: TableInfo, ledger: Ledger, report: JobReport) -> str:

@@ -22,8 +22,8 @@ Shape = Literal["small", "large", "nested"]
 def blocks(count: int, *, shape: Shape = "small", seed: int | None = None) -> Iterator[bytes]:
     """`count` items as JSON lines, in blocks of about 1 MB. The same seed gives the same bytes; None gives new ones.
 
-    `small`: four strings, about 170 bytes a line. `large`: four strings, about 100 KB. `nested`: every type, about 1 KB,
-    as DynamoDB JSON (`{"Item": {…}}`), because plain JSON has no sets and no binary.
+    `small`: four strings, about 170 bytes a line. `large`: four strings, about 100 KB. `nested`: every type, about
+    1 KB, as DynamoDB JSON (`{"Item": {…}}`), because plain JSON has no sets and no binary.
     Raises UsageError where `count` is negative.
     """
     if count < 0:
@@ -34,9 +34,13 @@ def blocks(count: int, *, shape: Shape = "small", seed: int | None = None) -> It
 def write_file(lines: Iterable[bytes], file: str) -> int:
     """Write the blocks to `file`, which appears (or changes) only when it is whole; return the number of bytes.
 
-    Something that is no ordinary file, like a pipe, is written as it stands. Raises DestinationError.
+    A name that ends in `.gz` or `.zst` gets compressed. Something that is no ordinary file, like a pipe, is written as
+    it stands. Raises DestinationError.
     """
-    target = Path(file).resolve()
+    from ddbio.codec.compression import compress, from_name  # noqa: PLC0415 - not needed for help
+
+    target, kind = Path(file).resolve(), from_name(file)
+    lines = (compress(kind, block) for block in lines)
     try:
         if target.exists() and not target.is_file():
             return _write(lines, target, "wb")

@@ -4,16 +4,22 @@ A request may start whenever the level is not negative, whatever it costs: its c
 the next request waits until the debt is paid. So requests are paced evenly, and one that is larger than a second's
 worth is served rather than refused.
 
-What a stall leaves unspent becomes credit. Credit is paid out slowly, at `CATCH_UP` of the rate on top of it, so that a
+Whoever waits is woken a little late: so units of up to `SLACK_SECONDS` are kept as they are, and spent at once. What a
+longer stall leaves unspent becomes credit. Credit is paid out slowly, at `CATCH_UP` of the rate on top of it, so that a
 pause costs no throughput and never ends in a burst.
+
+Together: in any window of W seconds at most (1 + `CATCH_UP`) × rate × W + rate × `SLACK_SECONDS` + one request, which
+is at most 1.02 × rate × W + one request where W ≥ 1.
 """
 
 from __future__ import annotations
 
 import math
 
-CATCH_UP = 0.02
-"""Credit is spent at this share of the rate, on top of it: in any window at most 1.02 times the rate."""
+CATCH_UP = 0.01
+"""Credit is spent at this share of the rate, on top of it."""
+SLACK_SECONDS = 0.01
+"""An event loop is late by a millisecond when it is idle, and by several when it is busy."""
 _ROUNDING_SECONDS = 1e-6
 """Debt worth less than this time is rounding of the clock, and counts as none."""
 
@@ -37,7 +43,10 @@ class Bucket:
         repaid = min(self.credit, gained * CATCH_UP)
         self.credit -= repaid
         self.level += gained + repaid
-        self._save_surplus()
+        surplus = self.level - self.rate * SLACK_SECONDS
+        if surplus > 0:
+            self.credit += surplus
+            self.level -= surplus
 
     def set_rate(self, rate: float, now: float) -> None:
         """Accrue at `rate` from `now` on; debt and credit stay."""
@@ -53,10 +62,12 @@ class Bucket:
         return True
 
     def give_back(self, units: float, now: float) -> None:
-        """Return `units` that were taken and not used (negative: take more than was foreseen)."""
+        """Return `units` that were taken and not used (negative: take more than was foreseen).
+
+        Somebody waited for them: whoever takes at the same instant may have them all.
+        """
         self.advance(now)
         self.level += units
-        self._save_surplus()
 
     def ready_at(self, now: float) -> float:
         """The instant at which the debt will be paid; infinity while the rate is 0."""
@@ -73,8 +84,3 @@ class Bucket:
 
     def _is_clear(self) -> bool:
         return self.level >= -self.rate * _ROUNDING_SECONDS
-
-    def _save_surplus(self) -> None:
-        if self.level > 0:
-            self.credit += self.level
-            self.level = 0.0

@@ -38,6 +38,8 @@ class Governor:
         self._bucket = Bucket(rate, clock.now())
         self._waiters: deque[tuple[asyncio.Future[None], float]] = deque()
         self._timer: Timer | None = None
+        self._waited = 0.0
+        self._waiting_since: float | None = None
         self.spent = 0.0
         """Units taken so far: as settled, or as estimated where not settled yet."""
 
@@ -45,6 +47,12 @@ class Governor:
     def rate(self) -> float:
         """Capacity units per second."""
         return self._bucket.rate
+
+    @property
+    def waited(self) -> float:
+        """Seconds so far during which somebody waited: the time in which more capacity would have been used."""
+        since = self._waiting_since
+        return self._waited if since is None else self._waited + self._clock.now() - since
 
     def set_rate(self, rate: float) -> None:
         """Change the rate, at once."""
@@ -81,7 +89,13 @@ class Governor:
                 self.spent += units
                 waiter.set_result(None)
             self._waiters.popleft()
+        self._note_waiting(now)
         self._set_timer(now)
+
+    def _note_waiting(self, now: float) -> None:
+        if self._waiting_since is not None:
+            self._waited += now - self._waiting_since
+        self._waiting_since = now if self._waiters else None
 
     def _set_timer(self, now: float) -> None:
         if self._timer is not None:

@@ -104,8 +104,8 @@ CapacityLimit = Annotated[
         parser=_capacity,
         metavar="N|P%",
         show_default=False,
-        help="Most capacity units a second for the whole job, over all processes: a number like 1000, or a share of the "
-        "table's provisioned or warm throughput like 50%. Default: 50%.",
+        help="Most capacity units a second for the whole job, over all processes: a number like 1000, or a share of "
+        "the table's provisioned or warm throughput like 50%. Default: 50%.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the final report on standard output, as one JSON object.")]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
 from enum import IntEnum
 
-from ddbio.errors import DdbioError, UsageError
+from ddbio.errors import DdbioError, OutputClosedError, UsageError
 
 
 class Exit(IntEnum):
@@ -28,8 +27,8 @@ def say(text: str) -> None:
 
 def fail(error: Exception, *, verbose: bool) -> Exit:
     """Tell about an error in one line, after its traceback if that is wanted."""
-    if any(isinstance(cause, BrokenPipeError) for cause in _causes(error)):
-        # The reader of standard output has seen enough; the interpreter must not fail again when it flushes.
+    if isinstance(error, OutputClosedError | BrokenPipeError):
+        # Who reads the output has had enough, which is no news; and the interpreter must not fail when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
     if verbose:
@@ -43,9 +42,3 @@ def _line(error: Exception) -> str:
         return " ".join(str(error).split())
     # The message of an unforeseen error may hold anything, items included.
     return f"Something unforeseen went wrong ({type(error).__name__}). Run again with --verbose to see where."
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -41,8 +41,15 @@ def plan_line(plan: JobPlanned) -> str:
         parts.append(f"{size(plan.source_bytes)} to read")
     parts.append(f"at most {plan.budget:,.0f} {_unit(plan)}/s")
     parts.append(f"{_count(plan.processes, 'process', 'processes')}, {_pieces(plan, plan.units)}")
-    parts.append("time unknown" if plan.expected_seconds is None else f"about {duration(plan.expected_seconds)}")
+    parts.append(_expected(plan))
     return ", ".join(parts)
+
+
+def _expected(plan: JobPlanned) -> str:
+    if plan.expected_seconds is None:
+        return "time unknown"
+    # Writing an item costs a whole unit however small it is.
+    return f"{'about' if plan.command == 'export' else 'at least'} {duration(plan.expected_seconds)}"
 
 
 def summary(report: JobReport) -> list[str]:
@@ -100,6 +107,7 @@ class Course:
         byte_rate, unit_rate = last.bytes / elapsed, last.units / elapsed
         if first is not last:
             byte_rate, unit_rate = (last.bytes - first.bytes) / elapsed, (last.units - first.units) / elapsed
+        unit_rate = max(unit_rate, 0.0)  # requests under way count by their estimate, which may shrink
         parts = [
             _count(last.items, "item"),
             f"{byte_rate / 1e6:.1f} MB/s",

@@ -29,7 +29,10 @@ Examples:
 def generate(
     count: Annotated[int, typer.Option("--count", "-c", parser=whole(0), metavar="N", help="How many items.")],
     file: Annotated[
-        str, typer.Option("--file", "-f", metavar="FILE", help="Where they go: a file, or - for standard output.")
+        str,
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="A file (.gz and .zst get compressed), or - for standard output."
+        ),
     ],
     shape: Annotated[
         Shape,
@@ -60,7 +63,7 @@ def generate(
             return Exit.DONE
         written = write_file(lines, file)
     except KeyboardInterrupt:
-        say(f"Interrupted. {file} is left as it was.")
+        say("Interrupted." if file == STREAM else f"Interrupted. {file} is left as it was.")
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
         return fail(error, verbose=verbose)

@@ -1,4 +1,4 @@
-r"""The codec in Python: the oracle for the native one, and the fallback. Both give the same bytes and the same verdicts.
+r"""The codec in Python: the oracle for the native one, and the fallback. Both give the same bytes and verdicts.
 
 What is not told here follows from RFC 8259. Positions are byte positions in what was given. Strings are copied as they
 stand, escapes untouched; white space (space, tab, line feed, carriage return) is dropped; names are compared decoded.
@@ -27,22 +27,22 @@ Invalid UTF-8 anywhere comes before everything else, at the first byte that begi
     *The pass* then goes from the first byte to the last, and the first fault that it meets is the verdict:
 
     - at a member's name: the string's faults, then `duplicate_member`, at the name;
-    - where a value begins: `nesting_too_deep`, if it is on level 33 (an attribute's value is on level 1, the elements of
-      a list or the members of a map one below it; elements of a set have no level);
+    - where a value begins: `nesting_too_deep`, if it is on level 33 (an attribute's value is on level 1, the elements
+      of a list and the members of a map one below it; elements of a set have no level);
     - at the end of a string, number or literal: its own faults (`number_*`, `binary_invalid`), at its first byte. For
       numbers `number_invalid` comes first, then `number_too_precise`, then `number_out_of_range`;
     - at the closing bracket of a set: `set_empty` at the opening bracket, `set_duplicate` at the first element that
       repeats another;
     - at the end of a key attribute's value: `key_wrong_type`, `key_empty`, `key_too_long`, at the value's first byte;
-    - in DynamoDB JSON, `type_invalid`: where a value of the wrong kind begins (`not_json` where no value begins at all),
-      at a name that is no type's, at the closing brace of an empty attribute value, or at the comma behind its first
-      member;
+    - in DynamoDB JSON, `type_invalid`: where a value of the wrong kind begins (`not_json` where no value begins at
+      all), at a name that is no type's, at the closing brace of an empty attribute value, or at the comma behind its
+      first member;
     - at the record's end: `key_missing` (the first in the order of the schema), then `item_too_large`; both at the
       item's opening brace.
 
     *Plain JSON.* A string is B where the hint, or the key schema, says so. An array is SS, NS or BS where the hint says
-    so, and it has elements, all of which are strings, faultless numbers, or base64; otherwise it is L. Hints below the
-    attribute path of a key attribute, or beside its own type, have no effect on the attribute itself.
+    so, and it has elements, all of which are strings, faultless numbers, or base64; otherwise it is L. For a key
+    attribute itself the schema counts, and no hint.
 
     *Numbers.* A number in DynamoDB JSON may begin with `+` or zeros, and lack digits on one side of the point; zero may
     have any exponent. *Binary* is base64 with padding, the unused bits of the last letter zero. Sets compare by value.

@@ -17,8 +17,10 @@ from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.ledger.entries import Commit, Lease, Unit
 from ddbio.pipeline.meter import Usage
 
-SATURATED = 0.85
-"""A worker that spends this part of its share could use more."""
+MEASURED_SECONDS = 1.0
+"""What a worker could use is judged over so long a time: requests are lumps of up to a second's worth."""
+WAITED = 0.5
+"""A worker in which requests waited for this part of the time could use more."""
 GROWTH = 1.5
 """Any other worker is left this many times what it spends, so that it can speed up."""
 
@@ -42,7 +44,8 @@ class _WorkerState:
     using: float = 0.0
     demand: float = math.inf
     usage: Usage = field(default_factory=Usage)
-    at: float | None = None
+    measured: Usage = field(default_factory=Usage)
+    measured_at: float = 0.0
     holding: int = 0
 
     @property
@@ -143,13 +146,20 @@ class Coordinator:
         return tuple(leases)
 
     def _account(self, worker: _WorkerState, report: Report, now: float) -> None:
-        """Learn what the worker spent since its last Report, and so what it could use."""
+        """Learn what the worker has spent and for how long it waited, and so what it could use."""
         worker.using = report.rate
-        if worker.at is not None and now > worker.at and report.rate > 0:
-            spent = (report.usage.units - worker.usage.units) / (now - worker.at)
-            worker.demand = math.inf if spent >= SATURATED * report.rate else max(spent * GROWTH, self._floor())
         worker.usage = report.usage
-        worker.at = now
+        elapsed = now - worker.measured_at
+        if not worker.holding:
+            worker.demand = math.inf  # of the units that come next
+        elif elapsed >= MEASURED_SECONDS:
+            spent = (report.usage.units - worker.measured.units) / elapsed
+            waited = (report.usage.waited - worker.measured.waited) / elapsed
+            worker.demand = math.inf if waited >= WAITED else max(spent * GROWTH, self._floor())
+        else:
+            return
+        worker.measured = report.usage
+        worker.measured_at = now
 
     def _floor(self) -> float:
         """The least that a worker with work is left."""

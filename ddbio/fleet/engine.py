@@ -53,14 +53,16 @@ class Tools:
 async def open_engine(job: Job, tools: Tools) -> AsyncIterator[Engine]:
     """Open the connections and the storage of `job`, and close them at the end."""
     async with AsyncExitStack() as stack:
-        transport = await stack.enter_async_context(HttpTransport(connections=job.options.concurrency))
+        transport = await stack.enter_async_context(
+            HttpTransport(connections=job.options.concurrency, ca_bundle=job.table.ca_bundle)
+        )
         dynamodb = DynamoDB(
             endpoint=job.table.endpoint,
             region=job.table.region,
             transport=transport,
             credentials=tools.credentials,
         )
-        requester = Requester(tools.governor, tools.credentials, tools.meter, tools.clock)
+        requester = Requester(tools.governor, tools.meter, tools.clock)
         client = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
         if isinstance(job, ExportJob):
             yield await _exporter(job, tools, dynamodb, requester, client, stack)
@@ -127,4 +129,4 @@ def _s3_client(facts: S3Facts, credentials: CredentialSource) -> Any:
     # Imported here: aioboto3 takes half a second, and a worker that writes to a folder never needs it.
     from ddbio.session import s3_client  # noqa: PLC0415
 
-    return s3_client(region=facts.region, endpoint_url=facts.endpoint, credentials=credentials)
+    return s3_client(region=facts.region, endpoint_url=facts.endpoint, credentials=credentials, profile=facts.profile)

@@ -35,8 +35,11 @@ async def run_processes(job: Job, desk: Desk, credentials: Credentials, processe
             async with asyncio.timeout(STOP_SECONDS):
                 await serving
         raise
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
     finally:
         serving.cancel()
+        await asyncio.wait([serving])
 
 
 async def _serve_all(job: Job, desk: Desk, credentials: Credentials, processes: int) -> None:

@@ -118,7 +118,7 @@ class Worker:
             worker=self._number,
             wanted=0 if stopped else self._idle,
             rate=self._governor.rate,
-            usage=self._meter.usage(self._governor.spent),
+            usage=self._meter.usage(self._governor.spent, self._governor.waited),
             commits=self._outbox.pending(),
             stale_key=self._credentials.stale_key,
             failure=failure,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from ddbio.codec.hints import HintType
 from ddbio.errors import SourceError
 from ddbio.ledger.entries import FileState
+
+T = TypeVar("T")
 
 
 class TableRecord(msgspec.Struct, frozen=True):
@@ -58,17 +60,34 @@ def encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
+class _Hints(msgspec.Struct):
+    ddbio_manifest: Literal[1]
+    type_hints: dict[str, HintType]
+
+
+class _File(msgspec.Struct):
+    name: str
+
+
+class _Files(msgspec.Struct):
+    ddbio_manifest: Literal[1]
+    files: list[_File]
+
+
 def read_hints(text: bytes, location: str) -> dict[str, HintType]:
     """The type hints of a manifest; raises SourceError where it can't be understood."""
+    return _read(text, location, _Hints).type_hints
 
-    class _Hints(msgspec.Struct):
-        ddbio_manifest: Literal[1]
-        type_hints: dict[str, HintType]
 
+def read_files(text: bytes, location: str) -> list[str]:
+    """The names of the files that a manifest lists; raises SourceError where it can't be understood."""
+    return [file.name for file in _read(text, location, _Files).files]
+
+
+def _read(text: bytes, location: str, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(text, type=_Hints).type_hints
+        return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
         raise SourceError(
-            f"The manifest in {location} can't be read: {error}.",
-            hint="Mend it, or move it away to import without type hints.",
+            f"The manifest of {location} can't be read: {error}.", hint="Mend it, or move it out of the way."
         ) from error

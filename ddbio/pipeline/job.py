@@ -16,6 +16,8 @@ class TableFacts(msgspec.Struct, frozen=True):
     region: str
     endpoint: str
     keys: tuple[KeyAttribute, ...]
+    ca_bundle: str | None = None
+    """A file of trusted certificates; None: the system's."""
 
 
 class S3Facts(msgspec.Struct, frozen=True):
@@ -23,6 +25,8 @@ class S3Facts(msgspec.Struct, frozen=True):
 
     region: str
     endpoint: str | None
+    profile: str | None = None
+    """Its S3 settings apply; credentials come with the Grants."""
 
 
 class ExportJob(msgspec.Struct, frozen=True, tag="export"):

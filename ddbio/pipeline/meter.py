@@ -14,6 +14,8 @@ class Usage(msgspec.Struct, frozen=True):
 
     units: float = 0.0
     """Capacity units consumed."""
+    waited: float = 0.0
+    """Seconds during which a request waited for capacity."""
     items: int = 0
     """Items read (export) or written (import), committed or not: for the progress display."""
     bytes: int = 0
@@ -35,10 +37,11 @@ class Meter:
         self.retries = 0
         self.throttles = 0
 
-    def usage(self, units: float) -> Usage:
-        """The counters now, with the process's own CPU time and memory; `units` is what the governor has spent."""
+    def usage(self, units: float, waited: float) -> Usage:
+        """The counters now, with the governor's `units` and `waited`, and the process's own CPU time and memory."""
         return Usage(
             units=units,
+            waited=waited,
             items=self.items,
             bytes=self.bytes,
             requests=self.requests,

@@ -12,7 +12,6 @@ from ddbio.clock import Clock, sleep
 from ddbio.errors import WireError
 from ddbio.pipeline.meter import Meter
 from ddbio.retry import Backoff, Deadline, Verdict, decide
-from ddbio.wire.signing import CredentialSource
 
 T = TypeVar("T")
 log = logging.getLogger("ddbio.pipeline")
@@ -24,9 +23,8 @@ NO_PROGRESS_SECONDS = 900.0
 class Requester:
     """Sends requests within the budget and repeats those that can succeed later."""
 
-    def __init__(self, governor: Governor, credentials: CredentialSource, meter: Meter, clock: Clock) -> None:
+    def __init__(self, governor: Governor, meter: Meter, clock: Clock) -> None:
         self._governor = governor
-        self._credentials = credentials
         self._meter = meter
         self._clock = clock
         self._backoff = Backoff()
@@ -41,7 +39,6 @@ class Requester:
         while True:
             permit = await self._governor.acquire(estimate)
             self._meter.requests += 1
-            credentials = await self._credentials.get()
             try:
                 return await send(), permit
             except WireError as error:
@@ -51,8 +48,6 @@ class Requester:
                 if verdict is Verdict.FATAL or deadline.expired():
                     raise
                 log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)
-                if verdict is Verdict.RENEW:
-                    await self._credentials.renew(credentials)
             self._meter.retries += 1
             await self.pause(failures)
             failures += 1

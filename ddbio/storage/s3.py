@@ -40,7 +40,8 @@ class S3Sink(Sink):
     """Objects under a prefix of a bucket, through an aiobotocore S3 client that the caller opens and closes.
 
     Memory: `write` waits for a slot before a full part leaves, so at most
-    `(open files + parts_in_flight) * (part size + one block)` bytes are held, and one part more for an instant.
+    `(open files + parts_in_flight) * (part size + one block)` bytes are held here, and one part more for an instant;
+    the client's connections may hold the parts on their way a second time.
     The part size is 8 MiB, or for files over 78 GiB `max_bytes / 9,999` rounded up to MiB.
 
     `parameters` go into CreateMultipartUpload and PutObject as they stand, beside those of `options`.
@@ -293,6 +294,6 @@ async def read_object(client: Any, bucket: str, key: str) -> bytes | None:
         if code_of(error) == "NoSuchKey":
             return None
         raise
-    async with reply["Body"] as body:
-        data: bytes = await body.read()
+    async with reply["Body"]:
+        data: bytes = await reply["Body"].read()
     return data

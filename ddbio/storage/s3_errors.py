@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
+from botocore import exceptions as boto
 
 from ddbio.errors import DestinationError, PreflightError, SourceError
 
@@ -34,7 +34,7 @@ _HINTS = {
 }
 
 
-def code_of(error: ClientError) -> str:
+def code_of(error: boto.ClientError) -> str:
     """The service's error code; a HEAD request has no body, so its code is the HTTP status (`404`)."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
@@ -44,16 +44,16 @@ def edge(action: str, error_type: type[DestinationError | PreflightError | Sourc
     """Raise `error_type` for whatever S3 or its client raises inside; `action` says what was tried, and where."""
     try:
         yield
-    except ClientError as error:
+    except boto.ClientError as error:
         code = code_of(error)
         said = error.response.get("Error", {}).get("Message") or "no message"
         raise error_type(f"Could not {action}: {code}: {said.rstrip('.')}.", hint=_HINTS.get(code)) from error
-    except NoCredentialsError as error:
+    except boto.NoCredentialsError as error:
         raise error_type(f"Could not {action}: there are no credentials.", hint=_CREDENTIALS) from error
-    except (ConnectionError, HTTPClientError) as error:
+    except (boto.ConnectionError, boto.HTTPClientError) as error:
         hint = "Check the network and the endpoint URL."
         raise error_type(f"Could not {action}: {_line(error)}.", hint=hint) from error
-    except BotoCoreError as error:
+    except boto.BotoCoreError as error:
         raise error_type(f"Could not {action}: {_line(error)}.") from error
 
 

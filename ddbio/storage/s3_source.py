@@ -115,7 +115,8 @@ class S3Source(Source):
     async def _body(self, file: SourceFile, first: int, end: int) -> AsyncGenerator[bytes, None]:
         with edge(f"read {self._place(file)}", SourceError):
             reply = await self._get(file, first, end)
-        async with reply["Body"] as body:
+        body = reply["Body"]
+        async with body:
             while chunk := await _fill(body):
                 yield chunk
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
 from typing import BinaryIO
 
-from ddbio.errors import DestinationError, SourceError
+from ddbio.errors import DestinationError, OutputClosedError, SourceError
 from ddbio.storage.base import OutputFile, Sink, Source, SourceFile, StoredFile
 from ddbio.storage.steps import Steps
 
@@ -66,7 +66,7 @@ class StdoutSink(Sink):
             await self._steps.run(self._emit(block))
         except BrokenPipeError as error:
             hint = "Let the program that ddbio's output is piped into read it to its end."
-            raise DestinationError("Whoever read standard output has closed it.", hint=hint) from error
+            raise OutputClosedError("Whoever read standard output has closed it.", hint=hint) from error
         except OSError as error:
             said = error.strerror or type(error).__name__
             hint = "Check what standard output is directed to."

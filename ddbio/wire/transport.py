@@ -21,7 +21,6 @@ KEEPALIVE_SECONDS = 12.0
 DNS_SECONDS = 10
 """The service answers with few of its many addresses at a time: asking again often spreads the connections."""
 _STREAMED_BYTES = 1 << 20
-_READ_BUFFER = 1 << 21
 
 
 class Reply(NamedTuple):
@@ -65,7 +64,6 @@ class HttpTransport:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "identity", "User-Agent": "ddbio"},
-            read_bufsize=_READ_BUFFER,
         )
         return self
 

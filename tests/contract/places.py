@@ -13,7 +13,7 @@ import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
 
-from ddbio.storage.base import Sink, Source
+from ddbio.storage.base import OutputFile, Sink, Source
 from ddbio.storage.local import LocalSink
 from ddbio.storage.local_source import LocalSource
 from ddbio.storage.s3 import S3Sink
@@ -102,6 +102,7 @@ class Bucket(Place):
         return S3Source(client or self.client, self.name, f"{PREFIX}/{name}" if name else PREFIX)
 
     def fill(self, files: dict[str, bytes]) -> None:
+        # Not more than one empty object: after it boto3 misreads the next reply of SeaweedFS on that connection.
         for name, data in files.items():
             self._boto3.put_object(Bucket=self.name, Key=f"{PREFIX}/{name}", Body=data)
 
@@ -138,3 +139,9 @@ async def open_place(name: str, request: pytest.FixtureRequest, executor: Execut
 def blocks(count: int, size: int) -> list[bytes]:
     """Blocks that differ from each other."""
     return [number.to_bytes(4, "big") * (size // 4) for number in range(count)]
+
+
+async def write_all(file: OutputFile, data: list[bytes]) -> None:
+    """Write block after block."""
+    for block in data:
+        await file.write(block)

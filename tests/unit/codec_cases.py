@@ -25,10 +25,12 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6
 binaries = st.binary(max_size=7).map(lambda raw: base64.b64encode(raw).decode())
 
 
-def _spelled(sign: str, digits: int, exponent: int, form: str) -> str:
-    if form == "plain" and -20 <= exponent <= 20:
+def _spelled(sign: str, digits: int, exponent: int, mark: str) -> str:
+    if not mark and -20 <= exponent <= 20:
         return f"{Decimal(f'{sign}{digits}E{exponent}'):f}"
-    return f"{sign}{digits}{form if form in 'eE' else 'e+' if exponent >= 0 else 'E'}{exponent}"
+    if mark.endswith("0"):
+        exponent = abs(exponent)
+    return f"{sign}{digits}{mark or 'E'}{exponent}"
 
 
 numbers = st.builds(
@@ -36,7 +38,7 @@ numbers = st.builds(
     st.sampled_from(["", "-"]),
     st.integers(0, 10**38 - 1) | st.integers(0, 999),
     st.integers(-100, 80) | st.integers(-3, 3),
-    st.sampled_from(["plain", "plain", "e", "E", ""]),
+    st.sampled_from(["", "", "e", "E", "e0", "E-00"]),
 )
 
 scalars = st.one_of(

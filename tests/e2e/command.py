@@ -1,0 +1,59 @@
+"""`ddbio` as a person runs it: a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+SECONDS = 60
+"""Longer than any command of these tests takes on a busy machine."""
+
+
+class Done(NamedTuple):
+    """A command that has ended: its exit code, what it wrote, and its standard error's lines that tell an error."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+def ddbio(
+    *arguments: str, environment: Mapping[str, str], folder: Path | None = None, stdin: bytes | None = None
+) -> Done:
+    """Run a command to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ddbio", *arguments],
+        env={**os.environ, **environment},
+        cwd=folder,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    return Done(done.returncode, done.stdout, done.stderr.decode())
+
+
+async def start(*arguments: str, environment: Mapping[str, str]) -> Process:
+    """Start a command, beside servers that run in this event loop."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ddbio", *arguments, env={**os.environ, **environment}, stdout=PIPE, stderr=PIPE
+    )
+
+
+async def end(process: Process) -> Done:
+    """Wait for the end of a command."""
+    async with asyncio.timeout(SECONDS):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Done(process.returncode, out, err.decode())

@@ -1,0 +1,268 @@
+"""Every command as a process: what it does, what it tells, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddbio.generate import blocks
+from ddbio.report import JobReport
+from tests.e2e.command import Done, ddbio
+from tests.servers.aws import REGION, Key, Server
+
+KEY: Key = (("hash", "S"), ("range", "S"))
+ITEMS = 400
+
+
+@pytest.fixture
+def table(moto: Server) -> str:
+    """An empty table with the key of generated items."""
+    return moto.create_table(key=KEY)
+
+
+@pytest.fixture
+def full(moto: Server, table: str) -> str:
+    """A table with items in it."""
+    moto.put_items(table, [{name: {"S": text} for name, text in item.items()} for item in generated()])
+    return table
+
+
+def generated(count: int = ITEMS) -> list[dict[str, str]]:
+    return [json.loads(line) for line in b"".join(blocks(count, seed=1)).splitlines()]
+
+
+def in_order(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(items, key=lambda item: str(item["range"]))
+
+
+def stored(server: Server, table: str) -> list[dict[str, str]]:
+    """A table's items, whose attributes are all strings, in the order of their sort keys."""
+    return in_order([{name: value["S"] for name, value in item.items()} for item in server.items(table)])
+
+
+def exported(folder: Path) -> list[dict[str, str]]:
+    """What a folder's files hold, in the order of the sort keys."""
+    return in_order([json.loads(line) for file in folder.glob("*.json") for line in file.read_text().splitlines()])
+
+
+def refused(done: Done, code: int, *told: str) -> None:
+    """A command that could do nothing says so in one line, and nothing on standard output."""
+    assert (done.code, done.out) == (code, b""), done.err
+    assert len(done.errors) == 1, done.err
+    assert "Traceback" not in done.err
+    for each in told:
+        assert each in done.errors[0]
+
+
+def test_command_lines_of_the_replaced_tool(moto: Server, table: str, tmp_path: Path) -> None:
+    bucket = moto.create_bucket()
+    shared = ["-r", REGION, "-t", table, "-p", "8", "-c", "1000"]
+    (tmp_path / "inputs").mkdir()
+    for line in (
+        ["generate", "-c", str(ITEMS), "-f", "test.json"],
+        ["import", *shared, "-s", "test.json"],
+        ["generate", "-c", "50", "-f", "inputs/more.json"],
+        ["import", *shared, "-s", "inputs"],
+        ["export", *shared, "-s", "1024", "-d", "out"],
+        ["export", *shared, "-s", "1024", "-d", f"s3://{bucket}/out"],
+    ):
+        done = ddbio(*line, environment=moto.environment(), folder=tmp_path)
+        assert done.code == 0, done.err
+        assert done.out == b""
+    lines = (tmp_path / "test.json").read_bytes() + (tmp_path / "inputs" / "more.json").read_bytes()
+    expected = in_order([json.loads(line) for line in lines.splitlines()])
+    assert stored(moto, table) == expected
+    assert exported(tmp_path / "out") == expected
+    objects = {name: body for name, body in moto.objects(bucket, "out/").items() if name.endswith(".json")}
+    manifest = objects.pop("out/_ddbio/manifest.json")
+    assert in_order([json.loads(line) for body in objects.values() for line in body.splitlines()]) == expected
+    assert json.loads(manifest)["totals"]["items"] == ITEMS + 50
+
+
+def test_opening_line_and_summary(moto: Server, full: str, tmp_path: Path) -> None:
+    done = ddbio("export", "-t", full, "-c", "1000", "-p", "1", "-d", str(tmp_path), environment=moto.environment())
+    assert done.code == 0
+    opening, *_, summary, used, manifest = done.err.splitlines()
+    for part in (full, str(tmp_path), "account 123456789012", REGION, "at most 1,000 RCU/s"):
+        assert part in opening
+    assert summary.startswith(f"Exported {ITEMS} items (69.2 kB, ")
+    assert used.startswith("Used ")
+    assert manifest == f"Manifest: {tmp_path}/_ddbio/manifest.json"
+
+
+def test_quiet_tells_nothing(moto: Server, full: str, tmp_path: Path) -> None:
+    options = ["-c", "1000", "-p", "1", "--quiet"]
+    done = ddbio("export", "-t", full, *options, "-d", str(tmp_path), environment=moto.environment())
+    assert done == Done(0, b"", "")
+
+
+def test_json_report_of_an_export(moto: Server, full: str, tmp_path: Path) -> None:
+    options = ["-c", "1000", "-p", "1", "--json", "-d", str(tmp_path)]
+    done = ddbio("export", "-t", full, *options, environment=moto.environment())
+    report = json.loads(done.out)
+    assert done.code == 0
+    assert done.out.count(b"\n") == 1
+    assert list(report) == list(JobReport.__dataclass_fields__)
+    assert (report["command"], report["table"], report["items"], report["rejected"]) == ("export", full, ITEMS, 0)
+    assert report["bytes"] == sum(file.stat().st_size for file in tmp_path.glob("*.json"))
+    assert report["files"] == len(list(tmp_path.glob("*.json")))
+    assert report["manifest"] == f"{tmp_path}/_ddbio/manifest.json"
+
+
+def test_rejected_records_end_in_3_and_in_the_file(moto: Server, table: str, tmp_path: Path) -> None:
+    source = tmp_path / "in.json"
+    source.write_bytes(b'{"hash":"a","range":"b","secret":1}\nnot json\n\n{"hash":"a","secret":"contents"}')
+    options = ["--json", "--rejects", str(tmp_path / "rejects.jsonl"), "-p", "1"]
+    done = ddbio("import", "-t", table, "-s", str(source), *options, environment=moto.environment(), folder=tmp_path)
+    report = json.loads(done.out)
+    assert (done.code, report["items"], report["rejected"]) == (3, 1, 2)
+    assert report["rejects"] == str(tmp_path / "rejects.jsonl")
+    assert "warning: 2 records were rejected: " + report["rejects"] in done.err
+    assert "contents" not in done.err
+    lines = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
+    assert [(line["offset"], line["reason"]) for line in lines] == [(36, "not_json"), (46, "key_missing")]
+
+
+def test_strict_stops_at_the_first_bad_record(moto: Server, table: str, tmp_path: Path) -> None:
+    source = tmp_path / "in.json"
+    source.write_bytes(b"not json\n" + b"".join(blocks(10)))
+    done = ddbio("import", "-t", table, "-s", str(source), "--strict", environment=moto.environment(), folder=tmp_path)
+    refused(done, 1, "reject")
+
+
+def test_standard_streams(moto: Server, table: str, tmp_path: Path) -> None:
+    made = ddbio("generate", "-c", str(ITEMS), "--seed", "1", "-f", "-", environment={})
+    assert made == Done(0, b"".join(blocks(ITEMS, seed=1)), "")
+    imported = ddbio("import", "-t", table, "-s", "-", environment=moto.environment(), folder=tmp_path, stdin=made.out)
+    assert (imported.code, imported.out) == (0, b""), imported.err
+    done = ddbio("export", "-t", table, "-d", "-", "-c", "1000", environment=moto.environment(), folder=tmp_path)
+    assert done.code == 0
+    assert in_order([json.loads(line) for line in done.out.splitlines()]) == generated()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("export", "-t", "NAME", "-d", "-", "-c", "1000"), ("generate", "-c", "200000", "-f", "-")]
+)
+def test_reader_that_goes_away_is_no_news(moto: Server, full: str, arguments: tuple[str, ...]) -> None:
+    command = " ".join(["$PYTHON -m ddbio", *arguments]).replace("NAME", full)
+    done = shell(f"{command} | head -1; exit ${{PIPESTATUS[0]}}", moto)
+    assert done.code == 1
+    assert done.out.count(b"\n") == 1
+    assert "error" not in done.err
+    assert "Traceback" not in done.err
+
+
+def shell(line: str, server: Server) -> Done:
+    environment = {**os.environ, **server.environment(), "PYTHON": sys.executable}
+    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, check=False, timeout=60)
+    return Done(done.returncode, done.stdout, done.stderr.decode())
+
+
+def test_generate_tells_what_it_made_unless_quiet(tmp_path: Path) -> None:
+    file = tmp_path / "test.json"
+    done = ddbio("generate", "-c", "1000", "-f", str(file), environment={})
+    assert done.code == 0
+    assert done.err.startswith(f"1,000 items (173.0 kB) in {file}, ")
+    assert len(file.read_bytes().splitlines()) == 1_000
+    assert ddbio("generate", "-c", "1", "-f", str(file), "--quiet", environment={}) == Done(0, b"", "")
+
+
+def test_version_names_codec_and_python() -> None:
+    done = ddbio("--version", environment={})
+    assert (done.code, done.err) == (0, "")
+    name, version, codec, _, python, _ = done.out.decode().replace(",", "").split()
+    assert (name, python) == ("ddbio", "Python")
+    assert version[0].isdigit()
+    assert codec in ("native", "reference")
+
+
+def test_missing_table(moto: Server, tmp_path: Path) -> None:
+    for line in (["export", "-t", "Missing", "-d", str(tmp_path / "out")], ["import", "-t", "Missing", "-s", "x.json"]):
+        done = ddbio(*line, environment=moto.environment(), folder=tmp_path)
+        refused(done, 1, "There is no table Missing in us-east-1", "--region")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_bucket(moto: Server, full: str, tmp_path: Path) -> None:
+    for line in (["export", "-t", full, "-d", "s3://missing/x"], ["import", "-t", full, "-s", "s3://missing/x"]):
+        done = ddbio(*line, environment=moto.environment(), folder=tmp_path)
+        refused(done, 1, "missing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_region(moto: Server, full: str, tmp_path: Path) -> None:
+    environment = {**moto.environment(), "AWS_REGION": ""}
+    done = ddbio("export", "-t", full, "-d", str(tmp_path / "out"), environment=environment)
+    refused(done, 2, "No AWS region is known", "--region", "AWS_REGION")
+
+
+def test_no_credentials(moto: Server, full: str, tmp_path: Path) -> None:
+    environment = {**moto.environment(), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    done = ddbio("export", "-t", full, "-d", str(tmp_path / "out"), environment=environment)
+    refused(done, 1, "No AWS credentials were found", "--profile")
+
+
+def test_unknown_profile(moto: Server, full: str, tmp_path: Path) -> None:
+    options = ["--profile", "nobody", "-d", str(tmp_path / "out")]
+    done = ddbio("export", "-t", full, *options, environment=moto.environment())
+    refused(done, 2, "nobody", "--profile")
+
+
+def test_server_that_is_not_there(full: str, moto: Server, tmp_path: Path) -> None:
+    options = ["--endpoint-url", "http://127.0.0.1:9", "-d", str(tmp_path / "out")]
+    refused(ddbio("export", "-t", full, *options, environment=moto.environment()), 1, "http://127.0.0.1:9")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_cannot_be_written(moto: Server, full: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    place = str(tmp_path / "file" / "out")
+    refused(ddbio("export", "-t", full, "-d", place, environment=moto.environment()), 1, place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_export_is_not_overwritten_unless_asked_for(moto: Server, full: str, tmp_path: Path) -> None:
+    line = ["export", "-t", full, "-c", "1000", "-p", "1", "-d", str(tmp_path)]
+    assert ddbio(*line, environment=moto.environment()).code == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    refused(ddbio(*line, environment=moto.environment()), 2, str(tmp_path), "--overwrite")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert ddbio(*line, "--overwrite", environment=moto.environment()).code == 0
+    assert exported(tmp_path) == generated()
+
+
+@pytest.mark.parametrize("name", ["missing.json", "empty", "*.json", ""])
+def test_source_with_nothing_in_it(moto: Server, table: str, tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    done = ddbio("import", "-t", table, "-s", name, environment=moto.environment(), folder=tmp_path)
+    refused(done, 1 if name else 2, name)
+
+
+def test_empty_file_is_an_import_of_nothing(moto: Server, table: str, tmp_path: Path) -> None:
+    (tmp_path / "in.json").touch()
+    done = ddbio("import", "-t", table, "-s", "in.json", "--json", environment=moto.environment(), folder=tmp_path)
+    assert (done.code, json.loads(done.out)["items"]) == (0, 0)
+
+
+def test_more_capacity_than_there_is(moto: Server, tmp_path: Path) -> None:
+    table = moto.create_table(key=KEY, capacity=(100, 50))
+    line = ["export", "-t", table, "-c", "1000", "-d", str(tmp_path / "out")]
+    refused(ddbio(*line, environment=moto.environment()), 2, "1000", "100", table)
+    line = ["import", "-t", table, "-c", "1000", "-s", "x.json"]
+    (tmp_path / "x.json").write_bytes(b"".join(blocks(1)))
+    refused(ddbio(*line, environment=moto.environment(), folder=tmp_path), 2, "1000", "50", table)
+
+
+def test_traceback_only_when_asked_for(moto: Server, tmp_path: Path) -> None:
+    line = ["export", "-t", "Missing", "-d", str(tmp_path / "out"), "--verbose"]
+    done = ddbio(*line, environment=moto.environment())
+    assert done.code == 1
+    assert "Traceback" in done.err
+    assert len(done.errors) == 1
+    assert moto.secret_key not in done.err

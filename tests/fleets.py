@@ -1,0 +1,88 @@
+"""Whole fleets in one event loop, on virtual time: several workers, one desk, one table."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ddbio.clock import Clock, LoopClock
+from ddbio.codec.model import KeyAttribute
+from ddbio.events import Event
+from ddbio.fleet import engine
+from ddbio.fleet.coordinator import Coordinator
+from ddbio.fleet.desk import Desk
+from ddbio.fleet.protocol import Grant, Report, Welcome
+from ddbio.fleet.worker import Worker
+from ddbio.ledger.entries import Unit
+from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.rejects import RejectsFile
+from ddbio.options import ExportOptions, ImportOptions
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, TableFacts
+from ddbio.wire.signing import Credentials, CredentialSource, StaticCredentials
+from tests.fakes import FakeTable, MemorySink
+
+CREDENTIALS = Credentials("AKIA", "secret")
+FACTS = TableFacts("T", "eu-west-1", "http://localhost:8000", (KeyAttribute("pk", "S", 2_048),))
+
+
+def export_job(segments: int, **options: object) -> ExportJob:
+    """An export of table T to somewhere."""
+    given: dict[str, object] = {"table": "T", "destination": "out", **options}
+    return ExportJob(run="run", options=ExportOptions(**given), table=FACTS, segments=segments, s3=None)  # type: ignore[arg-type]
+
+
+def import_job(source: Path, **options: object) -> ImportJob:
+    """An import of `source` into table T."""
+    given: dict[str, object] = {"table": "T", "source": str(source), **options}
+    return ImportJob(run="run", options=ImportOptions(**given), table=FACTS, hints={}, s3=None)  # type: ignore[arg-type]
+
+
+@dataclass
+class Fleet:
+    """The parts of a job. `grants` are all Grants, with the instant and the worker."""
+
+    job: Job
+    table: FakeTable
+    units: list[Unit]
+    budget: float
+    workers: int = 1
+    max_rejects: int = 0
+    rejects: Path | None = None
+    credentials: CredentialSource = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
+    clock: Clock = field(default_factory=LoopClock)
+    sink: MemorySink = field(default_factory=MemorySink)
+    events: list[Event] = field(default_factory=list)
+    reports: list[tuple[float, Report]] = field(default_factory=list)
+    grants: list[tuple[float, int, Grant]] = field(default_factory=list)
+    on_report: Callable[[Report], None] = lambda _: None
+
+    async def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Run the job to its end."""
+        monkeypatch.setattr(engine, "HttpTransport", lambda **_: self.table)
+        monkeypatch.setattr(engine, "open_sink", lambda *_, **__: self.sink)
+        self.coordinator = Coordinator(self.units, workers=self.workers, budget=self.budget, rng=random.Random(7))
+        self.ledger = Ledger(RejectsFile(self.rejects) if self.rejects else None)
+        self.desk = Desk(
+            self.coordinator,
+            self.ledger,
+            self.credentials,
+            max_rejects=self.max_rejects,
+            clock=self.clock,
+            observer=self.events.append,
+        )
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.workers):
+                welcome = Welcome(worker=number, job=self.job, credentials=CREDENTIALS)
+                group.create_task(Worker(welcome, self._exchange, self.clock).run())
+
+    async def _exchange(self, report: Report) -> Grant:
+        self.reports.append((self.clock.now(), report))
+        self.on_report(report)
+        grant = await self.desk.answer(report)
+        self.grants.append((self.clock.now(), report.worker, grant))
+        return grant

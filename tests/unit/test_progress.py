@@ -1,0 +1,177 @@
+"""What a person is told while a job runs."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+
+from ddbio.cli.figures import Course, duration, plan_line, size, summary
+from ddbio.cli.progress import LogLines, Silence, display
+from ddbio.events import JobPlanned, Progress, Warned
+from ddbio.report import JobReport
+
+PLAN = JobPlanned(
+    command="export",
+    account="123456789012",
+    region="eu-west-1",
+    table="Orders",
+    table_bytes=81_920_000,
+    table_items=500_000,
+    source_bytes=None,
+    budget=500.0,
+    units=64,
+    processes=2,
+    expected_seconds=20.0,
+    location="out",
+)
+IMPORT = replace(
+    PLAN, command="import", table_bytes=None, table_items=None, source_bytes=1_000_000, units=1, processes=1
+)
+
+
+def progress(seconds: float, **figures: int | float) -> Progress:
+    zeros: dict[str, int | float] = dict.fromkeys(("items", "bytes", "units", "throttles", "rejected", "units_done"), 0)
+    return Progress(seconds=seconds, **(zeros | figures))  # type: ignore[arg-type]
+
+
+def course(plan: JobPlanned, *events: Progress) -> Course:
+    course = Course(plan)
+    for event in events:
+        course.add(event)
+    return course
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (34_600_000, "34.6 MB"), (2.5e12, "2.5 TB"), (7e15, "7000.0 TB")],
+)
+def test_sizes(count: float, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0.0 s"), (12.34, "12.3 s"), (60, "1 min 0 s"), (425, "7 min 5 s"), (12_000, "3 h 20 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_plan_names_what_a_person_must_know_before_paying() -> None:
+    line = plan_line(PLAN)
+    for part in ("Orders", "out", "123456789012", "eu-west-1", "500,000 items", "81.9 MB", "500 RCU/s", "about 20.0 s"):
+        assert part in line
+    assert "\n" not in line
+    assert "at least 20.0 s" in plan_line(IMPORT)
+    assert "time unknown" in plan_line(replace(PLAN, expected_seconds=None))
+
+
+def test_line_shows_rates_of_the_latest_seconds() -> None:
+    now = course(
+        PLAN,
+        progress(0.0),
+        progress(10.0, items=1_000, bytes=10_000_000, units=100, units_done=1),
+        progress(15.0, items=60_000, bytes=60_000_000, units=2_600, units_done=8),
+    )
+    assert now.line() == "60,000 items · 10.0 MB/s · 500 of 500 RCU/s · 8 of 64 segments · 42.7 s left"
+
+
+def test_line_tells_throttles_and_rejects_only_where_there_are_some() -> None:
+    assert "throttled" not in course(IMPORT, progress(1.0)).line()
+    assert "3 throttled · 2 rejected" in course(IMPORT, progress(1.0, throttles=3, rejected=2)).line()
+
+
+def test_done_takes_the_measure_that_is_furthest() -> None:
+    assert course(PLAN, progress(1.0, units_done=16)).done() == 0.25
+    assert course(PLAN, progress(1.0, items=250_000, units_done=16)).done() == 0.5
+    assert course(PLAN, progress(1.0, units=7_500)).done() == 0.75
+    assert course(IMPORT, progress(1.0, bytes=400_000)).done() == 0.4
+
+
+def test_done_is_whole_only_when_every_unit_is() -> None:
+    assert course(PLAN, progress(1.0, items=900_000)).done() == 0.99
+    assert course(IMPORT, progress(1.0, bytes=9_000_000)).done() == 0.99
+    assert course(PLAN, progress(1.0, units_done=64)).done() == 1.0
+
+
+def test_recent_events_are_bounded() -> None:
+    now = course(PLAN, *(progress(number / 4, items=number) for number in range(10_000)))
+    assert "250" not in now.line().split(" · ")[0]
+    assert len(now._recent) <= 25
+
+
+def test_log_lines_come_every_five_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    with LogLines() as shown:
+        shown(progress(0.0))
+        shown(PLAN)
+        for quarter in range(1, 49):
+            shown(progress(quarter / 4, items=quarter))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(" · ")[0] for line in err.splitlines()[1:]] == ["20 items", "40 items"]
+
+
+def test_silence_lets_warnings_through(capsys: pytest.CaptureFixture[str]) -> None:
+    with Silence() as shown:
+        shown(PLAN)
+        shown(progress(100.0))
+        shown.tell("done")
+        shown(Warned("little space"))
+    assert capsys.readouterr() == ("", "warning: little space\n")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    with display(quiet=False, plain=False) as shown:
+        shown(PLAN)
+        shown(progress(5.0, items=250_000, units_done=1))
+        shown(Warned("look [out]"))
+    text = terminal.getvalue()
+    assert "warning: look [out]" in text
+    assert "250,000 items" in text
+    assert "50%" in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor must be back"
+
+
+@pytest.mark.parametrize(("quiet", "plain", "kind"), [(True, False, Silence), (False, True, LogLines)])
+def test_no_bar_where_it_is_not_wanted(
+    monkeypatch: pytest.MonkeyPatch, quiet: bool, plain: bool, kind: type[Silence]
+) -> None:
+    monkeypatch.setattr("sys.stderr", Terminal())
+    assert type(display(quiet=quiet, plain=plain)) is kind
+
+
+def test_summary_tells_what_was_done_and_used() -> None:
+    report = JobReport(
+        command="export",
+        table="Orders",
+        items=200_000,
+        bytes=34_600_000,
+        files=1,
+        rejected=0,
+        rejects=None,
+        capacity_units=4_321.5,
+        requests=33,
+        throttles=2,
+        retries=3,
+        seconds=10.0,
+        cpu_seconds=3.4,
+        peak_rss_bytes=210_000_000,
+        resumed=False,
+        manifest="out/_ddbio/manifest.json",
+    )
+    assert summary(report) == [
+        "Exported 200,000 items (34.6 MB, 1 file) from Orders in 10.0 s: 20,000 items/s.",
+        "Used 4,321.5 read units in 33 requests, 2 throttled, 3 retried; 3.4 s of CPU, 210.0 MB of memory.",
+        "Manifest: out/_ddbio/manifest.json",
+    ]
