@@ -9,7 +9,7 @@ import hashlib
 import random
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,6 +35,7 @@ from ddbio.options import Connection, ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, TableFacts
 from ddbio.pipeline.meter import Usage, peak_rss_bytes
 from ddbio.report import JobReport
+from ddbio.runtime import threads
 from ddbio.session import Session
 from ddbio.storage import S3, Std, parse_location
 from ddbio.storage.base import Source
@@ -124,7 +125,7 @@ class _Place:
 async def _opened(connection: Connection, location: str) -> AsyncIterator[_Place]:
     place = parse_location(location)
     async with AsyncExitStack() as stack:
-        executor = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="ddbio"))
+        executor = stack.enter_context(threads(4))
         session = await stack.enter_async_context(Session(connection))
         await session.credentials()
         facts = client = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -25,6 +24,7 @@ from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import SegmentScan
 from ddbio.pipeline.sending import Lanes, Sender
 from ddbio.pipeline.writing import TableWriter
+from ddbio.runtime import threads
 from ddbio.session import Session
 from ddbio.table import TableInfo
 from ddbio.wire.dynamodb import DynamoDB
@@ -71,7 +71,7 @@ class scan:  # noqa: N801 - used like a function: async for item in scan(...)
         """The items, page by page; a page may be empty."""
         options = self._options
         async with _connected(options.connection, options.table, options.scan.index) as (table, dynamodb):
-            with ThreadPoolExecutor(1, thread_name_prefix="ddbio") as executor:
+            with threads(1) as executor:
                 governor = Governor(planning.read_budget(options.capacity, table), LoopClock())
                 reader = SegmentScan(
                     options.table,

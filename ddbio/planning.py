@@ -19,7 +19,7 @@ LARGEST_SEGMENT = 1024 * MEGABYTE
 UNKNOWN_SIZE_SEGMENTS = 8
 """For each process, where the service does not know the table's size (it counts every six hours)."""
 SPANS_PER_PROCESS = 16
-SMALLEST_SPAN = 8 * MEGABYTE
+SMALLEST_SPAN = MEGABYTE
 LARGEST_SPAN = 256 * MEGABYTE
 NEW_ON_DEMAND_READ = 12_000.0
 NEW_ON_DEMAND_WRITE = 4_000.0

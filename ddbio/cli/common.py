@@ -6,14 +6,13 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from ddbio.errors import UsageError
 from ddbio.options import Capacity, Connection
 
-T = TypeVar("T")
 STREAM = "-"
 """Standard input or output."""
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from ddbio.codec._lexical import Fault
 from ddbio.codec._numbers import Number
+from ddbio.codec._paths import HintTree
+from ddbio.codec.hints import HintType
 from ddbio.codec.model import KeyAttribute, KeyType, Reason
 
 
@@ -61,3 +63,11 @@ class Keys:
                 raise Fault(Reason.KEY_MISSING, position, self.rules[name].name)
             parts.append(len(found[name]).to_bytes(4, "big") + found[name])
         return b"".join(parts)
+
+
+def hint_tree(hints: Mapping[str, HintType], keys: Keys) -> HintTree:
+    """The hints for plain JSON, where the key schema comes before the manifest."""
+    tree = HintTree.of(hints)
+    for name, rule in keys.rules.items():
+        tree.members.setdefault(name, HintTree()).kind = "B" if rule.type == "B" else None
+    return tree

@@ -70,6 +70,11 @@ def malformed(position: int) -> MalformedPageError:
     return MalformedPageError(f"The Scan reply is malformed at byte {position}.")
 
 
+def missing(member: str) -> MalformedPageError:
+    """The error for a reply without a member that every reply has."""
+    return MalformedPageError(f"The Scan reply has no {member}.")
+
+
 class _Reply:
     def __init__(self, data: bytes, *, jsonl: bool) -> None:
         self.data = data
@@ -88,7 +93,7 @@ class _Reply:
     def page(self) -> Page:
         count = self.counts.get(b'"Count"')
         if count is None or self.items is None:
-            raise MalformedPageError(f"The Scan reply has no {'Items' if count is not None else 'Count'}.")
+            raise missing("Count" if count is None else "Items")
         return Page(
             records=b"".join(self.items.out),
             items=self.items.count,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ddbio.codec._faults import refusal
 from ddbio.codec._formats import find_item
-from ddbio.codec._keys import Keys
+from ddbio.codec._keys import Keys, hint_tree
 from ddbio.codec._lexical import Fault, skip_space
 from ddbio.codec._paths import HintTree
 from ddbio.codec._plain import PlainItem
@@ -26,10 +26,7 @@ class RecordEncoder:
     def __init__(self, keys: Sequence[KeyAttribute], fmt: InputFormat, hints: Mapping[str, HintType]) -> None:
         self._keys = Keys(keys)
         self._format = fmt
-        self._hints = HintTree.of(hints)
-        for name, rule in self._keys.rules.items():
-            node = self._hints.members.setdefault(name, HintTree())
-            node.kind = "B" if rule.type == "B" else None
+        self._hints = hint_tree(hints, self._keys)
 
     def encode(self, record: bytes) -> Put | Refused:
         """Encode one record, given without its newline; white space around it is no part of it."""

@@ -9,8 +9,9 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy, memset
 
+from ddbio.codec import _numbers
 from ddbio.codec import hints as _hints
 from ddbio.codec import model as _model
 from ddbio.codec._faults import refusal
@@ -20,7 +21,12 @@ from ddbio.codec._paths import child_path
 from ddbio.codec.model import Page, Put, Reason
 
 cdef extern from "Python.h":
-    int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
+    int _PyBytes_Resize(PyObject **, Py_ssize_t)
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
+    char *bytes_of "PyBytes_AS_STRING"(PyObject *)
+    void PyErr_Clear()
+    object PyType_GenericAlloc(PyTypeObject *, Py_ssize_t)
+    void Py_XDECREF(PyObject *)
 
 cdef extern from "_scan.h" nogil:
     const int SLACK "DDBIO_SLACK"
@@ -34,4 +40,325 @@ cdef extern from "_scan.h" nogil:
 cdef int MAX_DIGITS = _model.MAX_DIGITS
 cdef int MAX_NESTING = _model.MAX_NESTING
 cdef Py_ssize_t MAX_ITEM_BYTES = _model.MAX_ITEM_BYTES
-...
+cdef int MIN_EXPONENT = _numbers.MIN_EXPONENT
+cdef int MAX_EXPONENT = _numbers.MAX_EXPONENT
+cdef int MAX_PATHS = _hints.MAX_PATHS
+cdef int S_BIT = _hints.S
+cdef int B_BIT = _hints.B
+
+cdef uint64_t[2] HASH_KEY
+HASH_KEY[0] = int.from_bytes(os.urandom(8), "little")
+HASH_KEY[1] = int.from_bytes(os.urandom(8), "little")
+
+cdef uint8_t[256] SEXTETS
+for _byte in range(256):
+    SEXTETS[_byte] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".find(_byte) & 255
+
+# What stands for a list's elements among the names of a path: no name is spelled like that.
+cdef const uint8_t *ELEMENT = b"\xff"
+
+include "_transcode_text.pxi"
+include "_transcode_record.pxi"
+include "_transcode_page.pxi"
+
+cdef int[11] TYPE_BITS
+TYPE_BITS[:] = [0, _hints.S, 0, _hints.B, 0, 0, 0, _hints.L, _hints.SS, _hints.NS, _hints.BS]
+
+_REASONS = {
+    NOT_JSON: Reason.NOT_JSON,
+    NOT_AN_OBJECT: Reason.NOT_AN_OBJECT,
+    INVALID_UTF8: Reason.INVALID_UTF8,
+    LONE_SURROGATE: Reason.LONE_SURROGATE,
+    DUPLICATE_MEMBER: Reason.DUPLICATE_MEMBER,
+    KEY_MISSING: Reason.KEY_MISSING,
+    KEY_EMPTY: Reason.KEY_EMPTY,
+    KEY_TOO_LONG: Reason.KEY_TOO_LONG,
+    KEY_WRONG_TYPE: Reason.KEY_WRONG_TYPE,
+    ITEM_TOO_LARGE: Reason.ITEM_TOO_LARGE,
+    NESTING_TOO_DEEP: Reason.NESTING_TOO_DEEP,
+    NUMBER_INVALID: Reason.NUMBER_INVALID,
+    NUMBER_TOO_PRECISE: Reason.NUMBER_TOO_PRECISE,
+    NUMBER_OUT_OF_RANGE: Reason.NUMBER_OUT_OF_RANGE,
+    SET_EMPTY: Reason.SET_EMPTY,
+    SET_DUPLICATE: Reason.SET_DUPLICATE,
+    BINARY_INVALID: Reason.BINARY_INVALID,
+    TYPE_INVALID: Reason.TYPE_INVALID,
+}
+_KINDS = {None: OTHER, "S": S, "N": N, "B": B, "SS": SS, "NS": NS, "BS": BS}
+
+
+# Pages
+
+def transcode_page(bytes body not None, str fmt not None):
+    """Turn the body of a Scan reply into records; raises `MalformedPageError`."""
+    cdef Reply p
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(body)
+    memset(&p, 0, sizeof(Reply))
+    p.text.begin = <cursor>PyBytes_AS_STRING(body)
+    p.text.end = p.text.begin + length
+    p.jsonl = fmt == "jsonl"
+    try:
+        if not extend_records(&p, length + length // 8 + SLACK + WRAPPER_ROOM):
+            raise MemoryError
+        with nogil:
+            read_reply(&p)
+        return page_of(&p, body)
+    finally:
+        PyMem_RawFree(p.nodes)
+        PyMem_RawFree(p.table)
+        PyMem_RawFree(p.spare_begin)
+        Py_XDECREF(p.records)
+
+
+cdef bint extend_records(Reply *p, Py_ssize_t needed) noexcept:
+    """Make room for so many bytes behind what is written; False where there is none."""
+    cdef Py_ssize_t used = written(p)
+    cdef Py_ssize_t room = used + max(needed, used // 2)
+    if p.records == NULL:
+        p.records = new_bytes(NULL, room)
+    else:
+        _PyBytes_Resize(&p.records, room)
+    if p.records == NULL:
+        PyErr_Clear()
+        return False
+    p.to = <uint8_t *>bytes_of(p.records) + used
+    p.limit = <uint8_t *>bytes_of(p.records) + room
+    return True
+
+
+cdef Py_ssize_t written(Reply *p) noexcept:
+    return p.to - <uint8_t *>bytes_of(p.records) if p.records != NULL else 0
+
+
+cdef object page_of(Reply *p, bytes body):
+    if p.text.verdict == NO_MEMORY:
+        raise MemoryError
+    if p.text.verdict != FINE:
+        raise malformed(p.text.position)
+    if not p.members & COUNT or not p.members & ITEMS:
+        raise missing("Items" if p.members & COUNT else "Count")
+    if _PyBytes_Resize(&p.records, written(p)) < 0:
+        raise MemoryError
+    return Page(
+        <object>p.records,
+        p.items,
+        p.count,
+        p.scanned if p.members & SCANNED_COUNT else p.count,
+        compacted(p, body) if p.members & LAST_KEY else None,
+        float(body[p.capacity - p.text.begin:p.capacity_end - p.text.begin]) if p.capacity != NULL else None,
+        types_of(p),
+    )
+
+
+cdef bytes compacted(Reply *p, bytes body):
+    """The last key without its white space."""
+    cdef PyObject *key = new_bytes(NULL, p.last_key_end - p.last_key + SLACK)
+    cdef uint8_t *to
+    if key == NULL:
+        raise MemoryError
+    to = <uint8_t *>bytes_of(key)
+    copy_value(&p.text, p.last_key, 1, &to)
+    try:
+        return (<bytes>key)[:to - <uint8_t *>bytes_of(key)]
+    finally:
+        Py_XDECREF(key)
+
+
+cdef dict types_of(Reply *p):
+    cdef Node *node
+    cdef int index
+    paths = [None]
+    types = {}
+    for index in range(1, p.node_count):
+        node = &p.nodes[index]
+        if node.name == ELEMENT:
+            path = f"{paths[node.parent]}[]"
+        else:
+            path = child_path(paths[node.parent], (<const char *>node.name)[:node.length])
+        paths.append(path)
+        if node.mask:
+            types[path] = types.get(path, 0) | node.mask
+    return types
+
+
+# Records
+
+cdef enum:
+    # Bytes of a record up to which it is not worth to let go of the GIL, and for which an encoder keeps its room.
+    SMALL_RECORD = 1 << 14
+
+_FORMATS = {"auto": AUTO, "jsonl": PLAIN, "dynamodb-json": TYPED}
+
+
+cdef class RecordEncoder:
+    """Turns records into puts for one table; the same as `reference.RecordEncoder`."""
+
+    cdef Schema schema
+    cdef Format format
+    cdef uint8_t *block
+    cdef tuple key_names
+    cdef list texts
+
+    def __init__(self, keys, fmt, hints):
+        if self.block != NULL:
+            raise TypeError("an encoder is made once")
+        rules = Keys(keys)
+        self.format = _FORMATS[fmt]
+        self.texts = []
+        self.key_names = tuple(rule.name for rule in rules.rules.values())
+        self.lay_keys(rules)
+        self.lay_hints(hint_tree(hints, rules))
+        self.block = self.new_block(SMALL_RECORD)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.block)
+        PyMem_RawFree(self.schema.keys)
+        PyMem_RawFree(self.schema.hints)
+        PyMem_RawFree(self.schema.names)
+
+    def encode(self, bytes record not None):
+        """Encode one record, given without its newline; white space around it is no part of it."""
+        cdef Reader r
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(record)
+        cdef uint8_t *block
+        if length <= SMALL_RECORD:
+            self.prepare(&r, record, self.block)
+            read_record(&r, self.format)
+            return self.conclude(&r, self.block)
+        block = self.new_block(length)
+        try:
+            self.prepare(&r, record, block)
+            with nogil:
+                read_record(&r, self.format)
+            return self.conclude(&r, block)
+        finally:
+            PyMem_RawFree(block)
+
+    cdef uint8_t *new_block(self, Py_ssize_t length) except NULL:
+        """Room for a record of this length: its keys, its put, and what is decoded of it."""
+        cdef uint8_t *block = <uint8_t *>PyMem_RawMalloc(
+            self.schema.key_count * sizeof(Piece) + put_room(length) + spare_room(length)
+        )
+        if block == NULL:
+            raise MemoryError
+        return block
+
+    cdef void prepare(self, Reader *r, bytes record, uint8_t *block) noexcept:
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(record)
+        cdef size_t keys = self.schema.key_count * sizeof(Piece)
+        r.text.begin = <cursor>PyBytes_AS_STRING(record)
+        r.text.end = r.text.begin + length
+        r.text.verdict = FINE
+        r.schema = &self.schema
+        r.found = <Piece *>block
+        memset(r.found, 0, keys)
+        r.to = block + keys
+        r.spare = r.to + put_room(length)
+        r.faulty_key = -1
+        r.size = r.length = r.raw_length = 0
+        r.kind = OTHER
+        r.table = NULL
+        r.room = r.filled = r.scopes = 0
+
+    cdef object conclude(self, Reader *r, uint8_t *block):
+        cdef uint8_t *request = block + self.schema.key_count * sizeof(Piece)
+        PyMem_RawFree(r.table)
+        if r.text.verdict == NO_MEMORY:
+            raise MemoryError
+        if r.text.verdict != FINE:
+            name = self.key_names[r.faulty_key] if r.faulty_key >= 0 else None
+            return refusal(_REASONS[r.text.verdict], r.text.position, name)
+        return new_put(
+            PyBytes_FromStringAndSize(<char *>request, r.to - request), self.key_of(r), r.size
+        )
+
+    cdef bytes key_of(self, Reader *r):
+        """The primary key in canonical form: each part behind its length."""
+        cdef Py_ssize_t length = 0
+        cdef int index
+        cdef uint8_t *to
+        for index in range(self.schema.key_count):
+            if self.schema.keys[index].required:
+                length += 4 + r.found[index].length
+        key = PyBytes_FromStringAndSize(NULL, length)
+        to = <uint8_t *>PyBytes_AS_STRING(key)
+        for index in range(self.schema.key_count):
+            if self.schema.keys[index].required:
+                length = r.found[index].length
+                to[0], to[1], to[2], to[3] = length >> 24, length >> 16 & 255, length >> 8 & 255, length & 255
+                memcpy(to + 4, r.found[index].text, length)
+                to += 4 + length
+        return key
+
+    cdef cursor keep(self, bytes text):
+        """The bytes of this object, kept for as long as the encoder lives."""
+        self.texts.append(text)
+        return <cursor>PyBytes_AS_STRING(text)
+
+    cdef int lay_keys(self, object rules) except -1:
+        cdef int index
+        self.schema.key_count = len(rules.rules)
+        self.schema.keys = <Key *>PyMem_RawCalloc(max(self.schema.key_count, 1), sizeof(Key))
+        if self.schema.keys == NULL:
+            raise MemoryError
+        for index, (name, rule) in enumerate(rules.rules.items()):
+            self.schema.keys[index].text = self.keep(name)
+            self.schema.keys[index].length = len(name)
+            self.schema.keys[index].type = _KINDS[rule.type]
+            self.schema.keys[index].limit = rule.limit
+            self.schema.keys[index].required = rule.required
+        return 0
+
+    cdef int lay_hints(self, object tree) except -1:
+        """Lay the tree out flat: the names of a path side by side."""
+        cdef int index
+        rows, names, trees = [], [], [tree]
+        for tree in trees:
+            here = sorted(tree.members, key=lambda name: (len(name), name))
+            rows.append((_KINDS[tree.kind], len(names), len(here), -1 if tree.elements is None else len(trees)))
+            trees += [] if tree.elements is None else [tree.elements]
+            for name in here:
+                names.append((name, len(trees)))
+                trees.append(tree.members[name])
+        self.schema.hints = <Hint *>PyMem_RawCalloc(len(rows), sizeof(Hint))
+        if self.schema.hints == NULL:
+            raise MemoryError
+        for index, (kind, first, count, elements) in enumerate(rows):
+            self.schema.hints[index].kind = kind
+            self.schema.hints[index].first = first
+            self.schema.hints[index].count = count
+            self.schema.hints[index].elements = elements
+        return self.lay_names(names)
+
+    cdef int lay_names(self, list names) except -1:
+        cdef int index
+        self.schema.names = <HintName *>PyMem_RawCalloc(max(len(names), 1), sizeof(HintName))
+        if self.schema.names == NULL:
+            raise MemoryError
+        for index, (name, hint) in enumerate(names):
+            self.schema.names[index].text = self.keep(name)
+            self.schema.names[index].length = len(name)
+            self.schema.names[index].hint = hint
+        return 0
+
+
+cdef inline Py_ssize_t put_room(Py_ssize_t length) noexcept:
+    """The most bytes of a put: `1,` becomes `{"N":"1"},`, and nothing grows more."""
+    return 5 * length + 256 + SLACK
+
+
+cdef inline Py_ssize_t spare_room(Py_ssize_t length) noexcept:
+    """The most bytes that strings decoded and numbers in canonical form take: `1,` becomes `1e0`."""
+    return 4 * length + 256
+
+
+cdef object new_put(bytes request, bytes key, object size):
+    """A `Put`, made as its type makes it, without the way there through arguments."""
+    put_ = PyType_GenericAlloc(<PyTypeObject *>Put, 3)
+    Py_INCREF(request)
+    PyTuple_SET_ITEM(put_, 0, request)
+    Py_INCREF(key)
+    PyTuple_SET_ITEM(put_, 1, key)
+    Py_INCREF(size)
+    PyTuple_SET_ITEM(put_, 2, size)
+    return put_

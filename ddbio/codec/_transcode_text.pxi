@@ -131,7 +131,7 @@ cdef cursor number_end(Text *t, cursor at) noexcept nogil:
     if at == t.end or not is_digit(at[0]):
         return fail(t, NOT_JSON, begin)
     at += 1
-    if at[-1] != c'0':
+    if (at - 1)[0] != c'0':
         while at < t.end and is_digit(at[0]):
             at += 1
     end = at
@@ -192,7 +192,7 @@ cdef Verdict read_number(cursor at, cursor end, Number *number) noexcept nogil:
     while number.first < last and (number.first[0] == c'0' or number.first[0] == c'.'):
         leading += number.first[0] == c'0'
         number.first += 1
-    while last > number.first and (last[-1] == c'0' or last[-1] == c'.'):
+    while last > number.first and ((last - 1)[0] == c'0' or (last - 1)[0] == c'.'):
         last -= 1
     count = last - number.first
     if count == 0:

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import BinaryIO
 
 from ddbio.capacity import Governor
@@ -21,7 +21,7 @@ from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
 from ddbio.ledger.entries import Lease
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
-from ddbio.runtime import run
+from ddbio.runtime import run, threads
 
 REPORT_SECONDS = 0.5
 REPORT_PAUSE = 0.05
@@ -62,7 +62,7 @@ class Worker:
         """
         failure: Failure | None = None
         try:
-            with ThreadPoolExecutor(THREADS, thread_name_prefix="ddbio") as executor:
+            with threads(THREADS) as executor:
                 async with open_engine(self._job, self._tools(executor)) as engine, asyncio.TaskGroup() as group:
                     for _ in range(self._lanes):
                         group.create_task(self._lane(engine))
@@ -73,7 +73,7 @@ class Worker:
             failure = describe(errors)
         await self._exchange(self._report(failure=failure, stopped=True))
 
-    def _tools(self, executor: ThreadPoolExecutor) -> Tools:
+    def _tools(self, executor: Executor) -> Tools:
         return Tools(
             governor=self._governor,
             credentials=self._credentials,

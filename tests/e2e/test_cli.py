@@ -18,6 +18,7 @@ from tests.servers.aws import REGION, Key, Server
 
 KEY: Key = (("hash", "S"), ("range", "S"))
 ITEMS = 400
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -171,6 +172,25 @@ def test_generate_tells_what_it_made_unless_quiet(tmp_path: Path) -> None:
     assert done.err.startswith(f"1,000 items (173.0 kB) in {file}, ")
     assert len(file.read_bytes().splitlines()) == 1_000
     assert ddbio("generate", "-c", "1", "-f", str(file), "--quiet", environment={}) == Done(0, b"", "")
+
+
+def test_full_disk_is_told(moto: Server, full: str) -> None:
+    for command in (f"export -t {full} -c 1000 -d -", "generate -c 9000 -f -", "generate -c 9000 -f /dev/full"):
+        done = shell(f"$PYTHON -m ddbio {command} > /dev/full", moto)
+        refused(done, 1, "No space left on device")
+
+
+def test_library_example_of_readme(moto: Server, tmp_path: Path) -> None:
+    moto.put_items(moto.create_table("Orders", key=KEY), [{"hash": {"S": "a"}, "range": {"S": "b"}, "n": {"N": "1"}}])
+    moto.create_table("Copy", key=KEY)
+    example = README.read_text().split("```python\n")[1].split("```")[0]
+    environment = {**os.environ, **moto.environment(), "AWS_REGION": "us-west-2"}
+    example = example.replace("eu-west-1", REGION)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example], env=environment, cwd=tmp_path, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert moto.items("Copy") == moto.items("Orders")
 
 
 def test_version_names_codec_and_python() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -71,7 +72,7 @@ async def test_interrupted_demo(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     done = await end(process)
     assert (done.code, done.err) == (130, "Stopping.\nInterrupted. Nothing is left running.\n")
-    assert list(tmp_path.iterdir()) == []
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
 
 
 async def test_embedded_server_serves_dynamodb_and_s3_on_loopback() -> None:

@@ -1,0 +1,145 @@
+"""Batches: their limits, their keys, their order."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddbio.codec.framing import Record
+from ddbio.codec.model import Put
+from ddbio.pipeline.batcher import MAX_BYTES, MAX_ITEMS, Batcher, Entry
+
+
+class Big(bytes):
+    """A request that says that it is long, without being so."""
+
+    def __new__(cls, length: int) -> Big:
+        made = super().__new__(cls)
+        made.length = length
+        return made
+
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+
+def entry(key: str, *, offset: int = 0, length: int = 100) -> Entry:
+    return Entry(Record(offset, None, b"{}", 2), Put(Big(length), key.encode(), length))
+
+
+def keys(batch: list[Entry]) -> str:
+    return "".join(entry.key.decode() for entry in batch)
+
+
+def filled(names: str, length: int = 100) -> Batcher:
+    batcher = Batcher()
+    for name in names:
+        batcher.add(entry(name, length=length))
+    return batcher
+
+
+def test_a_batch_waits_until_it_is_full_or_flushed() -> None:
+    batcher = filled("abcdefghijklmnopqrstuvwx")
+    assert batcher.take(flush=False) == []
+    batcher.add(entry("y"))
+    assert keys(batcher.take(flush=False)) == "abcdefghijklmnopqrstuvwxy"
+    assert batcher.take(flush=True) == []
+    batcher.add(entry("z"))
+    assert keys(batcher.take(flush=True)) == "z"
+
+
+def test_a_batch_ends_before_it_is_too_large() -> None:
+    batcher = filled("abcde", MAX_BYTES // 3)
+    assert keys(batcher.take(flush=False)) == "abc"
+    assert keys(batcher.take(flush=False)) == ""
+    assert keys(batcher.take(flush=True)) == "de"
+
+
+def test_a_record_larger_than_a_batch_goes_alone() -> None:
+    batcher = filled("a", 10)
+    batcher.add(entry("b", length=MAX_BYTES + 1))
+    batcher.add(entry("c"))
+    assert [keys(batcher.take(flush=False)) for _ in range(3)] == ["a", "b", ""]
+
+
+def test_a_key_on_its_way_holds_the_next_record_back() -> None:
+    batcher = filled("aab")
+    assert batcher.held_bytes == 100
+    first = batcher.take(flush=True)
+    assert keys(first) == "ab"
+    assert batcher.take(flush=True) == []
+    batcher.finish(first[1:])
+    assert batcher.take(flush=True) == []
+    assert not batcher.empty
+    batcher.finish(first[:1])
+    assert batcher.held_bytes == 0
+    second = batcher.take(flush=True)
+    assert keys(second) == "a"
+    assert second[0] is not first[0]
+    batcher.finish(second)
+    assert batcher.empty
+
+
+def test_what_was_not_processed_goes_first_and_still_holds_its_key() -> None:
+    batcher = filled("abcda")
+    batch = batcher.take(flush=True)
+    batcher.add(entry("e"))
+    batcher.put_back(batch[:2])
+    batcher.finish(batch[2:])
+    assert keys(batcher.take(flush=True)) == "abe"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, MAX_BYTES // 3)), max_size=150),
+    st.integers(0, 1_000),
+    st.floats(0, 0.9),
+)
+def test_whatever_happens_nothing_is_lost_doubled_or_overtaken(
+    records: list[tuple[int, int]], seed: int, unprocessed: float
+) -> None:
+    rng, batcher = random.Random(seed), Batcher()
+    waiting = [entry(str(key), offset=offset, length=length) for offset, (key, length) in enumerate(records)]
+    out: list[list[Entry]] = []
+    done: list[Entry] = []
+
+    def take(*, flush: bool) -> None:
+        while batch := batcher.take(flush=flush):
+            assert len(batch) <= MAX_ITEMS
+            assert sum(len(one.request) for one in batch) <= MAX_BYTES
+            out.append(batch)
+        flying = [one.key for batch in out for one in batch]
+        assert len(set(flying)) == len(flying)
+
+    def come_back() -> None:
+        batch = out.pop(rng.randrange(len(out)))
+        back = [one for one in batch if rng.random() < unprocessed]
+        settled = [one for one in batch if one not in back]
+        batcher.finish(settled)
+        batcher.put_back(back)
+        done.extend(settled)
+
+    for one in waiting:
+        batcher.add(one)
+        take(flush=rng.random() < 0.2)
+        while out and rng.random() < 0.4:
+            come_back()
+    while not batcher.empty:
+        take(flush=True)
+        come_back()
+    assert sorted(one.record.offset for one in done) == list(range(len(records)))
+    for key in {one.key for one in done}:
+        offsets = [one.record.offset for one in done if one.key == key]
+        assert offsets == sorted(offsets)
+    assert batcher.held_bytes == 0
+    assert batcher.take(flush=True) == []
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_an_empty_batcher_has_nothing(flush: bool) -> None:
+    assert Batcher().empty
+    assert Batcher().take(flush=flush) == []

@@ -1,0 +1,337 @@
+"""The coordinator: every unit done once, every commit taken once, never more spent than there is."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddbio.errors import LedgerError
+from ddbio.fleet.coordinator import Coordinator, Decision
+from ddbio.fleet.protocol import Failure, Grant, Report
+from ddbio.ledger.entries import Commit, Lease, Unit
+from ddbio.pipeline.meter import Usage
+
+BUDGET = 1_000.0
+FAILURE = Failure(kind="JobFailedError", message="It broke.")
+
+
+def coordinator(units: int = 4, workers: int = 2, seed: int = 1) -> Coordinator:
+    return Coordinator(map(Unit, range(units)), workers=workers, budget=BUDGET, rng=random.Random(seed))
+
+
+def report(worker: int = 0, *, wanted: int = 0, rate: float = 0.0, **more: Any) -> Report:
+    return Report(worker=worker, wanted=wanted, rate=rate, usage=more.pop("usage", Usage()), **more)
+
+
+def commit(lease: Lease, seq: int, *, done: bool = False) -> Commit:
+    return Commit(unit=lease.unit.id, epoch=lease.epoch, seq=seq, position=str(seq), done=done)
+
+
+# Units and commits
+
+
+def test_units_go_out_once_each_in_a_random_order() -> None:
+    orders = set()
+    for seed in range(5):
+        subject = coordinator(20, seed=seed)
+        leases = [
+            *subject.report(report(0, wanted=7), 0).grant.leases,
+            *subject.report(report(1, wanted=50), 0).grant.leases,
+        ]
+        assert sorted(lease.unit.id for lease in leases) == list(range(20))
+        assert {lease.epoch for lease in leases} == {1}
+        orders.add(tuple(lease.unit.id for lease in leases))
+    assert len(orders) == 5
+    assert tuple(range(20)) not in orders
+
+
+def test_a_worker_gets_as_many_units_as_it_wants() -> None:
+    subject = coordinator(5)
+    assert len(subject.report(report(wanted=3), 0).grant.leases) == 3
+    assert subject.report(report(wanted=0), 1).grant.leases == ()
+    assert len(subject.report(report(wanted=3), 2).grant.leases) == 2
+
+
+def test_the_job_is_done_when_every_unit_is() -> None:
+    subject = coordinator(2)
+    first, second = subject.report(report(wanted=2), 0).grant.leases
+    decision = subject.report(report(commits=(commit(first, 1, done=True),)), 1)
+    assert decision.grant.stop == ""
+    assert not subject.done
+    decision = subject.report(report(commits=(commit(second, 1), commit(second, 2, done=True))), 2)
+    assert decision.commits == (commit(second, 1), commit(second, 2, done=True))
+    assert decision.grant.acknowledged == 2
+    assert (decision.grant.stop, subject.done, subject.units_done) == ("done", True, 2)
+    assert subject.report(report(1), 3).grant.stop == "done"
+
+
+def test_a_job_without_units_is_done_at_once() -> None:
+    assert coordinator(0).report(report(wanted=8), 0).grant.stop == "done"
+
+
+def test_a_commit_sent_again_is_acknowledged_and_not_taken_again() -> None:
+    subject = coordinator()
+    (lease,) = subject.report(report(wanted=1), 0).grant.leases
+    again = report(commits=(commit(lease, 1), commit(lease, 2, done=True)))
+    assert len(subject.report(again, 1).commits) == 2
+    decision = subject.report(again, 2)
+    assert decision.commits == ()
+    assert decision.grant.acknowledged == 2
+    assert subject.units_done == 1
+
+
+def test_a_commit_of_an_older_lease_or_of_somebody_else_is_not_taken() -> None:
+    subject = coordinator()
+    (lease,) = subject.report(report(wanted=1), 0).grant.leases
+    older = Lease(lease.unit, lease.epoch - 1)
+    assert subject.report(report(0, commits=(commit(older, 1),)), 1).commits == ()
+    assert subject.report(report(1, commits=(commit(lease, 1),)), 1).commits == ()
+    assert len(subject.report(report(0, commits=(commit(lease, 1),)), 2).commits) == 1
+
+
+@pytest.mark.parametrize("seqs", [(2,), (1, 3), (1, 2, 4)])
+def test_a_missing_commit_is_an_error(seqs: tuple[int, ...]) -> None:
+    subject = coordinator()
+    (lease,) = subject.report(report(wanted=1), 0).grant.leases
+    with pytest.raises(LedgerError, match="missing"):
+        subject.report(report(commits=tuple(commit(lease, seq) for seq in seqs)), 1)
+
+
+def test_a_unit_can_not_go_on_after_its_end() -> None:
+    subject = coordinator()
+    (lease,) = subject.report(report(wanted=1), 0).grant.leases
+    with pytest.raises(LedgerError):
+        subject.report(report(commits=(commit(lease, 1, done=True), commit(lease, 2))), 1)
+
+
+# Stopping
+
+
+def test_a_failure_stops_everybody_and_the_first_is_kept() -> None:
+    subject = coordinator()
+    assert subject.report(report(0, failure=FAILURE, stopped=True), 0).grant.stop == "abort"
+    subject.abort(Failure(kind="JobFailedError", message="Another."))
+    grant = subject.report(report(1, wanted=3), 1).grant
+    assert (grant.stop, grant.leases) == ("abort", ())
+    assert subject.failure == FAILURE
+
+
+def test_commits_that_come_with_a_failure_still_count() -> None:
+    subject = coordinator()
+    (lease,) = subject.report(report(wanted=1), 0).grant.leases
+    last = report(commits=(commit(lease, 1),), failure=FAILURE, stopped=True)
+    assert subject.report(last, 1).commits == last.commits
+
+
+def test_an_abort_without_a_reason_stops_without_a_failure() -> None:
+    subject = coordinator()
+    subject.abort()
+    assert subject.report(report(wanted=1), 0).grant.stop == "abort"
+    assert subject.failure is None
+
+
+def test_a_worker_that_stops_gets_nothing_more() -> None:
+    assert coordinator().report(report(wanted=3, stopped=True), 0).grant.leases == ()
+
+
+def test_a_lost_worker_leaves_its_units_unfinished_and_its_share_free() -> None:
+    subject = coordinator(4)
+    done, held = subject.report(report(0, wanted=2), 0).grant.leases
+    subject.report(report(0, commits=(commit(done, 1, done=True),), rate=500.0), 1)
+    subject.report(report(1, wanted=1), 1)
+    assert subject.lost(0) == [held.unit]
+    assert subject.report(report(1), 2).grant.rate == BUDGET
+    assert subject.report(report(0, commits=(commit(held, 1),)), 3).commits == ()
+
+
+# Shares
+
+
+def test_the_shares_begin_equal() -> None:
+    subject = coordinator(100, workers=4)
+    for number in range(4):
+        assert subject.report(report(number, wanted=8), 0).grant.rate == BUDGET / 4
+
+
+def test_a_share_goes_up_only_when_the_others_have_gone_down() -> None:
+    subject = coordinator(1)
+    (lease,) = subject.report(report(0, wanted=1), 0).grant.leases
+    assert subject.report(report(1, wanted=1, rate=500.0), 0).grant.rate == 0  # no unit is left for it
+    assert subject.report(report(0, rate=500.0), 0.5).grant.rate == 500  # it has not said yet that it keeps to that
+    subject.report(report(1, rate=0.0), 0.55)
+    assert subject.report(report(0, rate=500.0), 1.0).grant.rate == BUDGET
+    assert lease.unit.id == 0
+
+
+def test_what_one_worker_can_not_use_goes_to_the_one_that_waits() -> None:
+    subject = coordinator(2)
+    for number in range(2):
+        subject.report(report(number, wanted=1, rate=500.0), 0)
+    rates = [500.0, 500.0]
+    for second in range(1, 5):
+        lazy = Usage(units=100.0 * second, waited=0.0)
+        eager = Usage(units=500.0 * second, waited=0.9 * second)
+        for number, usage in enumerate((lazy, eager)):
+            rates[number] = subject.report(report(number, rate=rates[number], usage=usage), second).grant.rate
+    assert rates[0] == pytest.approx(150)  # half as much again as it spends, so that it can speed up
+    assert rates[1] == pytest.approx(850)
+
+
+def test_lumps_do_not_shift_shares() -> None:
+    """Two workers that wait all the time, and in which a request comes only now and then."""
+    subject = coordinator(2)
+    spent = [0.0, 0.0]
+    for tick in range(100):
+        number = tick % 2
+        if tick % 7 < 2:
+            spent[number] += 500.0
+        usage = Usage(units=spent[number], waited=tick * 0.04)
+        rate = subject.report(report(number, wanted=tick < 2, rate=500.0, usage=usage), tick * 0.05).grant.rate
+        assert rate == 500
+
+
+def test_totals_are_kept_for_each_worker() -> None:
+    subject = coordinator()
+    subject.report(report(0, usage=Usage(items=3)), 0)
+    subject.report(report(1, usage=Usage(items=4)), 0)
+    subject.report(report(1, usage=Usage(items=4)), 1)
+    assert [usage.items for usage in subject.usages] == [3, 4]
+
+
+# Any schedule
+
+
+@dataclass
+class Lane:
+    """A unit that a simulated worker works on."""
+
+    lease: Lease
+    commits: int
+    seq: int = 0
+
+
+@dataclass
+class Simulated:
+    """A worker that does as it is told, and as `Worker` does: commits stay in its outbox until acknowledged."""
+
+    number: int
+    rng: random.Random
+    rate: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+    lanes: list[Lane] = field(default_factory=list)
+    outbox: list[Commit] = field(default_factory=list)
+    alive: bool = True
+    stopped: bool = False
+
+    def work(self, seconds: float) -> None:
+        busy = self.rng.choice([0.0, 0.2, 1.0, 1.0])
+        self.usage = Usage(
+            units=self.usage.units + busy * self.rate * seconds, waited=self.usage.waited + (busy == 1) * seconds
+        )
+        for lane in self.rng.sample(self.lanes, k=min(len(self.lanes), self.rng.randint(0, 3))):
+            lane.seq += 1
+            self.outbox.append(commit(lane.lease, lane.seq, done=lane.seq == lane.commits))
+            if lane.seq == lane.commits:
+                self.lanes.remove(lane)
+
+    def report(self) -> Report:
+        return report(
+            self.number, wanted=4 - len(self.lanes), rate=self.rate, usage=self.usage, commits=tuple(self.outbox)
+        )
+
+    def apply(self, grant: Grant) -> None:
+        self.rate = grant.rate
+        del self.outbox[: grant.acknowledged]
+        self.lanes += [Lane(lease, self.rng.randint(1, 4)) for lease in grant.leases]
+        self.stopped = bool(grant.stop)
+
+
+class Job:
+    """A coordinator, its workers, and the laws that hold after every step."""
+
+    def __init__(self, workers: int, units: int, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.subject = coordinator(units, workers, seed)
+        self.workers = [Simulated(number, self.rng) for number in range(workers)]
+        self.units = units
+        self.now = 0.0
+        self.leased: dict[int, int] = {}
+        self.accepted: list[tuple[int, int]] = []
+        self.done: list[int] = []
+
+    def step(self, number: int, pause: float, *, grant_lost: bool = False) -> None:
+        worker = self.workers[number]
+        if not worker.alive or worker.stopped:
+            return
+        self.now += pause
+        worker.work(pause)
+        message = worker.report()
+        if grant_lost:  # the same again, without asking for units twice
+            message = report(number, rate=message.rate, usage=message.usage, commits=message.commits)
+            self.take_in(self.subject.report(message, self.now))
+        decision = self.subject.report(message, self.now)
+        self.take_in(decision)
+        for lease in decision.grant.leases:
+            assert self.leased.setdefault(lease.unit.id, number) == number
+            assert lease.epoch == 1
+        worker.apply(decision.grant)
+        assert sum(one.rate for one in self.workers if one.alive) <= BUDGET * (1 + 1e-9)
+        assert 0 <= decision.grant.rate < math.inf
+
+    def take_in(self, decision: Decision) -> None:
+        self.accepted += [(one.unit, one.seq) for one in decision.commits]
+        self.done += [one.unit for one in decision.commits if one.done]
+        assert len(set(self.accepted)) == len(self.accepted)
+        assert len(set(self.done)) == len(self.done) == self.subject.units_done
+
+
+steps = st.lists(st.tuples(st.integers(0, 7), st.floats(0.0, 1.5), st.booleans()), max_size=120)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 8), st.integers(0, 30), st.integers(0, 1_000), steps, st.integers(-1, 7), st.integers(0, 120))
+def test_whatever_happens_the_laws_hold(
+    workers: int, units: int, seed: int, steps: list[tuple[int, float, bool]], loser: int, when: int
+) -> None:
+    job = Job(workers, units, seed)
+    for index, (number, pause, grant_lost) in enumerate(steps):
+        if index == when and loser in range(workers):
+            lost = job.workers[loser]
+            lost.alive = False
+            finished = {one.unit for one in lost.outbox if one.done}
+            unfinished = {unit.id for unit in job.subject.lost(loser)}
+            assert unfinished == {lane.lease.unit.id for lane in lost.lanes} | finished - set(job.done)
+        job.step(number % workers, pause, grant_lost=grant_lost)
+    if all(worker.alive for worker in job.workers):
+        for _ in range(400):
+            for number in range(workers):
+                job.step(number, 0.5)
+        assert sorted(job.done) == list(range(units))
+        assert all(worker.stopped for worker in job.workers)
+        assert not any(worker.outbox for worker in job.workers)
+
+
+@settings(deadline=None)
+@given(st.integers(2, 8), st.integers(0, 1_000))
+def test_the_whole_budget_is_out_soon_whoever_wants_it(workers: int, seed: int) -> None:
+    """Some workers wait all the time and the others spend a little: two seconds later nothing lies idle."""
+    rng = random.Random(seed)
+    subject = coordinator(100, workers, seed)
+    eager = [number == 0 or rng.random() < 0.5 for number in range(workers)]
+    rates, spent = [0.0] * workers, [0.0] * workers
+    offsets = [rng.random() * 0.5 for _ in range(workers)]
+    for tick in range(12):
+        for number in sorted(range(workers), key=offsets.__getitem__):
+            now = tick * 0.5 + offsets[number]
+            spent[number] += 0.5 * (rates[number] if eager[number] else min(rates[number], 10.0))
+            usage = Usage(units=spent[number], waited=now if eager[number] else 0.0)
+            message = report(number, wanted=tick == 0, rate=rates[number], usage=usage)
+            rates[number] = subject.report(message, now).grant.rate
+    assert sum(rates) == pytest.approx(BUDGET)
+    assert min(rate for rate, wants in zip(rates, eager, strict=True) if wants) >= max(rates) * 0.999
