@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from ddbio import planning
 from ddbio.clock import LoopClock
@@ -66,7 +66,7 @@ async def export_table(
             for warning in await sink.check(table.size_bytes if options.compress == "none" else None):
                 observer(Warned(warning))
             await claim(sink, options)
-            observer(_planned("export", table, place, budget, processes, job.segments, sink.location))
+            observer(_planned(job, table, place, budget, processes, job.segments, sink.location))
             run = _Run(job, table, processes, budget, place, observer, stream=output, ledger=Ledger(), max_rejects=0)
             report = await run.execute(planning.segments(job.segments))
             if place.streams:
@@ -101,9 +101,9 @@ async def import_table(
                 hints=await _hints(source),
                 s3=place.s3,
             )
-        size = sum(file.size or 0 for file in files)
+        size = planning.plain_bytes(files)
         processes = 1 if place.streams else processes
-        observer(_planned("import", table, place, budget, processes, len(units), source.location, size))
+        observer(_planned(job, table, place, budget, processes, len(units), source.location, size))
         ledger = Ledger(RejectsFile(_rejects_path(options, table, place, job.run)))
         limit = 0 if options.strict else options.max_rejects
         run = _Run(job, table, processes, budget, place, observer, stream=input, ledger=ledger, max_rejects=limit)
@@ -174,7 +174,7 @@ def _rejects_path(options: ImportOptions, table: TableInfo, place: _Place, run: 
 
 
 def _planned(
-    command: Literal["export", "import"],
+    job: Job,
     table: TableInfo,
     place: _Place,
     budget: float,
@@ -183,19 +183,19 @@ def _planned(
     location: str,
     source_bytes: int | None = None,
 ) -> JobPlanned:
-    cost = table.size_bytes / 8_192 if command == "export" else (source_bytes or 0) / 1_024
+    expected = planning.expected_units(job, table, source_bytes)
     return JobPlanned(
-        command=command,
+        command="export" if isinstance(job, ExportJob) else "import",
         account=table.account,
         region=place.session.region,
         table=table.name,
         table_bytes=table.size_bytes or None,
         table_items=table.item_count or None,
-        source_bytes=source_bytes or None,
+        source_bytes=source_bytes,
         budget=budget,
         units=units,
         processes=processes,
-        expected_seconds=cost / budget if cost else None,
+        expected_seconds=expected / budget if expected else None,
         location=location,
     )
 

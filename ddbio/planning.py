@@ -8,6 +8,7 @@ from math import ceil
 from ddbio.errors import UsageError
 from ddbio.ledger.entries import Unit
 from ddbio.options import MAX_SEGMENTS, Capacity
+from ddbio.pipeline.job import ImportJob, Job
 from ddbio.storage.base import SourceFile
 from ddbio.table import TableInfo
 
@@ -24,6 +25,8 @@ LARGEST_SPAN = 256 * MEGABYTE
 NEW_ON_DEMAND_READ = 12_000.0
 NEW_ON_DEMAND_WRITE = 4_000.0
 """What a new on-demand table serves at once (Developer Guide, "On-demand capacity mode")."""
+READ_UNIT_BYTES = 4_096
+WRITE_UNIT_BYTES = 1_024
 PAGE_UNITS = 128
 BATCH_UNITS = 25
 
@@ -70,6 +73,21 @@ def segment_count(asked: int | None, size_bytes: int, processes: int) -> int:
         return UNKNOWN_SIZE_SEGMENTS * processes
     by_workers = min(SEGMENTS_PER_PROCESS * processes, ceil(size_bytes / SMALLEST_SEGMENT))
     return min(max(by_workers, ceil(size_bytes / LARGEST_SEGMENT), 1), MAX_SEGMENTS)
+
+
+def expected_units(job: Job, table: TableInfo, source_bytes: int | None) -> float:
+    """About how many units the job will consume, for an import at least; 0 where that can't be told."""
+    if isinstance(job, ImportJob):
+        return (source_bytes or 0) / WRITE_UNIT_BYTES
+    units = table.size_bytes / READ_UNIT_BYTES
+    return units if job.options.scan.consistent else units / 2
+
+
+def plain_bytes(files: Sequence[SourceFile]) -> int | None:
+    """How many bytes will be read in all; None where a stream or a compressed file keeps that from being known."""
+    if any(file.size is None or file.compression != "none" for file in files):
+        return None
+    return sum(file.size or 0 for file in files)
 
 
 def segments(count: int) -> list[Unit]:

@@ -63,6 +63,26 @@ static inline void ddbio_copy(uint8_t *to, const uint8_t *from, size_t length, c
         memcpy(to, from, length);
 }
 
+/* Whether two names of this length are the same; they are mostly short, so it is not worth to call memcmp. */
+static inline int ddbio_same(const uint8_t *one, const uint8_t *other, size_t length)
+{
+    uint64_t a, b;
+    size_t at = 0;
+    if (length < 8) {
+        while (at < length && one[at] == other[at])
+            at++;
+        return at == length;
+    }
+    for (; at < length; at += 8) {
+        size_t from = at + 8 <= length ? at : length - 8;
+        memcpy(&a, one + from, 8);
+        memcpy(&b, other + from, 8);
+        if (a != b)
+            return 0;
+    }
+    return 1;
+}
+
 /* The length of the UTF-8 sequence at `at`, or 0 where none begins there. */
 static inline int ddbio_sequence(const uint8_t *at, const uint8_t *end)
 {

@@ -5,7 +5,7 @@ import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from cpython.object cimport PyObject, PyTypeObject
+from cpython.object cimport PyTypeObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -21,12 +21,7 @@ from ddbio.codec._paths import child_path
 from ddbio.codec.model import Page, Put, Reason
 
 cdef extern from "Python.h":
-    int _PyBytes_Resize(PyObject **, Py_ssize_t)
-    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
-    char *bytes_of "PyBytes_AS_STRING"(PyObject *)
-    void PyErr_Clear()
     object PyType_GenericAlloc(PyTypeObject *, Py_ssize_t)
-    void Py_XDECREF(PyObject *)
 
 cdef extern from "_scan.h" nogil:
     const int SLACK "DDBIO_SLACK"
@@ -34,6 +29,7 @@ cdef extern from "_scan.h" nogil:
     const int64_t POWER_LIMIT "DDBIO_POWER_LIMIT"
     size_t copy_plain "ddbio_copy_plain"(uint8_t *to, const uint8_t *source, const uint8_t *end) noexcept
     void copy "ddbio_copy"(uint8_t *to, const uint8_t *source, size_t length, const uint8_t *end) noexcept
+    bint same_bytes "ddbio_same"(const uint8_t *one, const uint8_t *other, size_t length) noexcept
     const uint8_t *invalid_utf8 "ddbio_invalid_utf8"(const uint8_t *at, const uint8_t *end) noexcept
     uint64_t hash_of "ddbio_hash"(const uint8_t *text, size_t length, uint64_t key0, uint64_t key1) noexcept
 
@@ -89,45 +85,50 @@ _KINDS = {None: OTHER, "S": S, "N": N, "B": B, "SS": SS, "NS": NS, "BS": BS}
 
 # Pages
 
+cdef enum:
+    # Room for records that is kept for the next page: malloc hands memory of this size back to the system at once,
+    # and to get it again costs as much as to fill it.
+    KEPT_ROOM = 4 << 20
+
+cdef uint8_t *_kept = NULL
+cdef Py_ssize_t _kept_room = 0
+
+
 def transcode_page(bytes body not None, str fmt not None):
     """Turn the body of a Scan reply into records; raises `MalformedPageError`."""
     cdef Reply p
-    cdef Py_ssize_t length = PyBytes_GET_SIZE(body)
     memset(&p, 0, sizeof(Reply))
     p.text.begin = <cursor>PyBytes_AS_STRING(body)
-    p.text.end = p.text.begin + length
+    p.text.end = p.text.begin + PyBytes_GET_SIZE(body)
     p.jsonl = fmt == "jsonl"
+    take_room(&p)
     try:
-        if not extend_records(&p, length + length // 8 + SLACK + WRAPPER_ROOM):
-            raise MemoryError
         with nogil:
             read_reply(&p)
         return page_of(&p, body)
     finally:
+        keep_room(&p)
         PyMem_RawFree(p.nodes)
         PyMem_RawFree(p.table)
         PyMem_RawFree(p.spare_begin)
-        Py_XDECREF(p.records)
 
 
-cdef bint extend_records(Reply *p, Py_ssize_t needed) noexcept:
-    """Make room for so many bytes behind what is written; False where there is none."""
-    cdef Py_ssize_t used = written(p)
-    cdef Py_ssize_t room = used + max(needed, used // 2)
-    if p.records == NULL:
-        p.records = new_bytes(NULL, room)
+cdef void take_room(Reply *p) noexcept:
+    """Take the room that is kept, if no other thread has it."""
+    global _kept, _kept_room
+    p.records = p.to = _kept
+    p.limit = _kept + _kept_room
+    _kept = NULL
+    _kept_room = 0
+
+
+cdef void keep_room(Reply *p) noexcept:
+    global _kept, _kept_room
+    if _kept == NULL and p.limit - p.records <= KEPT_ROOM:
+        _kept = p.records
+        _kept_room = p.limit - p.records
     else:
-        _PyBytes_Resize(&p.records, room)
-    if p.records == NULL:
-        PyErr_Clear()
-        return False
-    p.to = <uint8_t *>bytes_of(p.records) + used
-    p.limit = <uint8_t *>bytes_of(p.records) + room
-    return True
-
-
-cdef Py_ssize_t written(Reply *p) noexcept:
-    return p.to - <uint8_t *>bytes_of(p.records) if p.records != NULL else 0
+        PyMem_RawFree(p.records)
 
 
 cdef object page_of(Reply *p, bytes body):
@@ -137,31 +138,28 @@ cdef object page_of(Reply *p, bytes body):
         raise malformed(p.text.position)
     if not p.members & COUNT or not p.members & ITEMS:
         raise missing("Items" if p.members & COUNT else "Count")
-    if _PyBytes_Resize(&p.records, written(p)) < 0:
-        raise MemoryError
     return Page(
-        <object>p.records,
+        PyBytes_FromStringAndSize(<char *>p.records, p.to - p.records),
         p.items,
         p.count,
         p.scanned if p.members & SCANNED_COUNT else p.count,
-        compacted(p, body) if p.members & LAST_KEY else None,
+        compacted(p) if p.members & LAST_KEY else None,
         float(body[p.capacity - p.text.begin:p.capacity_end - p.text.begin]) if p.capacity != NULL else None,
         types_of(p),
     )
 
 
-cdef bytes compacted(Reply *p, bytes body):
+cdef bytes compacted(Reply *p):
     """The last key without its white space."""
-    cdef PyObject *key = new_bytes(NULL, p.last_key_end - p.last_key + SLACK)
-    cdef uint8_t *to
+    cdef uint8_t *key = <uint8_t *>PyMem_RawMalloc(p.last_key_end - p.last_key + SLACK)
+    cdef uint8_t *to = key
     if key == NULL:
         raise MemoryError
-    to = <uint8_t *>bytes_of(key)
     copy_value(&p.text, p.last_key, 1, &to)
     try:
-        return (<bytes>key)[:to - <uint8_t *>bytes_of(key)]
+        return PyBytes_FromStringAndSize(<char *>key, to - key)
     finally:
-        Py_XDECREF(key)
+        PyMem_RawFree(key)
 
 
 cdef dict types_of(Reply *p):

@@ -26,9 +26,9 @@ cdef struct Node:
 cdef struct Reply:
     Text text
     bint jsonl
+    uint8_t *records
     uint8_t *to
     uint8_t *limit
-    PyObject *records
     int64_t items
     int64_t count
     int64_t scanned
@@ -244,12 +244,19 @@ cdef int find_member(Reply *p, int parent, cursor name, Py_ssize_t length) noexc
 # Items
 
 cdef bint make_room(Reply *p, cursor at) noexcept nogil:
-    """See to it that what is left of the reply fits, were it one item."""
-    cdef Py_ssize_t needed = p.text.end - at + SLACK + WRAPPER_ROOM
+    """See to it that what is left of the reply fits, were it one item; False where there is no memory."""
+    cdef Py_ssize_t used = p.to - p.records, needed = p.text.end - at + SLACK + WRAPPER_ROOM, room
+    cdef uint8_t *records
     if p.limit - p.to >= needed:
         return True
-    with gil:
-        return extend_records(p, needed)
+    room = used + max(needed, used // 2)
+    records = <uint8_t *>PyMem_RawRealloc(p.records, room)
+    if records == NULL:
+        return False
+    p.records = records
+    p.to = records + used
+    p.limit = records + room
+    return True
 
 
 cdef cursor read_items(Reply *p, cursor at) noexcept nogil:
@@ -365,7 +372,13 @@ cdef cursor read_usual(Reply *p, cursor at, int parent) noexcept nogil:
 
 cdef inline Py_ssize_t number_width(Text *t, cursor at) noexcept nogil:
     """The length of the JSON number at `at`, or 0."""
-    cdef cursor end = number_end(t, at)
+    cdef cursor end = at
+    if end < t.end and c'1' <= end[0] <= c'9':
+        while end < t.end and is_digit(end[0]):
+            end += 1
+        if stands(t, end, c'"'):
+            return end - at
+    end = number_end(t, at)
     if end == NULL:
         t.verdict = FINE
         return 0

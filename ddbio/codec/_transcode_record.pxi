@@ -142,7 +142,7 @@ cdef cursor read_escapes(Reader *r, cursor at) noexcept nogil:
 
 
 cdef inline bint same(cursor one, Py_ssize_t length, cursor other, Py_ssize_t other_length) noexcept nogil:
-    return length == other_length and memcmp(one, other, length) == 0
+    return length == other_length and same_bytes(one, other, length)
 
 
 cdef inline bint named(cursor text, Py_ssize_t length, const char *word, Py_ssize_t word_length) noexcept nogil:

@@ -1,7 +1,8 @@
 """Import: one span of a file, record by record, into the table.
 
-Memory of a process: `concurrency` × (about 3 MiB read ahead, and up to `sending.HELD_BYTES` of records that wait for
-an earlier one with the same key) + `sending.IN_FLIGHT_BYTES` of batches.
+Memory of a process: `concurrency` × (about 3 MiB read ahead, up to `AHEAD_BYTES` of records behind one that does not
+get in, and up to `sending.HELD_BYTES` that wait for an earlier one with the same key) + `sending.IN_FLIGHT_BYTES` of
+batches.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from ddbio.pipeline.watermark import Watermark
 from ddbio.pipeline.writing import TableWriter
 
 COMMIT_SECONDS = 1.0
-MANY_REJECTS = 500
-"""So many rejects are reported before the span goes on."""
+REJECT_BYTES = 1024 * 1024
+"""So many bytes of rejects are reported before the span goes on."""
+AHEAD_BYTES = 8 * 1024 * 1024
+"""A span reads so far ahead of the first record that is still on its way."""
 RAW_LIMIT = 1024 * 1024
 """A longer rejected record is not kept in the rejects file."""
 TOO_LONG = Refused(
@@ -78,7 +81,7 @@ class _SpanImport:
             clock=engine.clock,
             refused=self._refused,
         )
-        self._found = self._passed = self._rejects_open = self._bytes = 0
+        self._found = self._passed = self._reject_bytes = self._bytes = 0
         self._committed_at = engine.clock.now()
 
     async def run(self) -> None:
@@ -86,7 +89,7 @@ class _SpanImport:
             async for block in blocks:
                 for record in block:
                     await self._take(record)
-                await self._commit_now_and_then()
+                    await self._keep_up()
             await self._drain()
         await self._commit(done=True)
         if self._found != self._passed:
@@ -101,12 +104,19 @@ class _SpanImport:
             entry = Entry(record, put)
             self._watermark.opened(entry)
             await self._sender.add(entry)
-            return
-        self._watermark.rejected(self._reject(record, put.reason, put.message))
-        self._rejects_open += 1
-        if self._rejects_open >= MANY_REJECTS:
+        else:
+            self._watermark.rejected(self._reject(record, put.reason, put.message))
+
+    async def _keep_up(self) -> None:
+        """Commit now and then, and before too much waits for it."""
+        if self._reject_bytes >= REJECT_BYTES:
             await self._drain()
             await self._commit(wait=True)
+        while self._watermark.ahead > AHEAD_BYTES:
+            await self._commit()
+            if self._watermark.ahead > AHEAD_BYTES:
+                await self._sender.push()
+        await self._commit_now_and_then()
 
     async def _drain(self) -> None:
         """Send the rest, until nothing waits and nothing is out."""
@@ -123,7 +133,7 @@ class _SpanImport:
         self._committed_at = self._engine.clock.now()
         settled = self._watermark.advance()
         self._passed += settled.read
-        self._rejects_open -= len(settled.rejects)
+        self._reject_bytes -= sum(map(_weight, settled.rejects))
         size, self._bytes = self._bytes, 0
         self._engine.meter.bytes += size
         commit = self._committer.commit_and_wait if wait else self._committer.commit
@@ -137,11 +147,10 @@ class _SpanImport:
         )
 
     def _refused(self, entry: Entry, message: str) -> None:
-        self._rejects_open += 1
         self._watermark.refused(entry, self._reject(entry.record, Reason.REFUSED_BY_SERVICE, message))
 
     def _reject(self, record: Record, reason: Reason, message: str) -> Reject:
-        return Reject(
+        reject = Reject(
             source=self._unit.file,
             offset=record.offset,
             length=record.length,
@@ -150,3 +159,10 @@ class _SpanImport:
             message=message,
             raw=record.data if 0 < len(record.data) <= RAW_LIMIT else None,
         )
+        self._reject_bytes += _weight(reject)
+        return reject
+
+
+def _weight(reject: Reject) -> int:
+    """About what a reject takes on its way to the rejects file."""
+    return 1_024 + len(reject.raw or b"")

@@ -22,15 +22,22 @@ class Watermark:
     """Records in the order of the file; each is open, written, or rejected."""
 
     def __init__(self, start: int) -> None:
-        self._position = start
+        self._position = self._end = start
         self._open: deque[Entry | Reject] = deque()
+
+    @property
+    def ahead(self) -> int:
+        """Bytes of the file from where `advance` came to last up to the last record that was found."""
+        return self._end - self._position
 
     def opened(self, entry: Entry) -> None:
         """A record was found that will be sent."""
+        self._end = entry.record.offset + entry.record.length
         self._open.append(entry)
 
     def rejected(self, reject: Reject) -> None:
         """A record was found that can't be sent."""
+        self._end = reject.offset + reject.length
         self._open.append(reject)
 
     def refused(self, entry: Entry, reject: Reject) -> None:
