@@ -1,13 +1,11 @@
 """Whole jobs: a table into files, and files into a table. Nothing here prints, exits or handles signals.
 
-Cancelling a job's task stops it within about two seconds: files that are finished stay, the others are removed.
+Cancelling a job's task stops it within about two seconds, so that it can be resumed: what is durable is sealed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
-import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,28 +15,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddbio import planning
-from ddbio.clock import LoopClock
 from ddbio.codec.hints import HintType
-from ddbio.errors import LedgerError
+from ddbio.errors import UsageError
 from ddbio.events import JobPlanned, Observer, Warned, silent
-from ddbio.exported import claim, write_manifest
-from ddbio.fleet.coordinator import Coordinator
-from ddbio.fleet.desk import Desk
-from ddbio.fleet.failure import revive
-from ddbio.fleet.inline import run_inline
-from ddbio.fleet.processes import run_processes
-from ddbio.ledger.entries import Unit
+from ddbio.exported import claim
+from ddbio.identity import export_identity, import_identity, short_digest
+from ddbio.ledger.checkpoint import Checkpoint, look, refuse_unfinished, same_job
+from ddbio.ledger.entries import Identity, Opened
 from ddbio.ledger.ledger import Ledger
-from ddbio.ledger.manifest import read_hints
+from ddbio.ledger.manifest import Manifest, TableRecord, Totals, encode, read_hints, read_manifest
+from ddbio.ledger.recovery import recover, sweep
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.options import Connection, ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, TableFacts
-from ddbio.pipeline.meter import Usage, peak_rss_bytes
 from ddbio.report import JobReport
+from ddbio.running import Run
 from ddbio.runtime import threads
 from ddbio.session import Session
 from ddbio.storage import S3, Std, parse_location
-from ddbio.storage.base import Source
+from ddbio.storage.base import MANIFEST, Sink, Source
+from ddbio.storage.local import LocalSink
 from ddbio.storage.places import open_sink, open_source
 from ddbio.table import TableInfo
 
@@ -49,30 +45,54 @@ async def export_table(
     """Export a table or an index into files; `output` is what the destination `-` stands for.
 
     Raises the errors of `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and
-    WireError later.
+    WireError later; after these `resume=True` goes on.
     """
-    async with _opened(options.connection, options.destination) as place:
+    run = _new_run()
+    async with AsyncExitStack() as stack:
+        place = await stack.enter_async_context(_opened(options.connection, options.destination))
         table = await place.session.describe_table(options.table, options.scan.index)
-        job, processes, budget = _plan_export(options, table, place)
+        budget = planning.read_budget(options.capacity, table)
         sink = open_sink(
             options.destination,
-            job.run,
+            run,
             client=place.client,
             s3_options=options.s3,
             executor=place.executor,
             stream=output,
         )
-        async with sink:
-            for warning in await sink.check(table.size_bytes if options.compress == "none" else None):
-                observer(Warned(warning))
-            await claim(sink, options)
-            observer(_planned(job, table, place, budget, processes, job.segments, sink.location))
-            run = _Run(job, table, processes, budget, place, observer, stream=output, ledger=Ledger(), max_rejects=0)
-            report = await run.execute(planning.segments(job.segments))
-            if place.streams:
-                return replace(report, files=0)
-            manifest = await write_manifest(sink, job, table, run.ledger, report)
-            return replace(report, manifest=manifest, files=len(run.ledger.files))
+        await stack.enter_async_context(sink)
+        for warning in await sink.check(table.size_bytes if options.compress == "none" else None):
+            observer(Warned(warning))
+        await stack.enter_async_context(sink.lock(run))
+        wanted = 1 if place.streams else options.processes
+        count = planning.segment_count(options.segments, table.size_bytes, wanted)
+        opened = Opened(run, export_identity(options, table), count)
+        ledger = Ledger()
+        if not place.streams:
+            before = await look(sink)
+            if options.resume and before.manifest is not None and before.state == "finished":
+                return _finished(before.manifest, opened.identity, sink, observer)
+            ledger, opened = await _begin_export(options, sink, before, opened, observer)
+        job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
+        units = planning.segments(opened.segments)
+        processes = planning.process_count(wanted, budget, planning.PAGE_UNITS, len(units))
+        observer(_planned(job, table, place, budget, processes, len(units), sink.location))
+        report = await Run(
+            job=job,
+            units=units,
+            processes=processes,
+            budget=budget,
+            ledger=ledger,
+            sink=None if place.streams else sink,
+            source=place.session.credential_source(),
+            observer=observer,
+            max_rejects=0,
+            stream=output,
+        ).execute()
+        if place.streams:
+            return replace(report, files=0)
+        await sweep(ledger, sink, options.table)
+        return await _conclude(sink, opened, table, ledger, report, resumed=opened.run != run)
 
 
 async def import_table(
@@ -84,30 +104,171 @@ async def import_table(
     """Import files into an existing table; `input` is what the source `-` stands for.
 
     Records that can't be written go to the rejects file, and the report counts them. Raises the errors of
-    `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and WireError later.
+    `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and WireError later; after
+    these `resume=True` goes on.
     """
-    async with _opened(options.connection, options.source) as place:
+    run = _new_run()
+    async with AsyncExitStack() as stack:
+        place = await stack.enter_async_context(_opened(options.connection, options.source))
         table = await place.session.describe_table(options.table)
+        budget = planning.write_budget(options.capacity, table)
         source = open_source(options.source, client=place.client, executor=place.executor, stream=input)
-        async with source:
-            files = await source.files()
-            budget = planning.write_budget(options.capacity, table)
-            units = planning.spans(files, options.processes)
-            processes = planning.process_count(options.processes, budget, planning.BATCH_UNITS, len(units))
-            job = ImportJob(
-                run=_new_run(),
-                options=options,
-                table=_facts(table, place),
-                hints=await _hints(source),
-                s3=place.s3,
-            )
+        await stack.enter_async_context(source)
+        files = await source.files()
+        hints = await _hints(source)
+        units = planning.spans(files, options.processes)
+        state = LocalSink(_state_folder(options, table, place), run, executor=place.executor)
+        await stack.enter_async_context(state)
+        opened = Opened(run, import_identity(options, table, files, hints), 0, tuple(units))
+        ledger = Ledger(None, _rejects(options, state, run))
+        if not place.streams:
+            await stack.enter_async_context(state.lock(run))
+            before = await look(state)
+            if options.resume and before.manifest is not None and before.state == "finished":
+                return _finished(before.manifest, opened.identity, state, observer)
+            ledger, opened = await _begin_import(options, state, before, opened, observer)
+        units = list(opened.units)
+        wanted = 1 if place.streams else options.processes
+        processes = planning.process_count(wanted, budget, planning.BATCH_UNITS, len(units))
+        job = ImportJob(run=run, options=options, table=_facts(table, place), hints=hints, s3=place.s3)
         size = planning.plain_bytes(files)
-        processes = 1 if place.streams else processes
         observer(_planned(job, table, place, budget, processes, len(units), source.location, size))
-        ledger = Ledger(RejectsFile(_rejects_path(options, table, place, job.run)))
-        limit = 0 if options.strict else options.max_rejects
-        run = _Run(job, table, processes, budget, place, observer, stream=input, ledger=ledger, max_rejects=limit)
-        return replace(await run.execute(units), files=len(files))
+        report = await Run(
+            job=job,
+            units=units,
+            processes=processes,
+            budget=budget,
+            ledger=ledger,
+            sink=None,
+            source=place.session.credential_source(),
+            observer=observer,
+            max_rejects=0 if options.strict else options.max_rejects,
+            stream=input,
+        ).execute()
+        report = replace(report, files=len(files))
+        if place.streams:
+            return report
+        return replace(
+            await _conclude(state, opened, table, ledger, report, resumed=opened.run != run), files=len(files)
+        )
+
+
+async def _begin_export(
+    options: ExportOptions, sink: Sink, before: Checkpoint, opened: Opened, observer: Observer
+) -> tuple[Ledger, Opened]:
+    """The ledger of a new export, or of the one that is resumed, with what its last run left behind settled."""
+    ledger = Ledger(before.journal)
+    if options.resume and before.opened is not None:
+        same_job(before.opened.identity, opened.identity)
+        if options.segments not in (None, before.opened.segments):
+            raise _other_segments(before.opened.segments, options.segments)
+        ledger.replay(before.entries)
+        await recover(ledger, sink)
+        await sweep(ledger, sink, options.table)
+        return ledger, before.opened
+    _begins_anew(options.resume, sink, observer)
+    if not options.overwrite:
+        refuse_unfinished(before, sink.location)
+    await claim(sink, options, before)
+    await sweep(ledger, sink, options.table)
+    await ledger.record([opened])
+    return ledger, opened
+
+
+async def _begin_import(
+    options: ImportOptions, state: Sink, before: Checkpoint, opened: Opened, observer: Observer
+) -> tuple[Ledger, Opened]:
+    """The ledger of a new import, or of the one that is resumed, without rejects that no commit speaks of."""
+    if options.resume and before.opened is not None:
+        same_job(before.opened.identity, opened.identity)
+        rejects = _rejects(options, state, before.opened.run)
+        await rejects.cut(before.journal.rejects_bytes)
+        ledger = Ledger(before.journal, rejects)
+        ledger.replay(before.entries)
+        return ledger, before.opened
+    _begins_anew(options.resume, state, observer)
+    refuse_unfinished(before, state.location)
+    await state.delete(MANIFEST)
+    await before.journal.remove()
+    ledger = Ledger(before.journal, _rejects(options, state, opened.run))
+    await ledger.record([opened])
+    return ledger, opened
+
+
+def _begins_anew(resume: bool, sink: Sink, observer: Observer) -> None:
+    if resume:
+        observer(Warned(f"Nothing to resume in {sink.location}: the job begins anew."))
+
+
+def _other_segments(begun: int, asked: int | None) -> UsageError:
+    return UsageError(
+        f"The export was begun with {begun:,} segments and can't go on with {asked:,}.", hint="Leave --segments out."
+    )
+
+
+def _finished(text: bytes, asked: Identity, sink: Sink, observer: Observer) -> JobReport:
+    """The report of a job that has nothing left to do."""
+    manifest = read_manifest(text, sink.location)
+    same_job(manifest.identity, asked)
+    observer(Warned(f"The job in {sink.location} is finished: nothing is left to do."))
+    totals = manifest.totals
+    return JobReport(
+        command=asked.command,
+        table=asked.table,
+        items=totals.items,
+        bytes=totals.bytes,
+        files=len(manifest.files),
+        rejected=totals.rejected,
+        rejects=totals.rejects,
+        capacity_units=0,
+        requests=0,
+        throttles=0,
+        retries=0,
+        seconds=0,
+        cpu_seconds=0,
+        peak_rss_bytes=0,
+        resumed=True,
+        manifest=_manifest_location(sink),
+    )
+
+
+async def _conclude(
+    sink: Sink, opened: Opened, table: TableInfo, ledger: Ledger, report: JobReport, *, resumed: bool
+) -> JobReport:
+    """Write the manifest, then remove the journal that it replaces."""
+    manifest = Manifest(
+        ddbio_manifest=1,
+        run=opened.run,
+        identity=opened.identity,
+        table=TableRecord(
+            arn=table.arn,
+            item_count=table.item_count,
+            size_bytes=table.size_bytes,
+            indexes=list(table.indexes),
+        ),
+        segments=opened.segments,
+        files=sorted(ledger.files.values(), key=lambda file: file.name),
+        type_hints=ledger.types.hints(),
+        mixed=ledger.types.mixed(),
+        totals=Totals(
+            items=report.items,
+            bytes=report.bytes,
+            rejected=report.rejected,
+            rejects=report.rejects,
+            capacity_units=report.capacity_units,
+            requests=report.requests,
+            throttles=report.throttles,
+            retries=report.retries,
+            seconds=report.seconds,
+        ),
+    )
+    await sink.put(MANIFEST, encode(manifest))
+    await ledger.close()
+    return replace(report, resumed=resumed, manifest=_manifest_location(sink))
+
+
+def _manifest_location(sink: Sink) -> str:
+    return f"{sink.location.rstrip('/')}/{MANIFEST}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,15 +296,6 @@ async def _opened(connection: Connection, location: str) -> AsyncIterator[_Place
         yield _Place(session=session, client=client, s3=facts, streams=isinstance(place, Std), executor=executor)
 
 
-def _plan_export(options: ExportOptions, table: TableInfo, place: _Place) -> tuple[ExportJob, int, float]:
-    budget = planning.read_budget(options.capacity, table)
-    wanted = 1 if place.streams else options.processes
-    count = planning.segment_count(options.segments, table.size_bytes, wanted)
-    processes = planning.process_count(wanted, budget, planning.PAGE_UNITS, count)
-    job = ExportJob(run=_new_run(), options=options, table=_facts(table, place), segments=count, s3=place.s3)
-    return job, processes, budget
-
-
 def _facts(table: TableInfo, place: _Place) -> TableFacts:
     return TableFacts(
         name=table.name,
@@ -164,13 +316,17 @@ async def _hints(source: Source) -> dict[str, HintType]:
     return {} if manifest is None else read_hints(manifest, source.location)
 
 
-def _rejects_path(options: ImportOptions, table: TableInfo, place: _Place, run: str) -> Path:
-    if options.rejects is not None:
-        return Path(options.rejects)
-    identity = "\n".join((table.account, table.region, place.session.dynamodb_endpoint, table.table_id, options.source))
-    short = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    folder = Path(options.state) if options.state is not None else Path(".ddbio") / f"{table.name}-{short}"
-    return folder / f"rejects-{run}.jsonl"
+def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Path:
+    if options.state is not None:
+        return Path(options.state)
+    digest = short_digest(
+        (table.account, table.region, place.session.dynamodb_endpoint, table.table_id, options.source)
+    )
+    return Path(".ddbio") / f"{table.name}-{digest}"
+
+
+def _rejects(options: ImportOptions, state: Sink, run: str) -> RejectsFile:
+    return RejectsFile(Path(options.rejects or Path(state.location) / f"rejects-{run}.jsonl"))
 
 
 def _planned(
@@ -198,78 +354,3 @@ def _planned(
         expected_seconds=expected / budget if expected else None,
         location=location,
     )
-
-
-class _Run:
-    """One run of a fleet, from its first Report to the judgement of the ledger."""
-
-    def __init__(
-        self,
-        job: Job,
-        table: TableInfo,
-        processes: int,
-        budget: float,
-        place: _Place,
-        observer: Observer,
-        *,
-        stream: BinaryIO | None,
-        ledger: Ledger,
-        max_rejects: int,
-    ) -> None:
-        self.job = job
-        self.table = table
-        self.processes = processes
-        self.budget = budget
-        self.place = place
-        self.observer = observer
-        self.stream = stream
-        self.ledger = ledger
-        self.max_rejects = max_rejects
-
-    async def execute(self, units: list[Unit]) -> JobReport:
-        """Run all units; raises why the job failed, or LedgerError where the counts differ."""
-        clock = LoopClock()
-        began, cpu_before = clock.now(), time.process_time()
-        rng = random.Random(self.job.run)  # noqa: S311 - an order of work, no secret
-        coordinator = Coordinator(units, workers=self.processes, budget=self.budget, rng=rng)
-        source = self.place.session.credential_source()
-        desk = Desk(
-            coordinator,
-            self.ledger,
-            source,
-            max_rejects=self.max_rejects,
-            clock=clock,
-            observer=self.observer,
-        )
-        credentials = await source.get()
-        if self.processes == 1:
-            await run_inline(self.job, desk, credentials, clock, self.stream)
-        else:
-            await run_processes(self.job, desk, credentials, self.processes)
-        if coordinator.failure is not None:
-            raise revive(coordinator.failure)
-        if not coordinator.done:
-            raise LedgerError("The workers ended before all units were done.")
-        self.ledger.check()
-        return self._report(coordinator.usages, clock.now() - began, time.process_time() - cpu_before)
-
-    def _report(self, usages: list[Usage], seconds: float, cpu_seconds: float) -> JobReport:
-        own_process = self.processes == 1
-        return JobReport(
-            command="export" if isinstance(self.job, ExportJob) else "import",
-            table=self.table.name,
-            items=self.ledger.written,
-            bytes=self.ledger.bytes,
-            files=0,
-            rejected=self.ledger.rejected,
-            rejects=self.ledger.rejects_location,
-            capacity_units=sum(usage.units for usage in usages),
-            requests=sum(usage.requests for usage in usages),
-            throttles=sum(usage.throttles for usage in usages),
-            retries=sum(usage.retries for usage in usages),
-            seconds=seconds,
-            cpu_seconds=cpu_seconds + (0 if own_process else sum(usage.cpu_seconds for usage in usages)),
-            peak_rss_bytes=peak_rss_bytes() + (0 if own_process else sum(usage.peak_rss_bytes for usage in usages)),
-            resumed=False,
-            manifest=None,
-        )

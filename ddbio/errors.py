@@ -12,6 +12,9 @@ from collections.abc import Sequence
 class DdbioError(Exception):
     """The root of the tree: catch this to catch everything that ddbio raises on purpose."""
 
+    resumable = False
+    """The job's journal is valid: `resume` goes on where it stopped."""
+
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
@@ -29,12 +32,28 @@ class PreflightError(DdbioError):
     """Something that the job needs is missing or forbidden; found before the first paid request."""
 
 
+class JobLockedError(PreflightError):
+    """Another job is at work in the same place, or has taken it over."""
+
+
 class JobFailedError(DdbioError):
     """The job began and could not be finished."""
 
 
 class LedgerError(JobFailedError):
     """The counts that must agree do not: items were lost or written twice."""
+
+
+class JournalError(JobFailedError):
+    """The journal of an unfinished job can't be trusted, so the job can't be resumed."""
+
+
+class CheckpointMismatchError(UsageError):
+    """The job to be resumed is not the one that was begun; both values are named."""
+
+
+class UnfinishedJobError(UsageError):
+    """An unfinished job lies where this one is to begin."""
 
 
 class WorkerLostError(JobFailedError):

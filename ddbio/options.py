@@ -120,12 +120,17 @@ class ExportOptions:
     compress: Compression = "none"
     scan: ScanFilter = ScanFilter()
     overwrite: bool = False
+    """Replace the export that is in the destination."""
+    resume: bool = False
+    """Go on with the unfinished export that is in the destination."""
     s3: S3Options = S3Options()
 
     def __post_init__(self) -> None:
         _positive("processes", self.processes)
         _positive("concurrency", self.concurrency)
         _positive("file size", self.file_size_mb)
+        if self.resume and (self.overwrite or self.destination == "-"):
+            raise UsageError("resume goes neither with overwrite nor with standard output.")
         if self.segments is not None and not 1 <= self.segments <= MAX_SEGMENTS:
             raise UsageError(f"{self.segments} segments are not possible.", hint=f"Give 1 to {MAX_SEGMENTS:,}.")
 
@@ -150,12 +155,16 @@ class ImportOptions:
     """More rejected records than this stop the import."""
     strict: bool = False
     """Stop at the first rejected record."""
+    resume: bool = False
+    """Go on with the unfinished import whose state is in the state folder."""
     state: str | None = None
     """Folder for the job's own files; None: `.ddbio/<table>-<hash>` in the current folder."""
 
     def __post_init__(self) -> None:
         _positive("processes", self.processes)
         _positive("concurrency", self.concurrency)
+        if self.resume and self.source == "-":
+            raise UsageError("resume does not go with standard input: it can't be read again.")
         if self.max_rejects < 0:
             raise UsageError("max-rejects can't be negative.")
 

@@ -7,7 +7,8 @@ import heapq
 import json
 import math
 import selectors
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from itertools import count
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -180,9 +181,7 @@ class FakeTable:
 
     def page_items(self, segment: int, number: int) -> list[dict[str, Any]]:
         """The items of one page."""
-        return [
-            {"pk": {"S": f"{segment}-{number}-{index}"}} for index in range(math.ceil(self.pages[segment][number]))
-        ]
+        return [{"pk": {"S": f"{segment}-{number}-{index}"}} for index in range(math.ceil(self.pages[segment][number]))]
 
     def all_items(self) -> set[str]:
         """The keys of all items that a Scan finds."""
@@ -247,10 +246,16 @@ class MemoryFile(OutputFile):
     async def seal(self) -> None:
         self._sink.note("seal", self.name)
         self._sink.sealed[self.name] = self.data
+        self._sink.open.pop(self.name, None)
 
     async def discard(self) -> None:
         if self.name not in self._sink.sealed:
             self._sink.note("discard", self.name)
+            self._sink.open.pop(self.name, None)
+
+    async def leave(self) -> None:
+        if self.name not in self._sink.sealed:
+            self._sink.note("leave", self.name)
 
 
 class MemorySink(Sink):
@@ -267,6 +272,7 @@ class MemorySink(Sink):
         self.fail = fail
         self.calls: list[tuple[str, str]] = []
         self.sealed: dict[str, bytes] = {}
+        self.open: dict[str, MemoryFile] = {}
         self.small: dict[str, bytes] = {}
 
     def note(self, call: str, name: str) -> None:
@@ -285,7 +291,8 @@ class MemorySink(Sink):
 
     async def create(self, name: str, *, max_bytes: int) -> MemoryFile:
         self.note("create", name)
-        return MemoryFile(self, name)
+        file = self.open[name] = MemoryFile(self, name)
+        return file
 
     async def put(self, name: str, data: bytes) -> None:
         self.small[name] = data
@@ -300,3 +307,20 @@ class MemorySink(Sink):
     async def delete(self, name: str) -> None:
         self.sealed.pop(name, None)
         self.small.pop(name, None)
+
+    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
+        self.note("recover", name)
+        file = self.open.pop(name, None)
+        if file is not None and size <= file.durable:
+            self.sealed[name] = file.data[:size]
+        return len(self.sealed.get(name, b"")) == size
+
+    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> list[str]:
+        swept = [name for name in self.open if owns(name) and name not in keep]
+        for name in swept:
+            del self.open[name]
+        return swept
+
+    @asynccontextmanager
+    async def lock(self, run: str) -> AsyncIterator[None]:
+        yield

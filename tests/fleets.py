@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,11 @@ from ddbio.events import Event
 from ddbio.fleet import engine
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
-from ddbio.fleet.protocol import Grant, Report, Welcome
+from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
 from ddbio.fleet.worker import Worker
 from ddbio.ledger.entries import Unit
 from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.recovery import recover
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.options import ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, TableFacts
@@ -59,6 +61,8 @@ class Fleet:
     events: list[Event] = field(default_factory=list)
     reports: list[tuple[float, Report]] = field(default_factory=list)
     grants: list[tuple[float, int, Grant]] = field(default_factory=list)
+    _working: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _answering: dict[int, asyncio.Future[Grant]] = field(default_factory=dict)
     on_report: Callable[[Report], None] = lambda _: None
 
     async def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,23 +70,49 @@ class Fleet:
         monkeypatch.setattr(engine, "HttpTransport", lambda **_: self.table)
         monkeypatch.setattr(engine, "open_sink", lambda *_, **__: self.sink)
         self.coordinator = Coordinator(self.units, workers=self.workers, budget=self.budget, rng=random.Random(7))
-        self.ledger = Ledger(RejectsFile(self.rejects) if self.rejects else None)
+        self.ledger = Ledger(rejects=RejectsFile(self.rejects) if self.rejects else None)
         self.desk = Desk(
             self.coordinator,
             self.ledger,
             self.credentials,
             max_rejects=self.max_rejects,
+            recover=self._recover,
             clock=self.clock,
             observer=self.events.append,
         )
         async with asyncio.TaskGroup() as group:
             for number in range(self.workers):
-                welcome = Welcome(worker=number, job=self.job, credentials=CREDENTIALS)
-                group.create_task(Worker(welcome, self._exchange, self.clock).run())
+                group.create_task(self._fill(number))
+
+    def kill(self, number: int) -> None:
+        """End a worker at once, as the end of its process would."""
+        self._working[number].cancel()
+
+    async def _fill(self, number: int) -> None:
+        """Run one worker, and after each that is killed another one."""
+        for attempt in count():
+            welcome = Welcome(worker=number, run=f"run-{number}-{attempt}", job=self.job, credentials=CREDENTIALS)
+            working = asyncio.create_task(Worker(welcome, self._exchange, self.clock).run())
+            self._working[number] = working
+            try:
+                await asyncio.wait([working])
+            finally:
+                working.cancel()
+                await asyncio.wait([working])
+            if not working.cancelled():
+                return await working
+            await asyncio.wait([self._answering[number]])
+            if not await self.desk.lost(number, Failure(kind="WorkerLostError", message=f"Worker {number} is gone.")):
+                return None
+        return None
+
+    async def _recover(self, units: Sequence[int]) -> None:
+        await recover(self.ledger, self.sink, units)
 
     async def _exchange(self, report: Report) -> Grant:
         self.reports.append((self.clock.now(), report))
         self.on_report(report)
-        grant = await self.desk.answer(report)
+        self._answering[report.worker] = asyncio.ensure_future(self.desk.answer(report))
+        grant = await asyncio.shield(self._answering[report.worker])
         self.grants.append((self.clock.now(), report.worker, grant))
         return grant

@@ -108,6 +108,9 @@ def export(
         dict[str, Any] | None,
         typer.Option(parser=json_object, metavar="JSON", help="What :values stand for, as DynamoDB JSON."),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished export that is in the destination.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the export that is in the destination.")
     ] = False,
@@ -160,6 +163,7 @@ def export(
                 expression_names=expression_names or {},
                 expression_values=expression_values or {},
             ),
+            resume=resume,
             overwrite=overwrite,
             s3=s3,
         )
@@ -167,8 +171,7 @@ def export(
 
     from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
 
-    kept = "" if stream else f"Finished files are kept in {destination}; the same command with --overwrite starts anew."
-    return run_job(job, Telling(report=report, quiet=quiet, verbose=verbose), stream=stream, kept=kept)
+    return run_job(job, Telling(report=report, quiet=quiet, verbose=verbose), stream=stream, resumable=not stream)
 
 
 def _check(destination: str, s3: S3Options, report: bool) -> None:

@@ -78,6 +78,9 @@ def import_(
         int, typer.Option(parser=whole(0), metavar="N", help="More rejected records than this stop the import.")
     ] = 1_000,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected record.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished import of this source into this table.")
+    ] = False,
     state: Annotated[
         str | None,
         typer.Option(
@@ -113,11 +116,11 @@ def import_(
             rejects=rejects,
             max_rejects=max_rejects,
             strict=strict,
+            resume=resume,
             state=state,
         )
         return import_table(options, observer=observer, input=sys.stdin.buffer if stream else None)
 
     from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
 
-    kept = "What is written stays in the table; the same command starts anew and writes the same items again."
-    return run_job(job, Telling(report=report, quiet=quiet, verbose=verbose), stream=False, kept=kept)
+    return run_job(job, Telling(report=report, quiet=quiet, verbose=verbose), stream=False, resumable=not stream)

@@ -6,9 +6,10 @@ import asyncio
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from ddbio import runtime
@@ -24,11 +25,11 @@ Job = Callable[[Observer], Coroutine[Any, Any, JobReport]]
 SHOW_CURSOR = b"\x1b[?25h"
 
 
-def run_job(job: Job, telling: Telling, *, stream: bool, kept: str) -> Exit:
+def run_job(job: Job, telling: Telling, *, stream: bool, resumable: bool) -> Exit:
     """Run a job to its end, tell what it did, and return the exit code.
 
-    `stream` says that items go through standard output: no bar is drawn between them. `kept` tells a person who
-    interrupted the job what is left of it.
+    `stream` says that items go through standard output: no bar is drawn between them. `resumable` says that the same
+    command can go on with the job when it is interrupted.
     """
     log_details(telling.verbose)
     shown = display(quiet=telling.quiet, plain=stream or telling.verbose)
@@ -36,10 +37,15 @@ def run_job(job: Job, telling: Telling, *, stream: bool, kept: str) -> Exit:
         with shown:
             report = run(job(shown), lambda: shown.say("Stopping: no new requests. Press Ctrl-C again to end at once."))
     except (asyncio.CancelledError, KeyboardInterrupt):
-        say(f"Interrupted. {kept}".strip())
+        say("Interrupted.")
+        if resumable:
+            say(f"Go on with: {resuming(sys.argv)}")
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
-        return fail(error, verbose=telling.verbose)
+        code = fail(error, verbose=telling.verbose)
+        if getattr(error, "resumable", False):
+            say(f"Go on with: {resuming(sys.argv)}")
+        return code
     return _conclude(report, telling, shown)
 
 
@@ -80,6 +86,12 @@ def _end_at_once() -> None:
     if sys.stderr.isatty():
         os.write(sys.stderr.fileno(), SHOW_CURSOR)
     os._exit(Exit.INTERRUPTED)
+
+
+def resuming(command: Sequence[str]) -> str:
+    """The command line that goes on where this one stopped."""
+    kept = [word for word in command[1:] if word not in ("--resume", "--overwrite")]
+    return shlex.join(["ddbio", *kept, "--resume"])
 
 
 def log_details(verbose: bool) -> None:

@@ -26,6 +26,8 @@ COPY = "demo-copy"
 BUCKET = "demo-bucket"
 CAPACITY = Capacity(units=4_000)
 PROCESSES = 1
+SEGMENTS = 2
+"""The embedded server reads the whole table for each segment."""
 NEXT = """
 To try next, with a table and a bucket of yours:
   ddbio export -t TABLE -c 50% -d folder/              a table into a folder
@@ -114,6 +116,7 @@ class _Tour:
             connection=self.connection,
             capacity=CAPACITY,
             processes=PROCESSES,
+            segments=SEGMENTS,
             format=layout,
             compress=compress,
         )

@@ -12,6 +12,17 @@
 #define DDBIO_SSE2 1
 #endif
 
+/* Bytes of a record up to which it is not worth to let go of the GIL, and for which an encoder keeps its room. */
+#ifndef DDBIO_SMALL_RECORD
+#define DDBIO_SMALL_RECORD (1 << 14)
+#endif
+
+/* Room for a page's records that is kept for the next page: malloc hands memory of this size back to the system at
+   once, and to get it again costs as much as to fill it. */
+#ifndef DDBIO_KEPT_ROOM
+#define DDBIO_KEPT_ROOM (4 << 20)
+#endif
+
 /* What an escape stands for that is half of a surrogate pair. */
 #define DDBIO_LONE UINT32_MAX
 
@@ -83,6 +94,16 @@ static inline int ddbio_same(const uint8_t *one, const uint8_t *other, size_t le
     return 1;
 }
 
+/* The letter of the type, where `":{"S":"` or its like stands in the eight bytes at `at`; else 0. */
+static inline uint8_t ddbio_opening(const uint8_t *at)
+{
+    uint64_t bytes, letter, wanted;
+    memcpy(&bytes, at, 8);
+    memcpy(&letter, "\0\0\0\0\377\0\0\0", 8);
+    memcpy(&wanted, "\":{\"\0\":\"", 8);
+    return (bytes & ~letter) == wanted ? at[4] : 0;
+}
+
 /* The length of the UTF-8 sequence at `at`, or 0 where none begins there. */
 static inline int ddbio_sequence(const uint8_t *at, const uint8_t *end)
 {
@@ -102,31 +123,43 @@ static inline int ddbio_sequence(const uint8_t *at, const uint8_t *end)
     return left > 3 && (at[3] & 0xc0) == 0x80 ? 4 : 0;
 }
 
+#ifdef DDBIO_SSE2
+static inline int ddbio_ascii_block(const uint8_t *at)
+{
+    const __m128i *block = (const __m128i *)at;
+    return !_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(_mm_loadu_si128(block), _mm_loadu_si128(block + 1)),
+                                           _mm_or_si128(_mm_loadu_si128(block + 2), _mm_loadu_si128(block + 3))));
+}
+#endif
+
 /* The first byte that begins no valid UTF-8 sequence, or `end`. */
 static inline const uint8_t *ddbio_invalid_utf8(const uint8_t *at, const uint8_t *end)
 {
     while (at < end) {
 #ifdef DDBIO_SSE2
-        while (end - at >= 64) {
-            const __m128i *block = (const __m128i *)at;
-            __m128i any = _mm_or_si128(_mm_or_si128(_mm_loadu_si128(block), _mm_loadu_si128(block + 1)),
-                                       _mm_or_si128(_mm_loadu_si128(block + 2), _mm_loadu_si128(block + 3)));
-            if (_mm_movemask_epi8(any))
-                break;
-            at += 64;
+        if (end - at >= 16) {
+            unsigned mask = (unsigned)_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)at));
+            at += mask ? __builtin_ctz(mask) : 16;
+            if (!mask) {
+                while (end - at >= 64 && ddbio_ascii_block(at))
+                    at += 64;
+                continue;
+            }
         }
-#endif
+#else
         uint64_t bytes;
         if (end - at >= 8 && (memcpy(&bytes, at, 8), !(bytes & 0x8080808080808080u))) {
             at += 8;
             continue;
         }
-        for (int step = 0; step < 8 && at < end; step++) {
-            int length = ddbio_sequence(at, end);
+#endif
+        int length;
+        do {
+            length = ddbio_sequence(at, end);
             if (!length)
                 return at;
             at += length;
-        }
+        } while (length > 1 && at < end);
     }
     return end;
 }

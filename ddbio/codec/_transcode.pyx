@@ -25,11 +25,14 @@ cdef extern from "Python.h":
 
 cdef extern from "_scan.h" nogil:
     const int SLACK "DDBIO_SLACK"
+    const int SMALL_RECORD "DDBIO_SMALL_RECORD"
+    const int KEPT_ROOM "DDBIO_KEPT_ROOM"
     const uint32_t LONE "DDBIO_LONE"
     const int64_t POWER_LIMIT "DDBIO_POWER_LIMIT"
     size_t copy_plain "ddbio_copy_plain"(uint8_t *to, const uint8_t *source, const uint8_t *end) noexcept
     void copy "ddbio_copy"(uint8_t *to, const uint8_t *source, size_t length, const uint8_t *end) noexcept
     bint same_bytes "ddbio_same"(const uint8_t *one, const uint8_t *other, size_t length) noexcept
+    uint8_t opening_of "ddbio_opening"(const uint8_t *at) noexcept
     const uint8_t *invalid_utf8 "ddbio_invalid_utf8"(const uint8_t *at, const uint8_t *end) noexcept
     uint64_t hash_of "ddbio_hash"(const uint8_t *text, size_t length, uint64_t key0, uint64_t key1) noexcept
 
@@ -84,11 +87,6 @@ _KINDS = {None: OTHER, "S": S, "N": N, "B": B, "SS": SS, "NS": NS, "BS": BS}
 
 
 # Pages
-
-cdef enum:
-    # Room for records that is kept for the next page: malloc hands memory of this size back to the system at once,
-    # and to get it again costs as much as to fill it.
-    KEPT_ROOM = 4 << 20
 
 cdef uint8_t *_kept = NULL
 cdef Py_ssize_t _kept_room = 0
@@ -181,10 +179,6 @@ cdef dict types_of(Reply *p):
 
 # Records
 
-cdef enum:
-    # Bytes of a record up to which it is not worth to let go of the GIL, and for which an encoder keeps its room.
-    SMALL_RECORD = 1 << 14
-
 _FORMATS = {"auto": AUTO, "jsonl": PLAIN, "dynamodb-json": TYPED}
 
 
@@ -193,23 +187,21 @@ cdef class RecordEncoder:
 
     cdef Schema schema
     cdef Format format
-    cdef uint8_t *block
+    cdef Room room
     cdef tuple key_names
     cdef list texts
 
-    def __init__(self, keys, fmt, hints):
-        if self.block != NULL:
-            raise TypeError("an encoder is made once")
+    def __cinit__(self, keys, fmt, hints):
         rules = Keys(keys)
         self.format = _FORMATS[fmt]
         self.texts = []
-        self.key_names = tuple(rule.name for rule in rules.rules.values())
+        self.key_names = tuple([rule.name for rule in rules.rules.values()])
         self.lay_keys(rules)
         self.lay_hints(hint_tree(hints, rules))
-        self.block = self.new_block(SMALL_RECORD)
+        self.take_room(&self.room, SMALL_RECORD)
 
     def __dealloc__(self):
-        PyMem_RawFree(self.block)
+        drop_room(&self.room)
         PyMem_RawFree(self.schema.keys)
         PyMem_RawFree(self.schema.hints)
         PyMem_RawFree(self.schema.names)
@@ -217,58 +209,55 @@ cdef class RecordEncoder:
     def encode(self, bytes record not None):
         """Encode one record, given without its newline; white space around it is no part of it."""
         cdef Reader r
+        cdef Room room
         cdef Py_ssize_t length = PyBytes_GET_SIZE(record)
-        cdef uint8_t *block
         if length <= SMALL_RECORD:
-            self.prepare(&r, record, self.block)
+            self.prepare(&r, record, &self.room)
             read_record(&r, self.format)
-            return self.conclude(&r, self.block)
-        block = self.new_block(length)
+            return self.conclude(&r, &self.room)
+        self.take_room(&room, length)
         try:
-            self.prepare(&r, record, block)
+            self.prepare(&r, record, &room)
             with nogil:
                 read_record(&r, self.format)
-            return self.conclude(&r, block)
+            return self.conclude(&r, &room)
         finally:
-            PyMem_RawFree(block)
+            drop_room(&room)
 
-    cdef uint8_t *new_block(self, Py_ssize_t length) except NULL:
-        """Room for a record of this length: its keys, its put, and what is decoded of it."""
-        cdef uint8_t *block = <uint8_t *>PyMem_RawMalloc(
-            self.schema.key_count * sizeof(Piece) + put_room(length) + spare_room(length)
-        )
-        if block == NULL:
+    cdef int take_room(self, Room *room, Py_ssize_t length) except -1:
+        """Take room for a record of this length."""
+        length = max(length, 0)
+        room.put = <uint8_t *>PyMem_RawMalloc(put_room(length))
+        room.found = <Piece *>PyMem_RawMalloc(self.schema.key_count * sizeof(Piece) + spare_room(length))
+        if room.put == NULL or room.found == NULL:
+            drop_room(room)
             raise MemoryError
-        return block
+        return 0
 
-    cdef void prepare(self, Reader *r, bytes record, uint8_t *block) noexcept:
-        cdef Py_ssize_t length = PyBytes_GET_SIZE(record)
-        cdef size_t keys = self.schema.key_count * sizeof(Piece)
+    cdef void prepare(self, Reader *r, bytes record, Room *room) noexcept:
         r.text.begin = <cursor>PyBytes_AS_STRING(record)
-        r.text.end = r.text.begin + length
+        r.text.end = r.text.begin + PyBytes_GET_SIZE(record)
         r.text.verdict = FINE
         r.schema = &self.schema
-        r.found = <Piece *>block
-        memset(r.found, 0, keys)
-        r.to = block + keys
-        r.spare = r.to + put_room(length)
+        r.found = room.found
+        memset(r.found, 0, self.schema.key_count * sizeof(Piece))
+        r.to = room.put
+        r.spare = <uint8_t *>(room.found + self.schema.key_count)
         r.faulty_key = -1
         r.size = r.length = r.raw_length = 0
         r.kind = OTHER
         r.table = NULL
         r.room = r.filled = r.scopes = 0
 
-    cdef object conclude(self, Reader *r, uint8_t *block):
-        cdef uint8_t *request = block + self.schema.key_count * sizeof(Piece)
+    cdef object conclude(self, Reader *r, Room *room):
         PyMem_RawFree(r.table)
         if r.text.verdict == NO_MEMORY:
             raise MemoryError
         if r.text.verdict != FINE:
             name = self.key_names[r.faulty_key] if r.faulty_key >= 0 else None
             return refusal(_REASONS[r.text.verdict], r.text.position, name)
-        return new_put(
-            PyBytes_FromStringAndSize(<char *>request, r.to - request), self.key_of(r), r.size
-        )
+        request = PyBytes_FromStringAndSize(<char *>room.put, r.to - room.put)
+        return new_put(request, self.key_of(r), r.size)
 
     cdef bytes key_of(self, Reader *r):
         """The primary key in canonical form: each part behind its length."""
@@ -340,8 +329,15 @@ cdef class RecordEncoder:
         return 0
 
 
+cdef void drop_room(Room *room) noexcept:
+    PyMem_RawFree(room.put)
+    PyMem_RawFree(room.found)
+    room.put = NULL
+    room.found = NULL
+
+
 cdef inline Py_ssize_t put_room(Py_ssize_t length) noexcept:
-    """The most bytes of a put: `1,` becomes `{"N":"1"},`, and nothing grows more."""
+    """The most bytes of a put and what may be written beyond: `1,` becomes `{"N":"1"},`, and nothing grows more."""
     return 5 * length + 256 + SLACK
 
 

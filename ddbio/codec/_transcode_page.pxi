@@ -136,29 +136,30 @@ cdef cursor copy_container(Text *t, cursor at, int level, uint8_t **to) noexcept
 
 # Paths and the types seen there
 
-cdef int find_node(Reply *p, int parent, cursor name, Py_ssize_t length) noexcept nogil:
+cdef inline int find_node(Reply *p, int parent, cursor name, Py_ssize_t length) noexcept nogil:
     """The node of this member of `parent`, found or made; -1 where it is neither."""
-    cdef uint64_t hashed
-    cdef int node, index
+    cdef int node
     if parent < 0:
         return -1
     node = p.nodes[parent].likely
     if node < 0 or not same(p.nodes[node].name, p.nodes[node].length, name, length):
-        hashed = hash_of(name, length, HASH_KEY[0], HASH_KEY[1]) + <uint64_t>parent
-        index = hashed & (p.table_room - 1)
-        while True:
-            node = p.table[index]
-            if node == 0:
-                node = add_node(p, parent, name, length, hashed) if p.paths < MAX_PATHS else -1
-                break
-            if (p.nodes[node].hash == hashed and p.nodes[node].parent == parent
-                    and same(p.nodes[node].name, p.nodes[node].length, name, length)):
-                break
-            index = (index + 1) & (p.table_room - 1)
+        node = search_node(p, parent, name, length)
         if node < 0:
             return -1
     p.nodes[parent].likely = p.nodes[node].next if p.nodes[node].next >= 0 else p.nodes[parent].first
     return node
+
+
+cdef int search_node(Reply *p, int parent, cursor name, Py_ssize_t length) noexcept nogil:
+    cdef uint64_t hashed = hash_of(name, length, HASH_KEY[0], HASH_KEY[1]) + <uint64_t>parent
+    cdef int index = hashed & (p.table_room - 1), node = p.table[index]
+    while node != 0:
+        if (p.nodes[node].hash == hashed and p.nodes[node].parent == parent
+                and same(p.nodes[node].name, p.nodes[node].length, name, length)):
+            return node
+        index = (index + 1) & (p.table_room - 1)
+        node = p.table[index]
+    return add_node(p, parent, name, length, hashed) if p.paths < MAX_PATHS else -1
 
 
 cdef int add_node(Reply *p, int parent, cursor name, Py_ssize_t length, uint64_t hashed) noexcept nogil:
@@ -335,9 +336,9 @@ cdef cursor read_usual(Reply *p, cursor at, int parent) noexcept nogil:
     length = copy_plain(to + 1, name, end)
     at = name + length
     to += length + 1
-    if end - at < 16 or memcmp(at, b'":{"', 4) != 0 or memcmp(at + 5, b'":"', 3) != 0:
+    kind = opening_of(at) if end - at >= 8 else 0
+    if kind == 0:
         return NULL
-    kind = at[4]
     if p.jsonl:
         memcpy(to, b'":"', 3)
         to += 3
@@ -460,10 +461,12 @@ cdef cursor read_inner(Reply *p, cursor at, int level, int node, Kind kind) noex
 cdef cursor read_page_number(Reply *p, cursor at) noexcept nogil:
     cdef Text *t = &p.text
     cdef uint8_t *to = p.to
+    cdef Py_ssize_t width
     cdef cursor end = copy_string(t, at, &p.to)
     if end == NULL or not p.jsonl:
         return end
-    if number_width(t, at + 1) != end - at - 2:
+    width = number_width(t, at + 1)
+    if width == 0 or width != end - at - 2:
         return fail(t, NUMBER_INVALID, at)
     memcpy(to, at + 1, end - at - 2)
     p.to -= 2

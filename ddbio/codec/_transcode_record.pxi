@@ -41,6 +41,11 @@ cdef struct Piece:
     cursor text
     Py_ssize_t length
 
+cdef struct Room:
+    # What a record needs: room for its put, for its keys, and behind those for what is decoded of it.
+    uint8_t *put
+    Piece *found
+
 cdef struct Slot:
     cursor text
     Py_ssize_t length

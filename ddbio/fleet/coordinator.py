@@ -8,19 +8,22 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ddbio.capacity.shares import share
 from ddbio.errors import LedgerError
 from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.ledger.entries import Commit, Lease, Unit
+from ddbio.ledger.ledger import UnitState
 from ddbio.pipeline.meter import Usage
 
 MEASURED_SECONDS = 1.0
 """What a worker could use is judged over so long a time: requests are lumps of up to a second's worth."""
 WAITED = 0.5
 """A worker in which requests waited for this part of the time could use more."""
+MAX_DEATHS = 3
+"""So many workers may die while they hold a unit; then something about it is deadly."""
 GROWTH = 1.5
 """Any other worker is left this many times what it spends, so that it can speed up."""
 
@@ -30,10 +33,13 @@ class _UnitState:
     """Who holds a unit, and how far its commits have come."""
 
     unit: Unit
+    position: str = ""
+    number: int = 0
+    done: bool = False
     epoch: int = 0
     holder: int | None = None
     seq: int = 0
-    done: bool = False
+    deaths: int = 0
 
 
 @dataclass(slots=True)
@@ -47,6 +53,8 @@ class _WorkerState:
     measured: Usage = field(default_factory=Usage)
     measured_at: float = 0.0
     holding: int = 0
+    deaths: int = 0
+    """Workers in this place that ended without holding a unit, one after the other."""
 
     @property
     def bound(self) -> float:
@@ -65,19 +73,33 @@ class Decision:
 class Coordinator:
     """Hands out units and shares of the budget, and accepts each commit exactly once.
 
-    `units` are leased in a random order (`rng`): neighbours sit on the same partition of the table.
+    `units` are leased in a random order (`rng`): neighbours sit on the same partition of the table. `progress` says how
+    far they are already.
     """
 
-    def __init__(self, units: Iterable[Unit], *, workers: int, budget: float, rng: random.Random) -> None:
+    def __init__(
+        self,
+        units: Iterable[Unit],
+        *,
+        workers: int,
+        budget: float,
+        rng: random.Random,
+        progress: Mapping[int, UnitState] | None = None,
+    ) -> None:
         self._units = {unit.id: _UnitState(unit) for unit in units}
-        waiting = list(self._units)
+        for number, known in (progress or {}).items():
+            self._go_on(self._units[number], known)
+        waiting = [number for number, state in self._units.items() if not state.done]
         rng.shuffle(waiting)
         self._waiting = deque(waiting)
         self._budget = budget
         self._workers = {number: _WorkerState(granted=budget / workers) for number in range(workers)}
+        self._gone: list[Usage] = []
         self._aborting = False
         self.failure: Failure | None = None
-        self.units_done = 0
+        self.too_deadly = False
+        """A unit, or a worker's place, has lost `MAX_DEATHS` workers."""
+        self.units_done = len(self._units) - len(waiting)
 
     @property
     def done(self) -> bool:
@@ -85,9 +107,14 @@ class Coordinator:
         return self.units_done == len(self._units)
 
     @property
+    def stopping(self) -> bool:
+        """There is nothing more to do, or the job is to stop."""
+        return self._aborting or self.done
+
+    @property
     def usages(self) -> list[Usage]:
-        """What each worker has used so far."""
-        return [worker.usage for worker in self._workers.values()]
+        """What each worker has used so far, those that are gone included."""
+        return self._gone + [worker.usage for worker in self._workers.values()]
 
     def abort(self, failure: Failure | None = None) -> None:
         """Stop the job: from now on every Grant says so. The first failure is kept."""
@@ -110,15 +137,33 @@ class Coordinator:
         )
         return Decision(accepted, grant)
 
-    def lost(self, number: int) -> list[Unit]:
-        """A worker is gone: its share is free again, and the units that it held are returned, unfinished."""
+    def lost(self, number: int) -> list[int]:
+        """A worker is gone: its share is free again. Returns the units that it held, which `release` gives back."""
         worker = self._workers[number]
-        worker.granted = worker.using = 0.0
-        worker.holding = 0
+        usage, deaths = worker.usage, worker.deaths + (not worker.holding)
+        self._gone.append(usage)
+        self._workers[number] = _WorkerState(granted=0.0, deaths=deaths)
         held = [state for state in self._units.values() if state.holder == number and not state.done]
         for state in held:
             state.holder = None
-        return [state.unit for state in held]
+            state.epoch += 1
+            state.deaths += 1
+        self.too_deadly = max([deaths, *(state.deaths for state in held)]) >= MAX_DEATHS
+        return [state.unit.id for state in held]
+
+    def release(self, progress: Mapping[int, UnitState]) -> None:
+        """These units, which a lost worker held, can be leased again; `progress` says how far they are."""
+        for number, known in progress.items():
+            state = self._units[number]
+            self._go_on(state, known)
+            if state.done:
+                self.units_done += 1
+            else:
+                self._waiting.append(number)
+
+    @staticmethod
+    def _go_on(state: _UnitState, known: UnitState) -> None:
+        state.position, state.number, state.done = known.position, known.number, known.done
 
     def _accept(self, number: int, commit: Commit) -> bool:
         """Whether the commit is new; one that was seen already, or comes from an older lease, is not."""
@@ -141,7 +186,7 @@ class Coordinator:
             state.epoch += 1
             state.holder = number
             state.seq = 0
-            leases.append(Lease(state.unit, state.epoch))
+            leases.append(Lease(state.unit, state.epoch, state.position, state.number))
         self._workers[number].holding += len(leases)
         return tuple(leases)
 

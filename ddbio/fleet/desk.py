@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -17,43 +17,47 @@ from ddbio.wire.signing import Credentials, CredentialSource
 
 PROGRESS_SECONDS = 0.25
 
+Recover = Callable[[Sequence[int]], Awaitable[None]]
+"""Seals the files that these units' commits speak of, or takes them out of the ledger."""
+
 
 class Desk:
     """Joins the coordinator, which decides, with the ledger, which makes durable, and tells the observer.
 
-    `max_rejects` is how many rejected records the job bears; one more stops it.
+    `max_rejects` is how many rejected records the job bears; one more stops it. `recover` seals what a lost worker left
+    of these units.
     """
 
     def __init__(
         self,
         coordinator: Coordinator,
         ledger: Ledger,
-        credentials: CredentialSource,
+        source: CredentialSource,
         *,
         max_rejects: int,
+        recover: Recover,
         clock: Clock,
         observer: Observer,
     ) -> None:
         self._coordinator = coordinator
         self._ledger = ledger
-        self._credentials = credentials
+        self._source = source
         self._max_rejects = max_rejects
+        self._recover = recover
         self._clock = clock
         self._observer = observer
-        self._recording = asyncio.Lock()
         self._last_progress = clock.now()
         self._started = clock.now()
 
     async def answer(self, report: Report) -> Grant:
         """Decide, make durable, and return the Grant. What can't be made durable stops the job."""
-        credentials = await self._fresh_credentials(report.stale_key)
+        credentials = await self.credentials(report.stale_key)
         decision = self._coordinator.report(report, self._clock.now())
-        async with self._recording:
-            try:
-                news = await self._ledger.record(decision.commits)
-            except DdbioError as error:
-                self.abort(describe(error))
-                return Grant(rate=0.0, stop="abort")
+        try:
+            news = await self._ledger.record(decision.commits)
+        except DdbioError as error:
+            self.abort(describe(error))
+            return Grant(rate=0.0, stop="abort")
         for path in news:
             self._observer(
                 Warned(
@@ -69,17 +73,30 @@ class Desk:
         """Stop the job: every worker is told so at its next Report."""
         self._coordinator.abort(failure)
 
-    def lost(self, worker: int, failure: Failure) -> None:
-        """A worker is gone before its work was done: the job fails."""
-        self._coordinator.lost(worker)
-        self.abort(failure)
+    async def lost(self, worker: int, failure: Failure) -> bool:
+        """A worker is gone: what it had committed stays, the rest of its units is free for others.
 
-    async def _fresh_credentials(self, stale_key: str | None) -> Credentials | None:
-        """The newest credentials: others than those that a worker found to be refused."""
+        Returns whether another worker is to take its place; not when `failure` has come too often, or all is over.
+        """
+        coordinator = self._coordinator
+        held = coordinator.lost(worker)
         try:
-            current = await self._credentials.get()
+            await self._recover(held)
+        except DdbioError as error:
+            self.abort(describe(error))
+        coordinator.release({number: self._ledger.unit(number) for number in held})
+        if coordinator.too_deadly:
+            self.abort(failure)
+        else:
+            self._observer(Warned(f"{failure.message} Another one takes its place."))
+        return not coordinator.stopping
+
+    async def credentials(self, stale_key: str | None = None) -> Credentials | None:
+        """The newest credentials, other than those that a worker found to be refused; None where there are none."""
+        try:
+            current = await self._source.get()
             if current.access_key == stale_key:
-                current = await self._credentials.renew(current)
+                current = await self._source.renew(current)
         except DdbioError as error:
             self.abort(describe(error))
             return None

@@ -45,6 +45,8 @@ class Tools:
     meter: Meter
     executor: Executor
     clock: Clock
+    run: str
+    """The worker's own name."""
     stream: BinaryIO | None = None
     """Standard input or output, where the job uses it."""
 
@@ -85,7 +87,7 @@ async def _exporter(
     )
     sink = open_sink(
         options.destination,
-        job.run,
+        tools.run,
         client=client,
         s3_options=options.s3,
         executor=tools.executor,

@@ -14,4 +14,6 @@ from ddbio.wire.signing import Credentials
 
 async def run_inline(job: Job, desk: Desk, credentials: Credentials, clock: Clock, stream: BinaryIO | None) -> None:
     """Run `job` to its end; the desk knows whether it failed."""
-    await Worker(Welcome(worker=0, job=job, credentials=credentials), desk.answer, clock, stream).run()
+    await Worker(
+        Welcome(worker=0, run=f"{job.run}-0-0", job=job, credentials=credentials), desk.answer, clock, stream
+    ).run()

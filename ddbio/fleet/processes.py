@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 
 from ddbio.errors import WorkerLostError
 from ddbio.fleet import frames
@@ -45,21 +46,32 @@ async def run_processes(job: Job, desk: Desk, credentials: Credentials, processe
 async def _serve_all(job: Job, desk: Desk, credentials: Credentials, processes: int) -> None:
     async with asyncio.TaskGroup() as group:
         for number in range(processes):
-            group.create_task(_serve(Welcome(worker=number, job=job, credentials=credentials), desk))
+            group.create_task(_keep_serving(job, desk, credentials, number))
 
 
-async def _serve(welcome: Welcome, desk: Desk) -> None:
-    """Start one worker and answer its Reports until the last one."""
+async def _keep_serving(job: Job, desk: Desk, credentials: Credentials, number: int) -> None:
+    """Fill one worker's place: one that dies is replaced, until the desk says that it is enough."""
+    for attempt in count():
+        welcome = Welcome(worker=number, run=f"{job.run}-{number}-{attempt}", job=job, credentials=credentials)
+        status = await _serve(welcome, desk)
+        if status is None or not await desk.lost(number, describe(_lost(number, status))):
+            return
+        credentials = await desk.credentials() or credentials
+
+
+async def _serve(welcome: Welcome, desk: Desk) -> int | None:
+    """Start one worker and answer its Reports; None after its last one, its exit status where it died before."""
     async with _worker_process() as (process, reader, writer):
-        await frames.send(writer, welcome)
+        with suppress(ConnectionError):
+            await frames.send(writer, welcome)
         while (report := await frames.receive(reader, Report)) is not None:
+            grant = await desk.answer(report)
             with suppress(ConnectionError):
-                await frames.send(writer, await desk.answer(report))
+                await frames.send(writer, grant)
             if report.stopped:
                 await process.wait()
-                return
-        status = await process.wait()
-        desk.lost(welcome.worker, describe(_lost(welcome.worker, status)))
+                return None
+        return await process.wait()
 
 
 def _lost(number: int, status: int) -> WorkerLostError:

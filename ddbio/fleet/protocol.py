@@ -59,5 +59,7 @@ class Welcome(msgspec.Struct, frozen=True):
     """The first message to a worker process: who it is, and its job."""
 
     worker: int
+    run: str
+    """The worker's own name, unlike that of any other: it marks the files that it has not finished."""
     job: Job
     credentials: Credentials

@@ -43,6 +43,7 @@ class Worker:
     def __init__(self, welcome: Welcome, exchange: Exchange, clock: Clock, stream: BinaryIO | None = None) -> None:
         self._number = welcome.worker
         self._job = welcome.job
+        self._run = welcome.run
         self._exchange = exchange
         self._clock = clock
         self._stream = stream
@@ -81,6 +82,7 @@ class Worker:
             meter=self._meter,
             executor=executor,
             clock=self._clock,
+            run=self._run,
             stream=self._stream,
         )
 

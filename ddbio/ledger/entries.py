@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+
+END = "end"
+"""The position of an export's unit behind its last page; every other one is "" or a JSON object."""
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -26,6 +29,10 @@ class Lease(msgspec.Struct, frozen=True):
 
     unit: Unit
     epoch: int
+    position: str = ""
+    """Where to go on: a LastEvaluatedKey as JSON, or an offset; "" at the unit's beginning."""
+    number: int = 0
+    """The number of the unit's next output file."""
 
 
 class FileState(msgspec.Struct, frozen=True):
@@ -33,10 +40,20 @@ class FileState(msgspec.Struct, frozen=True):
 
     name: str
     segment: int
+    number: int
+    first: str
+    """The position behind which the file's first item lies; "" at the segment's beginning."""
+    last: str
+    """The position behind the file's last item."""
+    read: int
+    """Σ `Count` of the replies whose items are in it."""
     items: int
+    """Items counted in the bytes written."""
     bytes: int
     crc32: int
     sealed: bool
+    token: dict[str, Any] | None = None
+    """What another process needs to seal the file (`OutputFile.resume_token`); None once it is sealed."""
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -53,7 +70,7 @@ class Reject(msgspec.Struct, frozen=True):
     """None where the record is longer than 1 MiB: read it again by its offset."""
 
 
-class Commit(msgspec.Struct, frozen=True):
+class Commit(msgspec.Struct, frozen=True, tag="commit"):
     """A step of one unit that has become durable; the counts are since the unit's last commit."""
 
     unit: int
@@ -61,7 +78,7 @@ class Commit(msgspec.Struct, frozen=True):
     seq: int
     """1, 2, 3 … within one lease."""
     position: str
-    """How far the unit is done: the LastEvaluatedKey as JSON ("" before the first), or the offset in the file."""
+    """How far the unit is done: the LastEvaluatedKey as JSON, "" or `END`; for an import an offset in the file."""
     done: bool = False
     file: FileState | None = None
     """Export: what is durable of the file now, from its first byte."""
@@ -71,6 +88,44 @@ class Commit(msgspec.Struct, frozen=True):
     """Export: items counted in the bytes written. Import: records that the service acknowledged."""
     bytes: int = 0
     """Export: bytes written. Import: bytes read."""
+    rejected: int = 0
     rejects: tuple[Reject, ...] = ()
+    """The rejected records themselves; they go into the rejects file, not into the journal."""
     types: dict[str, int] = {}
     """Type masks by attribute path (`ddbio.codec.hints`)."""
+
+
+class Recovered(msgspec.Struct, frozen=True, tag="recovered"):
+    """A file that was left behind: sealed at its last commit, or gone (then its unit goes back to `first`)."""
+
+    unit: int
+    file: FileState
+    gone: bool = False
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What makes two runs the same job. Capacity, processes and concurrency may differ."""
+
+    command: Literal["export", "import"]
+    account: str
+    region: str
+    table: str
+    table_id: str
+    keys: tuple[tuple[str, str], ...]
+    place: str
+    """The destination of an export, the source of an import."""
+    what: dict[str, Any]
+    """Further options that shape the result, by name."""
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """The first entry of a journal: which job this is, and its units."""
+
+    run: str
+    identity: Identity
+    segments: int
+    units: tuple[Unit, ...] = ()
+    """An import's spans; an export's units are its segments."""
+
+
+Entry = Opened | Commit | Recovered

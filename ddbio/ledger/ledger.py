@@ -1,20 +1,50 @@
-"""The job's ledger: takes commits in, keeps rejects durable, counts, and judges whether the counts agree."""
+"""The job's ledger: takes entries in, makes them durable, counts, and judges whether the counts agree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
 
 from ddbio.codec.hints import LOSSY, PathTypes
-from ddbio.errors import LedgerError
-from ddbio.ledger.entries import Commit, FileState
+from ddbio.errors import JournalError, LedgerError
+from ddbio.ledger.entries import END, Commit, Entry, FileState, Opened, Recovered
+from ddbio.ledger.journal import Journal
 from ddbio.ledger.rejects import RejectsFile
 
 
-class Ledger:
-    """What has become durable in one job. `rejects` is where rejected records go (None: there can't be any)."""
+@dataclass(slots=True)
+class UnitState:
+    """How far one unit is: what a new lease on it begins with."""
 
-    def __init__(self, rejects: RejectsFile | None = None) -> None:
+    position: str = ""
+    number: int = 0
+    finished: bool = False
+    open_file: str | None = None
+    """The file of its last commit, if that is not sealed."""
+
+    @property
+    def done(self) -> bool:
+        """Nothing is left to do: read to its end, and its last file sealed."""
+        return self.finished or (self.position == END and self.open_file is None)
+
+
+class Ledger:
+    """What has become durable in one job.
+
+    `journal` keeps it beyond this process (None: standard output, which can't be resumed); `rejects` is where rejected
+    records go (None: there can't be any).
+    """
+
+    def __init__(self, journal: Journal | None = None, rejects: RejectsFile | None = None) -> None:
+        self._journal = journal
         self._rejects = rejects
+        self._pending: list[Entry] = []
+        self._writing = asyncio.Lock()
+        self._broken = False
+        self.units: dict[int, UnitState] = {}
         self.files: dict[str, FileState] = {}
         self.types = PathTypes()
         self.read = 0
@@ -23,27 +53,54 @@ class Ledger:
         self.bytes = 0
 
     @property
+    def has_journal(self) -> bool:
+        """Whether what is recorded outlives this process."""
+        return self._journal is not None
+
+    @property
     def rejects_location(self) -> str | None:
         """Where the rejected records are; None if there was none."""
         return str(self._rejects.path) if self._rejects is not None and self.rejected else None
 
-    async def record(self, commits: Iterable[Commit]) -> list[str]:
-        """Take commits in, in order; what they say is durable when this returns.
+    def unit(self, number: int) -> UnitState:
+        """The state of one unit, made at first mention."""
+        return self.units.setdefault(number, UnitState())
 
-        Returns the attribute paths that are found, now for the first time, to hold a type that plain JSON loses.
+    def open_files(self, units: Iterable[int] | None = None) -> list[tuple[int, FileState]]:
+        """Files that have commits and are not sealed, with their units; of all units, or of these."""
+        chosen = self.units if units is None else units
+        found = [(number, self.unit(number).open_file) for number in chosen]
+        return [(number, self.files[name]) for number, name in found if name is not None]
+
+    def replay(self, entries: Iterable[Entry]) -> None:
+        """Take in what a journal holds already."""
+        for entry in entries:
+            self._apply(entry)
+
+    async def record(self, entries: Sequence[Entry]) -> list[str]:
+        """Take entries in, in order; what they say is durable when this returns.
+
+        Several callers at once share one chunk of the journal. Returns the attribute paths that are found, now for the
+        first time, to hold a type that plain JSON loses.
         """
+        self._pending += entries
+        async with self._writing:
+            written, self._pending = self._pending, []
+            if self._broken:
+                raise JournalError("The journal could not be written.", hint="See the first error of this job.")
+            if written:
+                self._broken = True
+                await self._make_durable(written)
+                self._broken = False
         news: list[str] = []
-        for commit in commits:
-            if commit.rejects and self._rejects is not None:
-                await self._rejects.add(commit.rejects)
-            self.rejected += len(commit.rejects)
-            self.read += commit.read
-            self.written += commit.written
-            self.bytes += commit.bytes
-            if commit.file is not None:
-                self.files[commit.file.name] = commit.file
-            news += self._merge_types(commit.types)
+        for entry in entries:
+            news += self._apply(entry)
         return news
+
+    async def close(self) -> None:
+        """The job is finished and its manifest written: remove the journal."""
+        if self._journal is not None:
+            await self._journal.remove()
 
     def check(self) -> None:
         """The ledger law: every record read is written or rejected, and in a file that is sealed.
@@ -59,10 +116,63 @@ class Ledger:
         if unsealed:
             raise LedgerError(f"{len(unsealed)} files were not finished, {unsealed[0]} among them.")
         in_files = sum(file.items for file in self.files.values())
-        if self.files and in_files != self.written:
+        if (self.files or self._rejects is None) and in_files != self.written:
             raise LedgerError(f"Wrote {self.written:,} items, but the files hold {in_files:,}.")
+
+    async def _make_durable(self, entries: list[Entry]) -> None:
+        commits = [entry for entry in entries if isinstance(entry, Commit)]
+        size = 0
+        if self._rejects is not None:
+            size = await self._rejects.add(reject for commit in commits for reject in commit.rejects)
+        if self._journal is not None:
+            await self._journal.append([_without_rejects(entry) for entry in entries], size)
+
+    def _apply(self, entry: Entry) -> list[str]:
+        if isinstance(entry, Commit):
+            return self._apply_commit(entry)
+        if isinstance(entry, Recovered):
+            self._apply_recovery(entry)
+        return []
+
+    def _apply_commit(self, commit: Commit) -> list[str]:
+        unit = self.unit(commit.unit)
+        unit.position = commit.position
+        unit.finished = commit.done
+        self.rejected += commit.rejected
+        self.read += commit.read
+        self.written += commit.written
+        self.bytes += commit.bytes
+        if commit.file is not None:
+            self._keep_file(unit, commit.file)
+        return self._merge_types(commit.types)
+
+    def _apply_recovery(self, entry: Recovered) -> None:
+        unit, file = self.unit(entry.unit), entry.file
+        if not entry.gone:
+            self._keep_file(unit, file)
+            return
+        del self.files[file.name]
+        unit.open_file = None
+        unit.position = file.first
+        self.read -= file.read
+        self.written -= file.items
+        self.bytes -= file.bytes
+
+    def _keep_file(self, unit: UnitState, file: FileState) -> None:
+        self.files[file.name] = file
+        unit.open_file = None if file.sealed else file.name
+        unit.number = file.number + 1
 
     def _merge_types(self, types: dict[str, int]) -> list[str]:
         known = self.types.masks
         before = {path for path in types if known.get(path, 0) & LOSSY}
         return [path for path in self.types.merge(types) if path not in before]
+
+
+def opening(entries: Sequence[Entry]) -> Opened | None:
+    """The first entry of a journal; None where there is no journal."""
+    return next((entry for entry in entries if isinstance(entry, Opened)), None)
+
+
+def _without_rejects(entry: Entry) -> Entry:
+    return msgspec.structs.replace(entry, rejects=()) if isinstance(entry, Commit) else entry

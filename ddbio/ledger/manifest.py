@@ -1,37 +1,37 @@
-"""The manifest: the final summary of an export, `_ddbio/manifest.json` beside its files."""
+"""The manifest: the final summary of a job, `_ddbio/manifest.json` beside an export's files or in an import's state.
+
+It is versioned by its first member, and written whole or not at all.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
 from ddbio.codec.hints import HintType
 from ddbio.errors import SourceError
-from ddbio.ledger.entries import FileState
+from ddbio.ledger.entries import FileState, Identity
 
 T = TypeVar("T")
 
 
 class TableRecord(msgspec.Struct, frozen=True):
-    """The table as it was when the export began."""
+    """The table as it was when the job began."""
 
-    name: str
     arn: str
-    id: str | None
-    region: str
-    account: str
-    keys: list[tuple[str, str]]
-    """Key attributes of what was scanned, with their types."""
-    item_count: int | None
-    size_bytes: int | None
+    item_count: int
+    size_bytes: int
+    indexes: list[str]
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """What the job did and used."""
+    """What the job did; what it used is that of its last run."""
 
     items: int
     bytes: int
+    rejected: int
+    rejects: str | None
     capacity_units: float
     requests: int
     throttles: int
@@ -40,14 +40,16 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """Everything that a later import, or a person, needs to know of an export."""
+    """Everything that a later import, verification or person needs to know of a job."""
 
     ddbio_manifest: Literal[1]
     run: str
+    identity: Identity
     table: TableRecord
-    options: dict[str, Any]
     segments: int
+    """TotalSegments of an export; 0 for an import."""
     files: list[FileState]
+    """An export's files, each with its segment, counts, bytes, CRC32 and positions."""
     type_hints: dict[str, HintType]
     """Plain JSON: the type of each path that held only that one (`ddbio.codec.hints`)."""
     mixed: list[str]
@@ -84,10 +86,15 @@ def read_files(text: bytes, location: str) -> list[str]:
     return [file.name for file in _read(text, location, _Files).files]
 
 
+def read_manifest(text: bytes, location: str) -> Manifest:
+    """A whole manifest; raises SourceError where it can't be understood."""
+    return _read(text, location, Manifest)
+
+
 def _read(text: bytes, location: str, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(text, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SourceError(
             f"The manifest of {location} can't be read: {error}.", hint="Mend it, or move it out of the way."
         ) from error

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from ddbio.errors import DestinationError
 from ddbio.ledger.entries import Reject
+
+T = TypeVar("T")
 
 
 class RejectsFile:
@@ -21,24 +23,44 @@ class RejectsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    async def add(self, rejects: Iterable[Reject]) -> None:
-        """Write these rejects durably; raises DestinationError where that can't be done."""
+        self._size: int | None = None
+
+    async def add(self, rejects: Iterable[Reject]) -> int:
+        """Write these rejects durably; return the file's size. Raises DestinationError where that can't be done."""
         lines = b"".join(_line(reject) for reject in rejects)
-        if not lines:
-            return
+        if lines or self._size is None:
+            self._size = await self._change(self._append, lines)
+        return self._size
+
+    async def cut(self, size: int) -> None:
+        """Remove what stands behind `size` bytes: rejects whose commit did not become durable."""
+        self._size = await self._change(self._cut, size)
+
+    async def _change(self, change: Callable[[T], int], argument: T) -> int:
         try:
-            await asyncio.to_thread(self._append, lines)
+            return await asyncio.to_thread(change, argument)
         except OSError as error:
             raise DestinationError(
                 f"The rejects file {self.path} can't be written: {error.strerror}.", hint="Give another with --rejects."
             ) from error
 
-    def _append(self, lines: bytes) -> None:
+    def _append(self, lines: bytes) -> int:
+        if not lines:
+            return self.path.stat().st_size if self.path.exists() else 0
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())
+            return file.tell()
+
+    def _cut(self, size: int) -> int:
+        if not self.path.exists():
+            return 0
+        with self.path.open("r+b") as file:
+            file.truncate(size)
+            os.fsync(file.fileno())
+        return size
 
 
 def _line(reject: Reject) -> bytes:

@@ -16,7 +16,7 @@ from ddbio.ledger.entries import Lease
 from ddbio.pipeline.channel import Channel
 from ddbio.pipeline.job import ExportJob
 from ddbio.pipeline.meter import Meter
-from ddbio.pipeline.outbox import Committer, Outbox
+from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.scanning import SegmentScan
 from ddbio.pipeline.segment_files import SegmentFiles
 from ddbio.storage.base import Sink
@@ -48,28 +48,28 @@ class Exporter:
         self._clock = clock
 
     async def work(self, lease: Lease) -> None:
-        """Export one segment; a file that is not finished when this fails or is cancelled leaves no trace."""
+        """Export one segment; when this fails or is cancelled, an unfinished file is left to be recovered."""
         channel: Channel[Page] = Channel(CHANNEL_BYTES)
         files = SegmentFiles(
             self._job,
-            segment=lease.unit.id,
+            lease=lease,
             sink=self._sink,
-            committer=Committer(lease, self._outbox),
+            outbox=self._outbox,
             executor=self._executor,
             clock=self._clock,
         )
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(lease.unit.id, channel))
+                group.create_task(self._read(lease, channel))
                 async for page in channel:
                     size = await files.add(page)
                     self._meter.bytes += size
             await files.finish()
         finally:
-            await files.discard()
+            await files.leave()
 
-    async def _read(self, segment: int, channel: Channel[Page]) -> None:
-        async with aclosing(self._scan.pages(segment)) as pages:
+    async def _read(self, lease: Lease, channel: Channel[Page]) -> None:
+        async with aclosing(self._scan.pages(lease.unit.id, lease.position)) as pages:
             async for page in pages:
                 self._meter.items += page.items
                 await channel.put(page, len(page.records))

@@ -28,7 +28,7 @@ COMMIT_SECONDS = 1.0
 REJECT_BYTES = 1024 * 1024
 """So many bytes of rejects are reported before the span goes on."""
 AHEAD_BYTES = 8 * 1024 * 1024
-"""A span reads so far ahead of the first record that is still on its way."""
+"""Memory of the records between the first that is still on its way and the last that was read, for each span."""
 RAW_LIMIT = 1024 * 1024
 """A longer rejected record is not kept in the rejects file."""
 TOO_LONG = Refused(
@@ -72,7 +72,8 @@ class _SpanImport:
         self._engine = engine
         self._unit = lease.unit
         self._committer = Committer(lease, engine.outbox)
-        self._watermark = Watermark(lease.unit.start)
+        self._start = int(lease.position or lease.unit.start)
+        self._watermark = Watermark(self._start)
         self._sender = Sender(
             engine.writer,
             requester=engine.requester,
@@ -85,7 +86,7 @@ class _SpanImport:
         self._committed_at = engine.clock.now()
 
     async def run(self) -> None:
-        async with self._sender, aclosing(self._engine.reader.records(self._unit)) as blocks:
+        async with self._sender, aclosing(self._engine.reader.records(self._unit, self._start)) as blocks:
             async for block in blocks:
                 for record in block:
                     await self._take(record)
@@ -112,9 +113,9 @@ class _SpanImport:
         if self._reject_bytes >= REJECT_BYTES:
             await self._drain()
             await self._commit(wait=True)
-        while self._watermark.ahead > AHEAD_BYTES:
+        while self._watermark.held_bytes > AHEAD_BYTES:
             await self._commit()
-            if self._watermark.ahead > AHEAD_BYTES:
+            if self._watermark.held_bytes > AHEAD_BYTES:
                 await self._sender.push()
         await self._commit_now_and_then()
 
@@ -143,6 +144,7 @@ class _SpanImport:
             read=settled.read,
             written=settled.written,
             bytes=size,
+            rejected=len(settled.rejects),
             rejects=settled.rejects,
         )
 

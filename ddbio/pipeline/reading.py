@@ -24,23 +24,25 @@ class SpanReader:
         self._source = source
         self._executor = executor
 
-    async def records(self, unit: Unit) -> AsyncGenerator[list[Record]]:
-        """The records whose first byte lies in the span, some at a time, in the order of the file.
+    async def records(self, unit: Unit, start: int) -> AsyncGenerator[list[Record]]:
+        """The records of the span whose first byte lies at or behind `start`, some at a time, in the file's order.
 
-        Raises SourceError where the file can't be read, has changed, or is broken.
+        A compressed file is read from its beginning, whatever `start` is. Raises SourceError where the file can't be
+        read, has changed, or is broken.
         """
-        framer = LineFramer(unit.start, limit=MAX_RECORD, stop=unit.end)
-        async with aclosing(self._chunks(unit)) as chunks:
+        first = start if unit.compression == "none" else 0
+        framer = LineFramer(first, limit=MAX_RECORD, stop=unit.end)
+        async with aclosing(self._chunks(unit, max(first - 1, 0))) as chunks:
             async for chunk in chunks:
-                yield framer.feed(chunk)
+                yield _behind(start, framer.feed(chunk))
                 if framer.done:
                     return
-        yield framer.end()
+        yield _behind(start, framer.end())
 
-    async def _chunks(self, unit: Unit) -> AsyncGenerator[bytes]:
-        """The file's bytes from just before the span, decompressed."""
+    async def _chunks(self, unit: Unit, first: int) -> AsyncGenerator[bytes]:
+        """The file's stored bytes from `first` on, decompressed."""
         file = SourceFile(unit.file, unit.size, unit.tag, unit.compression)
-        async with aclosing(self._source.read(file, max(unit.start - 1, 0))) as stored:
+        async with aclosing(self._source.read(file, first)) as stored:
             if unit.compression == "none":
                 async for chunk in stored:
                     yield chunk
@@ -60,3 +62,9 @@ class SpanReader:
 
     async def _next(self, pieces: Iterator[bytes]) -> bytes | None:
         return await asyncio.get_running_loop().run_in_executor(self._executor, next, pieces, None)
+
+
+def _behind(start: int, records: list[Record]) -> list[Record]:
+    if not records or records[0].offset >= start:
+        return records
+    return [record for record in records if record.offset >= start]

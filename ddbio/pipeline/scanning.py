@@ -44,13 +44,13 @@ class SegmentScan:
         self._executor = executor
         self._cost = CostEstimate(FULL_PAGE_UNITS * (2 if what.consistent else 1))
 
-    async def pages(self, segment: int) -> AsyncGenerator[Page]:
-        """Every page of the segment, in order; the last one has no `last_key`.
+    async def pages(self, segment: int, after: str = "") -> AsyncGenerator[Page]:
+        """Every page of the segment behind the key `after` (JSON), in order; the last one has no `last_key`.
 
         Raises WireError where a page can't be had.
         """
         plan = replace(self._plan, segment=segment)
-        last_key: bytes | None = None
+        last_key = after.encode() or None
         while True:
             estimate = self._cost.units
             page, permit = await self._requester.run(estimate, partial(self._fetch, plan.body(last_key)))

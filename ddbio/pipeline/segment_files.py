@@ -8,12 +8,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 from ddbio.clock import Clock
 from ddbio.codec.compression import compress, crc32, suffix
 from ddbio.codec.model import Compression, Page
-from ddbio.ledger.entries import FileState
+from ddbio.ledger.entries import END, FileState, Lease
 from ddbio.pipeline.job import ExportJob
-from ddbio.pipeline.outbox import Committer
+from ddbio.pipeline.outbox import Committer, Outbox
 from ddbio.storage.base import OutputFile, Sink
 
 COMMIT_SECONDS = 1.0
@@ -31,12 +33,18 @@ class _Current:
 
     file: OutputFile
     segment: int
+    number: int
+    first: str
+    last: str
+    read: int = 0
     items: int = 0
     size: int = 0
     crc: int = 0
 
-    def add(self, block: bytes, items: int) -> None:
-        self.items += items
+    def add(self, page: Page, block: bytes) -> None:
+        self.last = position_after(page)
+        self.read += page.count
+        self.items += page.items
         self.size += len(block)
         self.crc = crc32(block, self.crc)
 
@@ -44,11 +52,20 @@ class _Current:
         return FileState(
             name=self.file.name,
             segment=self.segment,
+            number=self.number,
+            first=self.first,
+            last=self.last,
+            read=self.read,
             items=self.items,
             bytes=self.size,
             crc32=self.crc,
             sealed=sealed,
         )
+
+
+def position_after(page: Page) -> str:
+    """Where a Scan goes on after this page; `END` behind the segment's last one."""
+    return END if page.last_key is None else page.last_key.decode()
 
 
 class _Mark(NamedTuple):
@@ -62,29 +79,29 @@ class _Mark(NamedTuple):
 
 
 class SegmentFiles:
-    """Writes the pages of one segment. `finish` or `discard` ends it."""
+    """Writes the pages of one leased segment. `finish` or `leave` ends it."""
 
     def __init__(
         self,
         job: ExportJob,
         *,
-        segment: int,
+        lease: Lease,
         sink: Sink,
-        committer: Committer,
+        outbox: Outbox,
         executor: Executor,
         clock: Clock,
     ) -> None:
         self._options = job.options
-        self._segment = segment
+        self._segment = lease.unit.id
         self._sink = sink
-        self._committer = committer
+        self._committer = Committer(lease, outbox)
         self._executor = executor
         self._clock = clock
         self._max_bytes = job.options.file_size_mb * MEGABYTE
-        self._next_number = 0
+        self._next_number = lease.number
         self._current: _Current | None = None
         self._marks: deque[_Mark] = deque()
-        self._position = ""
+        self._written_to = self._position = lease.position
         self._types: dict[str, int] = {}
         self._committed_at = clock.now()
 
@@ -92,8 +109,8 @@ class SegmentFiles:
         """Write one page, beginning a new file where it does not fit; return the bytes written."""
         size = await self._write(page) if page.items else 0
         state = self._current.state() if self._current else None
-        position = (page.last_key or b"").decode()
-        self._marks.append(_Mark(state, position, page.count, page.items, size))
+        self._written_to = position_after(page)
+        self._marks.append(_Mark(state, self._written_to, page.count, page.items, size))
         for path, mask in page.types.items():
             self._types[path] = self._types.get(path, 0) | mask
         if self._clock.now() - self._committed_at >= COMMIT_SECONDS:
@@ -107,10 +124,10 @@ class SegmentFiles:
         await self._commit(0)
         await self._committer.commit(self._position, file=state, types=self._types, done=True)
 
-    async def discard(self) -> None:
-        """Remove the file that is not sealed, if there is one."""
+    async def leave(self) -> None:
+        """Let go of the file that is not sealed, if there is one: whoever recovers the job seals or removes it."""
         if self._current is not None:
-            await self._current.file.discard()
+            await self._current.file.leave()
             self._current = None
 
     async def _write(self, page: Page) -> int:
@@ -121,7 +138,7 @@ class SegmentFiles:
         if self._current is None:
             self._current = await self._open()
         await self._current.file.write(block)
-        self._current.add(block, page.items)
+        self._current.add(page, block)
         return len(block)
 
     async def _compress(self, records: bytes) -> bytes:
@@ -131,18 +148,21 @@ class SegmentFiles:
         return await asyncio.get_running_loop().run_in_executor(self._executor, compress, kind, records)
 
     async def _open(self) -> _Current:
-        name = file_name(self._options.table, self._segment, self._next_number, self._options.compress)
+        number = self._next_number
+        name = file_name(self._options.table, self._segment, number, self._options.compress)
+        file = await self._sink.create(name, max_bytes=self._max_bytes)
         self._next_number += 1
-        return _Current(await self._sink.create(name, max_bytes=self._max_bytes), self._segment)
+        return _Current(file, self._segment, number, first=self._written_to, last=self._written_to)
 
     async def _close(self, current: _Current) -> FileState:
         """Seal the current file, once the coordinator has made durable that it is complete."""
-        await self._commit(await current.file.finish(), wait=True)
+        await self._commit(await current.file.finish())
+        await self._committer.commit_and_wait(self._position, file=current.state())
         await current.file.seal()
         self._current = None
         return current.state(sealed=True)
 
-    async def _commit(self, durable: int, *, wait: bool = False) -> None:
+    async def _commit(self, durable: int) -> None:
         """Commit the pages that lie below the offset `durable` of the current file."""
         passed: list[_Mark] = []
         while self._marks and (self._marks[0].state is None or self._marks[0].state.bytes <= durable):
@@ -151,8 +171,7 @@ class SegmentFiles:
             return
         self._position = passed[-1].position
         types, self._types = self._types, {}
-        commit = self._committer.commit_and_wait if wait else self._committer.commit
-        await commit(
+        await self._committer.commit(
             self._position,
             file=passed[-1].state,
             read=sum(mark.read for mark in passed),
@@ -160,3 +179,8 @@ class SegmentFiles:
             bytes=sum(mark.bytes for mark in passed),
             types=types,
         )
+
+    def _with_token(self, state: FileState | None) -> FileState | None:
+        if state is None or self._current is None:
+            return state
+        return msgspec.structs.replace(state, token=dict(self._current.file.resume_token or {}))

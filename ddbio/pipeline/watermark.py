@@ -8,6 +8,9 @@ from typing import NamedTuple
 from ddbio.ledger.entries import Reject
 from ddbio.pipeline.batcher import Entry
 
+_RECORD_BYTES = 512
+"""What a record takes besides its bytes, which are there twice: as read and as encoded."""
+
 
 class Settled(NamedTuple):
     """What lies between the last watermark and this one."""
@@ -22,23 +25,20 @@ class Watermark:
     """Records in the order of the file; each is open, written, or rejected."""
 
     def __init__(self, start: int) -> None:
-        self._position = self._end = start
+        self._position = start
+        self.held_bytes = 0
+        """About the memory of the records that `advance` has not passed."""
         self._open: deque[Entry | Reject] = deque()
-
-    @property
-    def ahead(self) -> int:
-        """Bytes of the file from where `advance` came to last up to the last record that was found."""
-        return self._end - self._position
 
     def opened(self, entry: Entry) -> None:
         """A record was found that will be sent."""
-        self._end = entry.record.offset + entry.record.length
         self._open.append(entry)
+        self.held_bytes += _weight(entry.record.length)
 
     def rejected(self, reject: Reject) -> None:
         """A record was found that can't be sent."""
-        self._end = reject.offset + reject.length
         self._open.append(reject)
+        self.held_bytes += _weight(reject.length)
 
     def refused(self, entry: Entry, reject: Reject) -> None:
         """A record that was sent turned out to be one that the service does not take."""
@@ -52,12 +52,18 @@ class Watermark:
             record = self._open[0]
             if isinstance(record, Reject):
                 rejects.append(record)
-                self._position = record.offset + record.length
+                offset, length = record.offset, record.length
             elif record.done:
                 written += record.written
-                self._position = record.record.offset + record.record.length
+                offset, length = record.record.offset, record.record.length
             else:
                 break
             self._open.popleft()
+            self._position = offset + length
+            self.held_bytes -= _weight(length)
             read += 1
         return Settled(self._position, read, written, tuple(rejects))
+
+
+def _weight(length: int) -> int:
+    return _RECORD_BYTES + 2 * length

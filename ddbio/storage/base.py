@@ -7,7 +7,8 @@ which say what was tried and where.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
 from ddbio.codec.model import Compression
@@ -16,6 +17,10 @@ OWN_FOLDER = "_ddbio"
 """Everything of ddbio's own lives under this name; query engines skip names that start with `_`."""
 MANIFEST = f"{OWN_FOLDER}/manifest.json"
 """Where an export's manifest lies, relative to its root."""
+LOCK = f"{OWN_FOLDER}/lock"
+"""What keeps a second job away, relative to the root."""
+PROBE = f"{OWN_FOLDER}/probe"
+"""What a check tries to write, relative to the root."""
 
 
 class StoredFile(NamedTuple):
@@ -29,15 +34,18 @@ class OutputFile(ABC):
     """One file that is being written. It is invisible under its final name until `seal`.
 
     Blocks are written whole and in order, by one caller at a time. What is durable always ends at the end of a block.
-    After a call that failed or was cancelled, the only call left is `discard`; a sink that is left discards every
-    file that is not sealed. Every method raises `DestinationError`.
+    After a call that failed or was cancelled, the only calls left are `discard` and `leave`; a sink that is left
+    discards every file that is neither sealed nor left. Every method raises `DestinationError`.
     """
 
     name: str
 
     @property
     def resume_token(self) -> Mapping[str, object] | None:
-        """What another process needs, besides the name, to seal what `sync` called durable (JSON values), or None."""
+        """What `Sink.recover` needs, besides the name, to seal every offset that `sync` and `finish` have returned so far.
+
+        JSON values. None while there is nothing to seal, and on a stream.
+        """
         return None
 
     @abstractmethod
@@ -67,13 +75,21 @@ class OutputFile(ABC):
 
     @abstractmethod
     async def discard(self) -> None:
-        """Remove every trace of the file (aborting an upload). Safe at any moment, also after `seal` (then a no-op)."""
+        """Remove every trace of the file (aborting an upload). Safe at any moment, also after `seal` (then a no-op).
+
+        Ends soon: where S3 does not answer within about a second, the upload stays, for the next run's sweep.
+        """
+
+    @abstractmethod
+    async def leave(self) -> None:
+        """Write no more, and keep what is durable for `Sink.recover`. Safe at any moment, as `discard` is."""
 
 
 class Sink(ABC):
     """A place for an export's files. An async context manager: leaving it discards every file that is not sealed.
 
-    Names are relative, with `/` between folders; folders are made as needed.
+    Names are relative, with `/` between folders; folders are made as needed. What `put`, `seal` and `recover` have
+    done, and every offset that `sync` and `finish` have returned, outlives a loss of power, the file's name included.
     """
 
     @property
@@ -116,6 +132,31 @@ class Sink(ABC):
     @abstractmethod
     async def delete(self, name: str) -> None:
         """Remove one file; no error where it is gone already."""
+
+    @abstractmethod
+    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
+        """Seal a file that nobody writes any more, at `size` bytes: an offset that its `sync` or `finish` returned.
+
+        `token` is the file's `resume_token`, read after that call. False where what is needed is gone; what is left of
+        the file is then removed. The same call gives the same answer after any crash in between.
+        """
+
+    @abstractmethod
+    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> list[str]:
+        """Remove the unfinished files that dead runs left behind; return their final names, in order, once per file.
+
+        Removed is what has a name that `owns` accepts, or that lies in `_ddbio/`, unless it is in `keep`. Finished
+        files stay. For the holder of the lock, while nothing is being written.
+        """
+
+    @abstractmethod
+    def lock(self, run: str) -> AbstractAsyncContextManager[None]:
+        """Keep every other job away from this place; `run` is the id that others are told.
+
+        Entering raises `JobLockedError` where another job is at work, `PreflightError` where it can't be found out.
+        A lock that gets lost cancels the body, and `JobLockedError` comes out. The end of the process, `kill -9`
+        included, frees the lock: a folder's at once, that of S3 after a minute.
+        """
 
 
 class SourceFile(NamedTuple):

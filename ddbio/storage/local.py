@@ -6,57 +6,27 @@ Every call into the file system runs in the executor that is handed in, one call
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import aiofiles
 
-from ddbio.errors import DestinationError, PreflightError
-from ddbio.storage.base import OutputFile, Sink, StoredFile
+from ddbio.errors import PreflightError
+from ddbio.storage import local_disk as disk
+from ddbio.storage.base import LOCK, PROBE, OutputFile, Sink, StoredFile
+from ddbio.storage.local_disk import edge
+from ddbio.storage.local_lock import hold_folder
 from ddbio.storage.steps import Steps
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 T = TypeVar("T")
-
-_sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
-
-_NO_ROOM = "Free some space there, or choose another destination."
-_FORBIDDEN = "Check the permissions there, or choose another destination."
-_NOT_A_FOLDER = "A file stands where a folder is needed, or a folder where a file is: choose another destination."
-_HINTS = {
-    errno.ENOSPC: _NO_ROOM,
-    errno.EDQUOT: _NO_ROOM,
-    errno.EACCES: _FORBIDDEN,
-    errno.EPERM: _FORBIDDEN,
-    errno.EROFS: "The file system is read-only: choose another destination.",
-    errno.ENOTDIR: _NOT_A_FOLDER,
-    errno.EISDIR: _NOT_A_FOLDER,
-    errno.EEXIST: _NOT_A_FOLDER,
-    errno.EFBIG: "The file system or `ulimit -f` does not allow files that large: lower the file size.",
-    errno.EMFILE: "Raise the limit of open files (`ulimit -n`), or lower the concurrency.",
-    errno.ENAMETOOLONG: "Choose a destination with a shorter name.",
-}
-
-
-@contextmanager
-def _edge(
-    action: str, path: Path, error_type: type[DestinationError | PreflightError] = DestinationError
-) -> Iterator[None]:
-    """Turn what the file system says into what a person can act on."""
-    try:
-        yield
-    except OSError as error:
-        said = error.strerror or type(error).__name__
-        hint = _HINTS.get(error.errno or 0, "Check the disk or mount, or choose another destination.")
-        raise error_type(f"Could not {action} {path}: {said}.", hint=hint) from error
 
 
 class LocalSink(Sink):
@@ -70,7 +40,7 @@ class LocalSink(Sink):
         self._folder = Path(folder)
         self._run = run
         self.executor = executor
-        self._made: list[Path] = []
+        self._folders = disk.Folders(self._folder)
         self._open: set[LocalOutputFile] = set()
 
     @property
@@ -82,12 +52,12 @@ class LocalSink(Sink):
 
     async def __aexit__(self, *exc: object) -> None:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self.call, self._remove_made)
+            stack.push_async_callback(self.call, self._folders.remove_made)
             for file in self._open:
                 stack.push_async_callback(file.discard)
 
     async def check(self, expected_bytes: int | None) -> list[str]:
-        with _edge("write to", self._folder, PreflightError):
+        with edge("write to", self._folder, PreflightError):
             free = await self.call(self._probe)
         if expected_bytes is None or free >= expected_bytes:
             return []
@@ -95,95 +65,78 @@ class LocalSink(Sink):
 
     async def create(self, name: str, *, max_bytes: int) -> LocalOutputFile:  # noqa: ARG002 (a file needs no plan)
         final = self._folder / name
-        file = LocalOutputFile(self, name, final, self._part(final))
+        file = LocalOutputFile(self, name, final, disk.part_of(final, self._run))
         self._open.add(file)
         await file.open()
         return file
 
     async def put(self, name: str, data: bytes) -> None:
         path = self._folder / name
-        with _edge("write", path):
+        with edge("write", path):
             await self.call(lambda: self._put(path, data))
 
     async def get(self, name: str) -> bytes | None:
         path = self._folder / name
-        with _edge("read", path):
+        with edge("read", path):
             try:
                 return await self.call(path.read_bytes)
             except FileNotFoundError:
                 return None
 
     async def list(self, prefix: str = "") -> list[StoredFile]:
-        with _edge("list", self._folder):
-            return await self.call(lambda: sorted(self._walk(prefix)))
+        with edge("list", self._folder):
+            return await self.call(lambda: sorted(disk.walk(self._folder, prefix)))
 
     async def delete(self, name: str) -> None:
         path = self._folder / name
-        with _edge("delete", path):
+        with edge("delete", path):
             await self.call(lambda: path.unlink(missing_ok=True))
+
+    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
+        if "part" not in token:
+            return False
+        final = self._folder / name
+        part = final.with_name(str(token["part"]))
+        with edge("name", final):
+            return await self.call(lambda: disk.seal_at(part, final, size))
+
+    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> list[str]:
+        with edge("clear", self._folder):
+            return await self.call(lambda: disk.sweep(self._folder, owns, keep))
+
+    def lock(self, run: str) -> AbstractAsyncContextManager[None]:
+        """A lock of the kernel's on `_ddbio/lock`, which is removed again."""
+        path = self._folder / LOCK
+        return hold_folder(path, run, lambda: self.make_folder(path.parent), self.executor)
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run one blocking call in the sink's executor."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, function)
 
     def forget(self, file: LocalOutputFile) -> None:
-        """The file is sealed or discarded: nothing is left to do for it at the end."""
+        """The file is sealed, discarded or left: nothing is left to do for it at the end."""
         self._open.discard(file)
 
     def make_folder(self, folder: Path) -> None:
-        """Make `folder` and its parents, durably, and remember which of them are new (blocking)."""
-        missing = []
-        for path in (folder, *folder.parents):
-            if path.exists():
-                break
-            missing.append(path)
-        self._made.extend(reversed(missing))
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in missing:
-            sync_folder(path.parent)
-
-    def _remove_made(self) -> None:
-        for path in sorted(self._made, key=lambda path: len(path.parts), reverse=True):
-            with suppress(OSError):  # not empty, or already gone
-                path.rmdir()
+        """Make `folder` and its parents, durably (blocking)."""
+        self._folders.make(folder)
 
     def _probe(self) -> int:
-        probe = self._part(self._folder / ".ddbio-probe")
+        probe = disk.part_of(self._folder / PROBE, self._run)
         try:
-            self.make_folder(self._folder)
+            self.make_folder(probe.parent)
             try:
-                _write_durably(probe, bytes(4096))
+                disk.write(probe, bytes(4096))
             finally:
                 probe.unlink(missing_ok=True)
             return shutil.disk_usage(self._folder).free
         except OSError:
-            self._remove_made()
+            self._folders.remove_made()
             raise
-
-    def _part(self, path: Path) -> Path:
-        return path.with_name(f"{path.name}.{self._run}.part")
 
     def _put(self, path: Path, data: bytes) -> None:
         self.make_folder(path.parent)
-        part = self._part(path)
-        try:
-            _write_durably(part, data)
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-
-    def _walk(self, prefix: str) -> Iterator[StoredFile]:
-        # Only the folder that the prefix lies in: the journal is listed often, beside many thousand files.
-        start = self._folder / prefix.rpartition("/")[0]
-        for folder, _, names in os.walk(start, onerror=_unless_missing):
-            for name in names:
-                path = Path(folder, name)
-                relative = path.relative_to(self._folder).as_posix()
-                if relative.startswith(prefix):
-                    with suppress(FileNotFoundError):  # renamed or removed meanwhile
-                        yield StoredFile(relative, path.stat().st_size)
+        disk.put(path, disk.part_of(path, self._run), data)
 
 
 class LocalOutputFile(OutputFile):
@@ -198,34 +151,40 @@ class LocalOutputFile(OutputFile):
         self._handle: AsyncBufferedIOBase | None = None
         self._size = 0
         self._durable = 0
+        self._name_is_durable = False
         self._sealed = False
+
+    @property
+    def resume_token(self) -> Mapping[str, object]:
+        """`part`: what the file is called while it is unfinished."""
+        return {"part": self._part.name}
 
     async def open(self) -> None:
         """Make the folder and the `.part` file."""
-        with _edge("create", self._part):
+        with edge("create", self._part):
             await self._steps.run(self._create())
 
     async def write(self, block: bytes) -> None:
-        with _edge("write", self._part):
+        with edge("write", self._part):
             await self._steps.run(self._opened.write(block))
         self._size += len(block)
 
     async def sync(self) -> int:
         if self._durable < self._size:
-            await self._flush(_sync_data)
+            await self._flush(disk.sync_data)
         return self._durable
 
     async def finish(self) -> int:
         if self._handle is not None:
             await self._flush(os.fsync)
-            with _edge("close", self._part):
+            with edge("close", self._part):
                 await self._steps.run(self._close())
         return self._size
 
     async def seal(self) -> None:
         if not self._sealed:
             await self.finish()
-            with _edge("name", self._final):
+            with edge("name", self._final):
                 await self._steps.run(self._rename())
 
     async def discard(self) -> None:
@@ -234,8 +193,14 @@ class LocalOutputFile(OutputFile):
             return
         with suppress(OSError):  # what could not be written is not wanted any more
             await self._steps.run(self._close())
-        with _edge("remove", self._part):
+        with edge("remove", self._part):
             await self._steps.run(self._sink.call(lambda: self._part.unlink(missing_ok=True)))
+        self._sink.forget(self)
+
+    async def leave(self) -> None:
+        await self._steps.settle()
+        with suppress(OSError):  # what is durable is so, whatever happens to the rest
+            await self._steps.run(self._close())
         self._sink.forget(self)
 
     @property
@@ -250,10 +215,16 @@ class LocalOutputFile(OutputFile):
 
     async def _flush(self, to_disk: Callable[[int], None]) -> None:
         handle, size = self._opened, self._size
-        with _edge("write", self._part):
+        with edge("write", self._part):
             await self._steps.run(handle.flush())
-            await self._steps.run(self._sink.call(lambda: to_disk(handle.fileno())))
+            await self._steps.run(self._sink.call(lambda: self._make_durable(handle.fileno(), to_disk)))
         self._durable = size
+
+    def _make_durable(self, descriptor: int, to_disk: Callable[[int], None]) -> None:
+        to_disk(descriptor)
+        if not self._name_is_durable:
+            disk.sync_folder(self._part.parent)
+            self._name_is_durable = True
 
     async def _close(self) -> None:
         if self._handle is not None:
@@ -261,32 +232,6 @@ class LocalOutputFile(OutputFile):
             await handle.close()
 
     async def _rename(self) -> None:
-        await self._sink.call(lambda: _publish(self._part, self._final))
+        await self._sink.call(lambda: disk.publish(self._part, self._final))
         self._sealed = True
         self._sink.forget(self)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable (blocking)."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _unless_missing(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
-
-
-def _publish(part: Path, final: Path) -> None:
-    part.replace(final)
-    sync_folder(final.parent)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -6,8 +6,9 @@ import asyncio
 import io
 import os
 import select
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Container, Mapping
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import BinaryIO
 
 from ddbio.errors import DestinationError, OutputClosedError, SourceError
@@ -60,6 +61,16 @@ class StdoutSink(Sink):
     async def delete(self, name: str) -> None:
         """Nothing to do: what has gone into a stream can't be taken out."""
 
+    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:  # noqa: ARG002
+        return False
+
+    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> list[str]:  # noqa: ARG002
+        return []
+
+    def lock(self, run: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002
+        """No lock: a stream has no second writer that could be kept away."""
+        return nullcontext()
+
     async def emit(self, block: bytes) -> None:
         """Write one block whole, before or after the blocks of other files."""
         try:
@@ -106,6 +117,9 @@ class StdoutFile(OutputFile):
 
     async def discard(self) -> None:
         """Nothing to do: what has gone into a stream can't be taken out."""
+
+    async def leave(self) -> None:
+        """Nothing to do: nothing of a stream can be recovered."""
 
 
 class StdinSource(Source):

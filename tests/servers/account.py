@@ -51,15 +51,26 @@ class Account:
 
     def max_window(self, kind: Kind, seconds: float) -> float:
         """The most units in any window of `seconds`, ends excluded on one side."""
+        return self._most(kind, seconds, lambda event: event.units)
+
+    def max_items(self, kind: Kind, seconds: float) -> int:
+        """The most items in any such window."""
+        return round(self._most(kind, seconds, lambda event: event.items))
+
+    def max_requests(self, kind: Kind, seconds: float) -> int:
+        """The most pages or batches in any such window."""
+        return round(self._most(kind, seconds, lambda _: 1))
+
+    def _most(self, kind: Kind, seconds: float, amount: Callable[[Event], float]) -> float:
         events = self.events[kind]
-        most = units = 0.0
+        most = inside = 0.0
         first = 0
         for event in events:
-            units += event.units
+            inside += amount(event)
             while event.at - events[first].at >= seconds:
-                units -= events[first].units
+                inside -= amount(events[first])
                 first += 1
-            most = max(most, units)
+            most = max(most, inside)
         return most
 
     def mean(self, kind: Kind) -> float:

@@ -17,9 +17,6 @@ duplicates, not every rule for attribute values: dynalite is the strict server.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import signal
 import zlib
 from collections.abc import Callable, Sequence
 from decimal import InvalidOperation
@@ -31,10 +28,12 @@ import msgspec
 import uvloop
 
 from tests.servers.account import Account
+from tests.servers.byhand import serve_until_stopped
 from tests.servers.http import HttpServer, Reply, Request
 from tests.servers.items import Shape, item_size, items_for
 from tests.servers.replies import FaultError, Hook, error_reply, json_reply
 from tests.servers.tables import Mode, ScanPage, StartKeyError, StoredRows, Table, key_values
+from tests.servers.units import asks_for_units, consumed, read_units, write_units
 
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
@@ -136,11 +135,11 @@ class CountingServer:
     def _scan(self, payload: dict[str, Any]) -> Reply:
         table = self._table(payload["TableName"])
         page = _page(table, payload)
-        units = _read_units(page.size, payload.get("ConsistentRead", False))
+        units = read_units(page.size, payload.get("ConsistentRead", False))
         self.account.record("read", units, page.items)
         tail: dict[str, Any] = {"Count": page.items, "ScannedCount": page.items}
-        if payload.get("ReturnConsumedCapacity", "NONE") != "NONE":
-            tail["ConsumedCapacity"] = _consumed(payload, payload["TableName"], units)
+        if asks_for_units(payload):
+            tail["ConsumedCapacity"] = consumed(payload, payload["TableName"], units)
         if page.last_key is not None:
             tail["LastEvaluatedKey"] = page.last_key
         end = b"," + msgspec.json.encode(tail)[1:]
@@ -155,8 +154,8 @@ class CountingServer:
         units = {name: _put_all(tables[name], table_puts) for name, table_puts in puts.items()}
         self.account.record("write", sum(units.values()), sum(map(len, puts.values())))
         reply: dict[str, Any] = {"UnprocessedItems": {}}
-        if payload.get("ReturnConsumedCapacity", "NONE") != "NONE":
-            reply["ConsumedCapacity"] = [_consumed(payload, name, spent) for name, spent in units.items()]
+        if asks_for_units(payload):
+            reply["ConsumedCapacity"] = [consumed(payload, name, spent) for name, spent in units.items()]
         return json_reply(reply)
 
 
@@ -249,25 +248,8 @@ def _put_all(table: Table, puts: list[tuple[dict[str, Any], int]]) -> float:
     """Keep the items, where the table does, and return the units that they cost."""
     rows = table.rows
     if isinstance(rows, StoredRows):
-        return float(sum(_write_units(max(rows.put(item, size), size)) for item, size in puts))
-    return float(sum(_write_units(size) for _, size in puts))
-
-
-def _read_units(size: int, consistent: bool) -> float:
-    """4 KB a unit, rounded once per page; half of it when eventual; an empty page costs the least."""
-    units = max(1, -(-size // 4096))
-    return float(units) if consistent else units / 2
-
-
-def _write_units(size: int) -> int:
-    return -(-size // 1024)
-
-
-def _consumed(payload: dict[str, Any], table: str, units: float) -> dict[str, Any]:
-    consumed: dict[str, Any] = {"TableName": table, "CapacityUnits": units}
-    if payload["ReturnConsumedCapacity"] == "INDEXES":
-        consumed["Table"] = {"CapacityUnits": units}
-    return consumed
+        return float(sum(write_units(max(rows.put(item, size), size)) for item, size in puts))
+    return float(sum(write_units(size) for _, size in puts))
 
 
 def _description(table: Table) -> dict[str, Any]:
@@ -319,17 +301,6 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def _serve_until_stopped(table: Table, port: int) -> None:
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    server = CountingServer(table)
-    await server.start(port)
-    print(json.dumps({"url": server.url}), flush=True)
-    await stopped.wait()
-    await server.stop()
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve one table until SIGINT or SIGTERM."""
     options = _arguments(arguments)
@@ -342,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         capacity=options.capacity and tuple(options.capacity),
         warm=options.warm and tuple(options.warm),
     )
-    uvloop.run(_serve_until_stopped(table, options.port))
+    uvloop.run(serve_until_stopped(CountingServer(table), options.port))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import cached_property
@@ -18,16 +18,69 @@ from typing import Any
 import msgspec
 
 HEAD_LIMIT = 64 * 1024
+BLOCK = 256 * 1024
+WITHOUT_BODY = {204, 304}
+
+Fields = tuple[tuple[str, str], ...]
+
+
+class PeerGoneError(Exception):
+    """A connection ended in the middle of a body."""
+
+
+class Body:
+    """A request's body as it arrives, the framing taken off. Raises PeerGoneError where the client goes away."""
+
+    def __init__(self, reader: asyncio.StreamReader, headers: Mapping[str, str]) -> None:
+        self._reader = reader
+        self.length = None if _is_chunked(headers) else int(headers.get("content-length", 0))
+        """How many bytes it has, None where the client did not say."""
+        self.finished = self.length == 0
+        """Whether its end was read."""
+        self._pieces = self._read()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+    async def whole(self) -> bytes:
+        """All of it."""
+        return b"".join([piece async for piece in self])
+
+    async def _read(self) -> AsyncGenerator[bytes, None]:
+        try:
+            sizes = self._chunk_sizes() if self.length is None else _one(self.length)
+            async for size in sizes:
+                left = size
+                while left and (piece := await self._reader.read(min(left, BLOCK))):
+                    yield piece
+                    left -= len(piece)
+                if left:
+                    raise PeerGoneError
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise PeerGoneError from error
+        self.finished = True
+
+    async def _chunk_sizes(self) -> AsyncGenerator[int, None]:
+        while size := int((await self._reader.readuntil(b"\n")).partition(b";")[0], 16):
+            yield size
+            await self._reader.readexactly(2)
+        while await self._reader.readuntil(b"\n") != b"\r\n":
+            pass
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request; the names of `headers` are in lower case."""
+    """One request; the names of `headers` are in lower case, `fields` are the same as they came.
+
+    A server that streams gives what has a body as `stream`, and `body` is empty.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    fields: Fields = ()
+    stream: Body | None = None
 
     @property
     def operation(self) -> str:
@@ -39,6 +92,10 @@ class Request:
         """The body as JSON. Raises `msgspec.DecodeError`."""
         return msgspec.json.decode(self.body)
 
+    async def whole(self) -> Request:
+        """The same request with nothing left to stream. Raises PeerGoneError."""
+        return self if self.stream is None else replace(self, body=await self.stream.whole(), stream=None)
+
     def with_payload(self, payload: object) -> Request:
         """The same request with another body."""
         return replace(self, body=msgspec.json.encode(payload))
@@ -46,10 +103,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """One reply; its body is the concatenation of `parts`.
+    """One reply; its body is the concatenation of `parts`, or `stream` where there is one.
 
     `crc` is sent as `x-amz-crc32` where given. After `cut` bytes of the body the connection is closed, whatever
-    Content-Length said; `reset` resets it before the first byte.
+    Content-Length said; `reset` resets it before the first byte. `fields` take the place of the regular header, framing
+    and `crc` excepted. `length` is the Content-Length of a stream, or of the body that a reply to HEAD leaves out.
     """
 
     parts: tuple[bytes, ...]
@@ -58,10 +116,13 @@ class Reply:
     content_type: str = "application/x-amz-json-1.0"
     cut: int | None = None
     reset: bool = False
+    fields: Fields | None = None
+    stream: AsyncGenerator[bytes, None] | None = None
+    length: int | None = None
 
     @property
     def body(self) -> bytes:
-        """The whole body."""
+        """The whole body, unless it is a stream."""
         return b"".join(self.parts)
 
     @property
@@ -76,11 +137,13 @@ Handler = Callable[[Request], Awaitable[Reply]]
 class HttpServer:
     """Listens on 127.0.0.1 from `start` to `stop` and answers with `handler`.
 
-    A handler that raises closes its connection without a reply, and `stop` raises what it raised.
+    A handler that raises closes its connection without a reply, and `stop` raises what it raised, PeerGoneError
+    excepted. With `streaming`, requests are handed over before their bodies have come.
     """
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, *, streaming: bool = False) -> None:
         self._handler = handler
+        self._streaming = streaming
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: list[BaseException] = []
@@ -114,52 +177,108 @@ class HttpServer:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while request := await _read(reader):
+            while request := await self._read(reader, writer):
                 reply = await self._handler(request)
                 if reply.reset:
                     _reset_on_close(writer)
                     return
-                await self._send(writer, reply)
-                if reply.cut is not None:
+                await self._send(writer, request, reply)
+                if request.stream is not None:
+                    await request.stream.whole()
+                if _is_last(request, reply):
                     await _drained(writer)
                     return
+        except PeerGoneError:
+            pass
         finally:
             writer.transport.abort()
 
-    async def _send(self, writer: asyncio.StreamWriter, reply: Reply) -> None:
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        line, *lines = head.decode("latin-1").rstrip().split("\r\n")
+        pairs = (field.partition(":") for field in lines)
+        fields = tuple((name, value.strip()) for name, _, value in pairs)
+        headers = {name.lower(): value for name, value in fields}
+        if headers.get("expect", "").lower() == "100-continue":
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        method, path, _ = line.split(" ", 2)
+        request = Request(method, path, headers, b"", fields, Body(reader, headers))
+        return request if self._streaming else await request.whole()
+
+    async def _send(self, writer: asyncio.StreamWriter, request: Request, reply: Reply) -> None:
         head = _head(reply, next(self._ids))
-        body = reply.parts if reply.cut is None else (reply.body[: reply.cut],)
-        if len(body) == 1 and len(body[0]) < HEAD_LIMIT:
-            writer.write(head + body[0])
-        else:
-            for part in (head, *body):
-                writer.write(part)
         with suppress(ConnectionError):
+            if request.method == "HEAD" or reply.status in WITHOUT_BODY:
+                writer.write(head)
+            elif reply.stream is not None:
+                await _send_stream(writer, head, reply, reply.stream)
+            else:
+                _send_parts(writer, head, reply)
             await writer.drain()
 
 
-async def _read(reader: asyncio.StreamReader) -> Request | None:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-        line, *fields = head.decode("latin-1").rstrip().split("\r\n")
-        pairs = (field.partition(":") for field in fields)
-        headers = {name.lower(): value.strip() for name, _, value in pairs}
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-    method, path, _ = line.split(" ", 2)
-    return Request(method, path, headers, body)
+def _send_parts(writer: asyncio.StreamWriter, head: bytes, reply: Reply) -> None:
+    body = reply.parts if reply.cut is None else (reply.body[: reply.cut],)
+    if len(body) == 1 and len(body[0]) < HEAD_LIMIT:
+        writer.write(head + body[0])
+    else:
+        for part in (head, *body):
+            writer.write(part)
+
+
+async def _send_stream(
+    writer: asyncio.StreamWriter, head: bytes, reply: Reply, stream: AsyncGenerator[bytes, None]
+) -> None:
+    writer.write(head)
+    sent = 0
+    async with aclosing(stream):
+        async for piece in stream:
+            part = piece if reply.cut is None else piece[: reply.cut - sent]
+            sent += len(part)
+            writer.write(part if reply.length is not None else b"%x\r\n%b\r\n" % (len(part), part))
+            await writer.drain()
+            if sent == reply.cut:
+                return
+    if reply.length is None:
+        writer.write(b"0\r\n\r\n")
+
+
+def _is_last(request: Request, reply: Reply) -> bool:
+    """Whether nothing can follow on this connection."""
+    unread = request.stream is not None and not request.stream.finished
+    return unread or reply.cut is not None or request.headers.get("connection", "").lower() == "close"
+
+
+async def _one(size: int) -> AsyncGenerator[int, None]:
+    yield size
+
+
+def _is_chunked(headers: Mapping[str, str]) -> bool:
+    return headers.get("transfer-encoding", "").lower() == "chunked"
 
 
 def _head(reply: Reply, number: int) -> bytes:
-    crc = "" if reply.crc is None else f"x-amz-crc32: {reply.crc}\r\n"
-    return (
-        f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}\r\n"
-        f"Date: {formatdate(usegmt=True)}\r\n"
-        f"Content-Type: {reply.content_type}\r\n"
-        f"Content-Length: {sum(map(len, reply.parts))}\r\n"
-        f"x-amzn-RequestId: {number:052d}\r\n{crc}\r\n"
-    ).encode("latin-1")
+    fields = reply.fields
+    if fields is None:
+        regular = {"Date": formatdate(usegmt=True), "Content-Type": reply.content_type}
+        fields = (*regular.items(), ("x-amzn-RequestId", f"{number:052d}"))
+    if reply.crc is not None:
+        fields = (*fields, ("x-amz-crc32", str(reply.crc)))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in (*fields, *_framing(reply)))
+    return f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}\r\n{lines}\r\n".encode("latin-1")
+
+
+def _framing(reply: Reply) -> Fields:
+    if reply.status in WITHOUT_BODY:
+        return ()
+    if reply.length is not None:
+        return (("Content-Length", str(reply.length)),)
+    if reply.stream is not None:
+        return (("Transfer-Encoding", "chunked"),)
+    return (("Content-Length", str(sum(map(len, reply.parts)))),)
 
 
 async def _drained(writer: asyncio.StreamWriter) -> None:

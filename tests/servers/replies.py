@@ -20,6 +20,7 @@ Hook = Callable[[Request, Handler], Awaitable[Reply]]
 _CORAL = "com.amazon.coral.service#"
 _PREFIXES = {
     "ValidationException": "com.amazon.coral.validate#",
+    "ThrottlingException": "com.amazon.coral.availability#",
     "MissingAuthenticationTokenException": _CORAL,
     "SerializationException": _CORAL,
     "UnknownOperationException": _CORAL,
@@ -75,6 +76,13 @@ def cut_body(reply: Reply) -> Reply:
     """The first half of the body under a Content-Length that fits it: only the CRC32 tells."""
     body = reply.body
     return replace(reply, parts=(body[: len(body) // 2],))
+
+
+def corrupt_body(reply: Reply) -> Reply:
+    """The body with one byte changed, under the CRC32 of the right one."""
+    body = bytearray(reply.body)
+    body[len(body) // 2] ^= 1
+    return replace(reply, parts=(bytes(body),))
 
 
 def cut_connection(reply: Reply) -> Reply:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import importlib
 import json
 import math
 from decimal import Context, Decimal
@@ -15,6 +17,8 @@ from ddbio.codec import reference
 from ddbio.codec.model import KeyAttribute
 
 IMPLEMENTATIONS: list[ModuleType] = [reference]
+with contextlib.suppress(ImportError):  # absent where there was no compiler
+    IMPLEMENTATIONS.append(importlib.import_module("ddbio.codec._transcode"))
 KEYS = (KeyAttribute("pk", "S", 2048), KeyAttribute("sk", "N", 1024))
 
 Typed = dict[str, Any]

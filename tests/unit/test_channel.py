@@ -85,9 +85,7 @@ async def test_who_gets_it_and_is_cancelled_at_once_gives_it_back() -> None:
     st.integers(1, 20),
     st.lists(st.tuples(st.integers(0, 30), st.floats(0, 3), st.none() | st.floats(0, 2)), max_size=40),
 )
-def test_the_limit_holds_and_nobody_waits_for_ever(
-    limit: int, takers: list[tuple[int, float, float | None]]
-) -> None:
+def test_the_limit_holds_and_nobody_waits_for_ever(limit: int, takers: list[tuple[int, float, float | None]]) -> None:
     async def main() -> None:
         budget, out = ByteBudget(limit), [0]
 

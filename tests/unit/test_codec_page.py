@@ -131,6 +131,7 @@ def test_a_malformed_reply_is_refused_at_its_first_fault(codec: ModuleType, body
         (b'{"N":"+1"}', 5),
         (b'{"N":"01"}', 5),
         (b'{"N":"1."}', 5),
+        (b'{"N":""}', 5),
         (b'{"N":1}', 5),
         (b'{"NULL":false}', 8),
         (b'{"BOOL":null}', 8),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import urllib.request
-import zlib
 from collections import Counter
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.conftest import StartCounting
 from tests.servers.account import Account
+from tests.servers.client import SIGNED, call, put_of
 from tests.servers.counting import CountingServer
 from tests.servers.http import Handler, Reply, Request
 from tests.servers.items import Shape, item_size, make_item
@@ -28,28 +28,6 @@ from tests.servers.replies import (
     wrong_crc,
 )
 from tests.servers.tables import Mode, Table
-
-SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=x"}
-
-
-class Raw:
-    """One raw reply."""
-
-    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.status = status
-        self.crc_matches = headers.get("x-amz-crc32") == str(zlib.crc32(body))
-        self.body = body
-        self.json: Any = json.loads(body) if self.crc_matches else None
-
-
-async def call(server: CountingServer, operation: str, signed: bool = True, **members: Any) -> Raw:
-    """One request, over a connection of its own."""
-    headers = {"X-Amz-Target": f"DynamoDB_20120810.{operation}", **(SIGNED if signed else {})}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(server.url, data=json.dumps(members), headers=headers) as reply,
-    ):
-        return Raw(reply.status, dict(reply.headers), await reply.read())
 
 
 async def scan(server: CountingServer, segments: int, **members: Any) -> list[dict[str, Any]]:
@@ -66,10 +44,6 @@ async def scan(server: CountingServer, segments: int, **members: Any) -> list[di
                 break
             start = {"ExclusiveStartKey": reply.json["LastEvaluatedKey"]}
     return pages
-
-
-def put_of(item: dict[str, Any]) -> dict[str, Any]:
-    return {"PutRequest": {"Item": item}}
 
 
 def text(item: Any) -> str:

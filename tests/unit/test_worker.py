@@ -13,6 +13,7 @@ import pytest
 
 from ddbio import planning
 from ddbio.errors import CredentialsUnavailableError, LedgerError
+from ddbio.fleet import coordinator
 from ddbio.fleet.protocol import Report
 from ddbio.ledger.entries import Unit
 from ddbio.pipeline import requests, sending
@@ -364,6 +365,52 @@ def test_strict_stops_at_the_first_reject(bad: int, tmp_path: Path, monkeypatch:
     assert len(rejected(fleet)) == 1
 
 
+# Workers that die
+
+
+def run_killing(fleet: Fleet, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the fleet; every now and then one of its workers is killed."""
+    rng = random.Random(seed)
+    monkeypatch.setattr(coordinator, "MAX_DEATHS", 100)
+
+    async def main() -> None:
+        running = asyncio.create_task(fleet.run(monkeypatch))
+        for _ in range(8):
+            await asyncio.sleep(rng.random() * 1.5)
+            if not running.done():
+                fleet.kill(rng.randrange(fleet.workers))
+        await running
+
+    run_virtual(main())
+    fleet.ledger.check()
+    assert fleet.coordinator.failure is None
+    assert fleet.coordinator.done
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_export_whose_workers_die_has_every_item_once(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = exporting([[PAGE] * 6 + [10.0]] * 20, 2_000, 3)
+    fleet.sink.lag = 5_000 * (seed % 2)
+    run_killing(fleet, seed, monkeypatch)
+    assert Counter(exported(fleet.sink)) == Counter(fleet.table.all_items())
+    assert {name: len(data) for name, data in fleet.sink.sealed.items()} == {
+        name: state.bytes for name, state in fleet.ledger.files.items()
+    }
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_import_whose_workers_die_counts_every_record_once(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = put_lines(2_000)
+    lines[::100] = ["{"] * 20
+    fleet = importing(tmp_path / "in.jsonl", lines, 3_000, 200, 3)
+    run_killing(fleet, seed, monkeypatch)
+    assert (fleet.ledger.written, fleet.ledger.rejected) == (1_980, 20)
+    assert len(fleet.table.items) == 1_980
+    assert len(rejected(fleet)) == 20
+
+
 # Failures that end the job
 
 
@@ -384,7 +431,7 @@ def test_a_fatal_error_stops_every_worker_and_leaves_no_half_file(
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "RefusedError"
     created = {name for call, name in fleet.sink.calls if call == "create"}
-    ended = {name for call, name in fleet.sink.calls if call in ("seal", "discard")}
+    ended = {name for call, name in fleet.sink.calls if call in ("seal", "leave")}
     assert created == ended
 
 
@@ -421,7 +468,7 @@ def test_when_the_job_is_aborted_every_worker_ends_soon(monkeypatch: pytest.Monk
     assert not fleet.coordinator.done
     assert not fleet.sink.sealed
     created = [name for call, name in fleet.sink.calls if call == "create"]
-    assert sorted(created) == sorted(name for call, name in fleet.sink.calls if call == "discard")
+    assert sorted(created) == sorted(name for call, name in fleet.sink.calls if call == "leave")
 
 
 @pytest.mark.parametrize("kind", ["export", "import"])
@@ -441,7 +488,7 @@ def test_a_cancelled_worker_leaves_nothing_behind(kind: str, tmp_path: Path, mon
 
     assert run_virtual(main()) == 1
     created = [name for call, name in fleet.sink.calls if call == "create"]
-    assert sorted(created) == sorted(name for call, name in fleet.sink.calls if call == "discard")
+    assert sorted(created) == sorted(name for call, name in fleet.sink.calls if call == "leave")
 
 
 def test_a_table_that_takes_nothing_any_more_fails_the_job_in_the_end(

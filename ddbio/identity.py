@@ -1,0 +1,76 @@
+"""What makes a job the same job: compared when it is resumed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ddbio.ledger.entries import Identity
+from ddbio.options import ExportOptions, ImportOptions
+from ddbio.storage import Local, parse_location
+from ddbio.storage.base import SourceFile
+from ddbio.table import TableInfo
+
+
+def export_identity(options: ExportOptions, table: TableInfo) -> Identity:
+    """The identity of an export. Filter values are kept as a digest: they may be item contents."""
+    scan = options.scan
+    return Identity(
+        command="export",
+        place=_absolute(options.destination),
+        what={
+            "format": options.format,
+            "compress": options.compress,
+            "index": scan.index,
+            "consistent read": scan.consistent,
+            "filter expression": scan.filter_expression,
+            "projection expression": scan.projection_expression,
+            "expression names": dict(scan.expression_names),
+            "expression values": _digest(scan.expression_values) if scan.expression_values else None,
+        },
+        **_table(table),
+    )
+
+
+def import_identity(
+    options: ImportOptions, table: TableInfo, files: Sequence[SourceFile], hints: Mapping[str, str]
+) -> Identity:
+    """The identity of an import: a changed file is another source."""
+    size = sum(file.size or 0 for file in files)
+    return Identity(
+        command="import",
+        place=_absolute(options.source),
+        what={
+            "format": options.format,
+            "source files": f"{len(files)} of {size} bytes ({_digest([tuple(file) for file in files])})",
+            "type hints": _digest(hints) if hints else None,
+        },
+        **_table(table),
+    )
+
+
+def short_digest(identity: Sequence[str]) -> str:
+    """Eight characters that stand for these texts."""
+    return _digest(identity)[:8]
+
+
+def _table(table: TableInfo) -> dict[str, Any]:
+    return {
+        "account": table.account,
+        "region": table.region,
+        "table": table.name,
+        "table_id": table.table_id,
+        "keys": tuple((element.name, element.type) for element in table.key_schema),
+    }
+
+
+def _absolute(place: str) -> str:
+    return str(Path(place).absolute()) if isinstance(parse_location(place), Local) else place.rstrip("/")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:16]

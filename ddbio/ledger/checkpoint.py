@@ -1,0 +1,70 @@
+"""Where a job begins: anew, or where an earlier run of the same job left off."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from ddbio.errors import CheckpointMismatchError, UnfinishedJobError
+from ddbio.ledger.entries import Entry, Identity, Opened
+from ddbio.ledger.journal import Journal
+from ddbio.ledger.manifest import read_manifest
+from ddbio.storage.base import MANIFEST, Sink
+
+
+class Checkpoint(NamedTuple):
+    """What an earlier run left at a sink.
+
+    `state` is "none", "unfinished" (then `opened` and `entries` are its journal) or "finished" (then `manifest` is its
+    summary).
+    """
+
+    state: Literal["none", "unfinished", "finished"]
+    journal: Journal
+    opened: Opened | None = None
+    entries: tuple[Entry, ...] = ()
+    manifest: bytes | None = None
+
+
+async def look(sink: Sink) -> Checkpoint:
+    """Find out what is at `sink`. Raises JournalError where a journal is damaged."""
+    journal = Journal(sink)
+    entries = tuple(await journal.read())
+    manifest = await sink.get(MANIFEST)
+    opened = next((entry for entry in entries if isinstance(entry, Opened)), None)
+    if opened is None:
+        state: Literal["none", "finished"] = "none" if manifest is None else "finished"
+        return Checkpoint(state, journal, manifest=manifest)
+    if manifest is not None and read_manifest(manifest, sink.location).run == opened.run:
+        # The run ended between its manifest and the removal of its journal.
+        return Checkpoint("finished", journal, manifest=manifest)
+    return Checkpoint("unfinished", journal, opened, entries)
+
+
+def refuse_unfinished(checkpoint: Checkpoint, location: str) -> None:
+    """Without `resume`, an unfinished job is not overwritten. Raises UnfinishedJobError."""
+    if checkpoint.state == "unfinished":
+        raise UnfinishedJobError(
+            f"An unfinished job lies in {location}.", hint="Go on with it with --resume, or begin anew elsewhere."
+        )
+
+
+def same_job(begun: Identity, asked: Identity) -> None:
+    """Raises CheckpointMismatchError, with both values, where `asked` is not the job that was `begun`."""
+    for name, before, now in _differences(begun, asked):
+        raise CheckpointMismatchError(
+            f"This is not the job that was begun: its {name} was {before}, now it is {now}.",
+            hint="Resume it with the options that it was begun with, or choose another place.",
+        )
+
+
+def _differences(begun: Identity, asked: Identity) -> list[tuple[str, Any, Any]]:
+    before, now = (_flat(identity) for identity in (begun, asked))
+    names = sorted(before.keys() | now.keys())
+    return [(name, before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)]
+
+
+def _flat(identity: Identity) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(identity)
+    return {**fields.pop("what"), **fields}

@@ -1,0 +1,40 @@
+"""Recovery: what a dead worker, or a dead run, left behind is sealed at its last commit or removed. Never continued."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from ddbio.ledger.entries import FileState, Recovered
+from ddbio.ledger.ledger import Ledger
+from ddbio.storage.base import Sink
+
+SEALERS = 16
+"""Files that are sealed at once."""
+
+
+async def recover(ledger: Ledger, sink: Sink, units: Iterable[int] | None = None) -> None:
+    """Seal every unsealed file that has a commit, of all units or of these; where one is gone, its unit goes back.
+
+    Idempotent: what was sealed before a crash is found so. Raises DestinationError.
+    """
+    turns = asyncio.Semaphore(SEALERS)
+
+    async def settle(unit: int, file: FileState) -> None:
+        async with turns:
+            there = file.items > 0 and await sink.recover(file.name, file.bytes, file.token or {})
+        state = msgspec.structs.replace(file, sealed=True, token=None) if there else file
+        await ledger.record([Recovered(unit, state, gone=not there)])
+
+    async with asyncio.TaskGroup() as group:
+        for unit, file in ledger.open_files(units):
+            group.create_task(settle(unit, file))
+
+
+async def sweep(ledger: Ledger, sink: Sink, table: str) -> None:
+    """Remove unfinished files and uploads of this table's exports that no commit speaks of."""
+    pattern = re.compile(re.escape(table) + r"-\d{4,}-\d{5,}\.json(\.gz|\.zst)?")
+    await sink.sweep(lambda name: pattern.fullmatch(name) is not None, {file.name for _, file in ledger.open_files()})

@@ -1,0 +1,128 @@
+"""One run of a fleet, from its first Report to the judgement of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from ddbio.clock import LoopClock
+from ddbio.errors import DdbioError, LedgerError
+from ddbio.events import Observer
+from ddbio.fleet.coordinator import Coordinator
+from ddbio.fleet.desk import Desk
+from ddbio.fleet.failure import revive
+from ddbio.fleet.inline import run_inline
+from ddbio.fleet.processes import run_processes
+from ddbio.ledger.entries import Unit
+from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.recovery import recover
+from ddbio.pipeline.job import ExportJob, Job
+from ddbio.pipeline.meter import Usage, peak_rss_bytes
+from ddbio.report import JobReport
+from ddbio.storage.base import Sink
+from ddbio.wire.signing import CredentialSource
+
+SEAL_SECONDS = 1.0
+"""After a stop, so long is spent on sealing what is durable; the rest is done by the run that resumes."""
+log = logging.getLogger("ddbio")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that a run needs; `sink` is where an export's files are (None for an import)."""
+
+    job: Job
+    units: list[Unit]
+    processes: int
+    budget: float
+    ledger: Ledger
+    sink: Sink | None
+    source: CredentialSource
+    observer: Observer
+    max_rejects: int
+    stream: BinaryIO | None
+
+    async def execute(self) -> JobReport:
+        """Run all units that are not done; raises why the job failed, or LedgerError where the counts differ.
+
+        When it fails or is cancelled, what is durable is sealed.
+        """
+        clock = LoopClock()
+        began, cpu_before = clock.now(), time.process_time()
+        rng = random.Random(self.job.run)  # noqa: S311 - an order of work, no secret
+        coordinator = Coordinator(
+            self.units, workers=self.processes, budget=self.budget, rng=rng, progress=self.ledger.units
+        )
+        desk = Desk(
+            coordinator,
+            self.ledger,
+            self.source,
+            max_rejects=self.max_rejects,
+            recover=self._recover,
+            clock=clock,
+            observer=self.observer,
+        )
+        try:
+            await self._run_fleet(desk, clock)
+            if coordinator.failure is not None:
+                raise revive(coordinator.failure)
+        except asyncio.CancelledError:
+            await self._seal_in_time()
+            raise
+        except DdbioError as error:
+            await self._seal_in_time()
+            error.resumable = self.ledger.has_journal
+            raise
+        if not coordinator.done:
+            raise LedgerError("The workers ended before all units were done.")
+        self.ledger.check()
+        return self._report(coordinator.usages, clock.now() - began, time.process_time() - cpu_before)
+
+    async def _run_fleet(self, desk: Desk, clock: LoopClock) -> None:
+        credentials = await self.source.get()
+        if self.processes == 1:
+            await run_inline(self.job, desk, credentials, clock, self.stream)
+        else:
+            await run_processes(self.job, desk, credentials, self.processes)
+
+    async def _recover(self, units: Sequence[int]) -> None:
+        if self.sink is not None:
+            await recover(self.ledger, self.sink, units)
+
+    async def _seal_in_time(self) -> None:
+        """Seal what is durable, if that is quick and possible; a run that resumes does it otherwise."""
+        if self.sink is None:
+            return
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SEAL_SECONDS):
+                    await recover(self.ledger, self.sink)
+        except* DdbioError as errors:
+            log.debug("not sealed: %s", errors.exceptions[0])
+
+    def _report(self, usages: list[Usage], seconds: float, cpu_seconds: float) -> JobReport:
+        own_process = self.processes == 1
+        return JobReport(
+            command="export" if isinstance(self.job, ExportJob) else "import",
+            table=self.job.table.name,
+            items=self.ledger.written,
+            bytes=self.ledger.bytes,
+            files=len(self.ledger.files),
+            rejected=self.ledger.rejected,
+            rejects=self.ledger.rejects_location,
+            capacity_units=sum(usage.units for usage in usages),
+            requests=sum(usage.requests for usage in usages),
+            throttles=sum(usage.throttles for usage in usages),
+            retries=sum(usage.retries for usage in usages),
+            seconds=seconds,
+            cpu_seconds=cpu_seconds + (0 if own_process else sum(usage.cpu_seconds for usage in usages)),
+            peak_rss_bytes=peak_rss_bytes() + (0 if own_process else sum(usage.peak_rss_bytes for usage in usages)),
+            resumed=False,
+            manifest=None,
+        )

@@ -1,0 +1,188 @@
+"""What the local folder asks of the file system: blocking calls, for a thread, each durable before it returns."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import threading
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ddbio.errors import DestinationError, PreflightError
+from ddbio.storage.base import OWN_FOLDER, StoredFile
+
+_NO_ROOM = "Free some space there, or choose another destination."
+_FORBIDDEN = "Check the permissions there, or choose another destination."
+_NOT_A_FOLDER = "A file stands where a folder is needed, or a folder where a file is: choose another destination."
+_HINTS = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: "The file system is read-only: choose another destination.",
+    errno.ENOTDIR: _NOT_A_FOLDER,
+    errno.EISDIR: _NOT_A_FOLDER,
+    errno.EEXIST: _NOT_A_FOLDER,
+    errno.EFBIG: "The file system or `ulimit -f` does not allow files that large: lower the file size.",
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n`), or lower the concurrency.",
+    errno.ENAMETOOLONG: "Choose a destination with a shorter name.",
+    errno.ENOLCK: "The file system has no locks: choose another destination.",
+    errno.EOPNOTSUPP: "The file system has no locks: choose another destination.",
+}
+_PART = re.compile(r"(?P<name>.+)\.[^./]+\.part", re.DOTALL)
+
+
+@contextmanager
+def edge(
+    action: str, path: Path, error_type: type[DestinationError | PreflightError] = DestinationError
+) -> Iterator[None]:
+    """Turn what the file system says into what a person can act on."""
+    try:
+        yield
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        hint = _HINTS.get(error.errno or 0, "Check the disk or mount, or choose another destination.")
+        raise error_type(f"Could not {action} {path}: {said}.", hint=hint) from error
+
+
+def part_of(path: Path, run: str) -> Path:
+    """Where a file is while it is unfinished: beside its final name. `run` holds neither a dot nor a slash."""
+    return path.with_name(f"{path.name}.{run}.part")
+
+
+def final_name(name: str) -> str | None:
+    """The final name of an unfinished file; None for any other file."""
+    found = _PART.fullmatch(name)
+    return found["name"] if found else None
+
+
+def sync_data(descriptor: int) -> None:
+    """Make a file's bytes and size durable."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:
+        os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(part: Path, final: Path) -> None:
+    """Give an unfinished file, whose bytes are durable, its final name."""
+    part.replace(final)
+    sync_folder(final.parent)
+
+
+def put(path: Path, part: Path, data: bytes) -> None:
+    """Write a file whole or not at all, by way of `part`."""
+    try:
+        write(part, data)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whose name is not durable yet."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def seal_at(part: Path, final: Path, size: int) -> bool:
+    """Seal an unfinished file at `size` bytes, or find that it was; else remove it and return False."""
+    if part.is_file():
+        if part.stat().st_size < size:
+            part.unlink()
+            return False
+        with part.open("r+b") as file:
+            file.truncate(size)
+            os.fsync(file.fileno())
+        publish(part, final)
+        return True
+    if final.is_file() and final.stat().st_size == size:
+        # Whoever renamed it may have died before that was durable.
+        sync_folder(final.parent)
+        return True
+    return False
+
+
+def sweep(root: Path, owns: Callable[[str], bool], keep: Container[str]) -> list[str]:
+    """Remove unfinished files, as `Sink.sweep` says."""
+    removed = set()
+    for file in walk(root):
+        name = final_name(file.name)
+        if name is not None and name not in keep and (name.startswith(f"{OWN_FOLDER}/") or owns(name)):
+            (root / file.name).unlink(missing_ok=True)
+            removed.add(name)
+    return sorted(removed)
+
+
+def walk(root: Path, prefix: str = "") -> Iterator[StoredFile]:
+    """Every file below `root` whose relative name starts with `prefix`."""
+    # Only the folder that the prefix lies in: the journal is listed often, beside many thousand files.
+    start = root / prefix.rpartition("/")[0]
+    for folder, _, names in os.walk(start, onerror=_unless_missing):
+        for name in names:
+            path = Path(folder, name)
+            relative = path.relative_to(root).as_posix()
+            if relative.startswith(prefix):
+                with suppress(FileNotFoundError):  # renamed or removed meanwhile
+                    yield StoredFile(relative, path.stat().st_size)
+
+
+def _unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+class Folders:
+    """The folders below `root`, and `root` itself: made as needed, their names durable."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._durable: set[Path] = set()
+        self._made: list[Path] = []
+
+    def make(self, folder: Path) -> None:
+        """Make `folder` and its parents; when this returns, their names are durable, whoever made them."""
+        # One at a time: a folder that another thread has just made is not durable yet.
+        with self._lock:
+            if folder in self._durable and folder.is_dir():
+                return
+            missing = [path for path in (folder, *folder.parents) if not path.exists()]
+            # One that is there may be the work of a run that died before its name was durable.
+            inside = [path for path in (folder, *folder.parents) if path.is_relative_to(self._root)]
+            self._made.extend(reversed(missing))
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in {*missing, *inside} - self._durable:
+                self._sync_name(path, new=path in missing)
+            self._durable.update(inside)
+
+    def remove_made(self) -> None:
+        """Remove the folders that were made here, where they are empty."""
+        with self._lock:
+            for path in sorted(self._made, key=lambda path: len(path.parts), reverse=True):
+                with suppress(OSError):  # not empty, or already gone
+                    path.rmdir()
+            self._durable.clear()
+
+    def _sync_name(self, path: Path, *, new: bool) -> None:
+        try:
+            sync_folder(path.parent)
+        except PermissionError:
+            # A folder of somebody else's, who alone could write or read what is above it.
+            if new:
+                raise

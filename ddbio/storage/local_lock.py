@@ -1,0 +1,79 @@
+"""One job, one writer, in a local folder: a lock that the kernel frees when its holder is gone, however it went."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from ddbio.errors import PreflightError
+from ddbio.storage.holder import locked, read, this_process
+from ddbio.storage.local_disk import edge
+from ddbio.storage.steps import Steps
+
+_ATTEMPTS = 10
+"""A file that its holder removes in the instant in which it is opened locks nothing: the next one is tried."""
+_HINT = "Wait until that job has ended, or stop it; then run again."
+
+
+@asynccontextmanager
+async def hold_folder(path: Path, run: str, make_folder: Callable[[], None], executor: Executor) -> AsyncIterator[None]:
+    """Hold the lock that the file at `path` stands for; raises as `Sink.lock` says."""
+    loop, steps, lock = asyncio.get_running_loop(), Steps(), _FileLock(path, run, make_folder)
+    try:
+        with edge("lock", path, PreflightError):
+            await steps.run(loop.run_in_executor(executor, lock.take))
+        yield
+    finally:
+        await steps.settle()
+        await loop.run_in_executor(executor, lock.release)
+
+
+class _FileLock:
+    """An flock on a file that is there only while it is held. All calls block."""
+
+    def __init__(self, path: Path, run: str, make_folder: Callable[[], None]) -> None:
+        self._path = path
+        self._run = run
+        self._make_folder = make_folder
+        self._descriptor: int | None = None
+
+    def take(self) -> None:
+        """Take the lock; raises OSError, or JobLockedError where another process has it."""
+        for _ in range(_ATTEMPTS):
+            with suppress(FileNotFoundError):
+                self._make_folder()
+                if self._try():
+                    return
+        raise locked(self._path.parent.parent, None, _HINT)
+
+    def release(self) -> None:
+        """Give the lock back, if it was taken."""
+        if self._descriptor is not None:
+            with suppress(OSError):  # a file that stays locks nothing
+                self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _try(self) -> bool:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise locked(self._path.parent.parent, read(os.pread(descriptor, 4096, 0)), _HINT) from None
+            if os.path.samestat(os.fstat(descriptor), self._path.stat()):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, msgspec.json.encode(this_process(self._run)), 0)
+                self._descriptor, descriptor = descriptor, -1
+                return True
+            return False
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)

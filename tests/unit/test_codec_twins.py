@@ -1,0 +1,125 @@
+"""The native codec and its oracle say the same of any input, valid or not."""
+
+from __future__ import annotations
+
+import json
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddbio.codec.hints import HintType
+from ddbio.codec.model import InputFormat, KeyAttribute, MalformedPageError, OutputFormat
+from tests.unit.codec_cases import IMPLEMENTATIONS, dumped, items, plain_object
+
+pytestmark = pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="the native codec is not built")
+
+TOKENS = (
+    b'{ } [ ] , : "pk" "sk" "gsi" "a" "b" "Item" "S" "N" "B" "BOOL" "NULL" "M" "L" "SS" "NS" "BS" true false null 0 -1 '
+    b'1.50 1e5 1E-130 01 "" "x" "1" "-0.0" "QQ==" "QR==" "\\u0061" "\\ud83d\\ude00" "\\ud800" "\\n" "\\x" \\ " \xc3\xa4 \xff '
+    b'\xed\xa0\x80 \x00 1e126 {"S":"k"} {"pk":{"S":"k"}, "pk":"k", "pk":{"S":"k"}, {"Item":{ "Items":[ "Count":1 '
+    b'"ScannedCount":2 "LastEvaluatedKey":{ "ConsumedCapacity":{"CapacityUnits":1.5}'
+).split(b" ")
+TOKENS += [b" ", b"\n", b"123456789012345678901234567890123456789", b'{"L":[' * 33, b"[" * 40, b'{"M":{"a":' * 120]
+KEYS = (
+    (KeyAttribute("pk", "S", 4),),
+    (KeyAttribute("pk", "S", 4), KeyAttribute("sk", "N", 1024), KeyAttribute("gsi", "B", 2, required=False)),
+    (KeyAttribute("Item", "N", 1024),),
+    (KeyAttribute("S", "B", 3),),
+)
+HINTS: tuple[dict[str, HintType], ...] = (
+    {},
+    {"a": "SS", "b": "B", "x": "NS", "a[]": "BS", "b.a": "NS", "b[].a": "SS", "pk": "B"},
+    {f"{'n' * (number % 3)}{number}": "SS" for number in range(40)} | {"a[][]": "NS", "a": "BS"},
+)
+
+soups = st.lists(st.sampled_from(TOKENS), max_size=25).map(b"".join)
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, sources: st.SearchStrategy[bytes]) -> bytes:
+    """Good text with a few pieces cut out, put in, or said twice."""
+    text = draw(sources)
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(text)))
+        stop = min(start + draw(st.integers(0, 4)), len(text))
+        text = text[:start] + draw(st.sampled_from([b"", b"", text[start:stop] * 2, *TOKENS])) + text[stop:]
+    return text[: draw(st.sampled_from([None, None, draw(st.integers(0, len(text)))]))]
+
+
+def good_records() -> st.SearchStrategy[bytes]:
+    typed = items.flatmap(lambda item: dumped(item) | dumped({"Item": item}))
+    return typed | items.map(lambda item: plain_object(item).encode())
+
+
+def good_pages() -> st.SearchStrategy[bytes]:
+    key: dict[str, Any] = {"LastEvaluatedKey": {"pk": {"S": "k"}}, "ConsumedCapacity": {"CapacityUnits": 0.5}}
+    return st.lists(items, max_size=2).flatmap(lambda found: dumped({"Items": found, "Count": len(found)} | key))
+
+
+def page_outcome(codec: ModuleType, body: bytes, fmt: OutputFormat) -> Any:
+    try:
+        return codec.transcode_page(body, fmt)
+    except MalformedPageError as error:
+        return str(error)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    record=st.one_of(soups, soups.map(lambda soup: b"{" + soup), spoiled(good_records()), st.binary(max_size=20)),
+    keys=st.sampled_from(KEYS),
+    hints=st.sampled_from(HINTS),
+    fmt=st.sampled_from(["auto", "auto", "jsonl", "dynamodb-json"]),
+)
+def test_any_record(
+    record: bytes, keys: tuple[KeyAttribute, ...], hints: dict[str, HintType], fmt: InputFormat
+) -> None:
+    expected, found = (codec.RecordEncoder(keys, fmt, hints).encode(record) for codec in IMPLEMENTATIONS)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@settings(max_examples=800, deadline=None)
+@given(
+    body=st.one_of(soups.map(lambda soup: b'{"Count":1,"Items":[{' + soup), spoiled(good_pages()), soups),
+    fmt=st.sampled_from(["jsonl", "dynamodb-json"]),
+)
+def test_any_page(body: bytes, fmt: OutputFormat) -> None:
+    expected, found = (page_outcome(codec, body, fmt) for codec in IMPLEMENTATIONS)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(5, 300), repeated=st.none() | st.integers(0, 300), nested=st.booleans())
+def test_objects_with_many_members(count: int, repeated: int | None, nested: bool) -> None:
+    names = [f"n{number}" for number in range(count)]
+    if repeated is not None:
+        names.insert(repeated % count + 1, names[repeated % (count // 2 + 1)])
+    members = ",".join(f'"{name}":{{"x":[1],"y":0}}' for name in names)
+    record = ('{"pk":"k","m":{' + members + "}}" if nested else '{"pk":"k",' + members + "}").encode()
+    numbers = ",".join(name.replace("n", "") for name in names)
+    for text in (record, f'{{"pk":"k","x":[{numbers}]}}'.encode()):
+        expected, found = (codec.RecordEncoder(KEYS[0], "auto", HINTS[1]).encode(text) for codec in IMPLEMENTATIONS)
+        assert found == expected
+
+
+@pytest.mark.parametrize("size", [10, 16_000, 17_000, 300_000])
+def test_records_and_pages_of_any_size(size: int) -> None:
+    texts = ("x" * size, "ä" * (size // 2), "\n\\" * (size // 2))
+    for text in texts:
+        for ascii_only in (True, False):
+            item = {"pk": {"S": "k"}, "a": {"S": text}, "l": {"L": [{"N": "1"}] * (size // 20)}}
+            record = json.dumps(item, ensure_ascii=ascii_only).encode()
+            expected, found = (codec.RecordEncoder(KEYS[0], "auto", {}).encode(record) for codec in IMPLEMENTATIONS)
+            assert found == expected
+            body = json.dumps({"Items": [item, item], "Count": 2}, ensure_ascii=ascii_only).encode()
+            assert page_outcome(IMPLEMENTATIONS[1], body, "jsonl") == page_outcome(IMPLEMENTATIONS[0], body, "jsonl")
+
+
+def test_pages_of_many_small_items_grow_as_dynamodb_json() -> None:
+    body = b'{"Items":[' + b",".join([b"{}"] * 5000) + b'],"Count":5000,"LastEvaluatedKey":{"a":[1, 2]}}'
+    for fmt in ("jsonl", "dynamodb-json"):
+        assert page_outcome(IMPLEMENTATIONS[1], body, fmt) == page_outcome(IMPLEMENTATIONS[0], body, fmt)

@@ -1,0 +1,256 @@
+"""The desk: durable first, then the Grant; and what makes it stop the job."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddbio.codec.hints import NS, SS, B, S
+from ddbio.errors import CredentialsUnavailableError, DestinationError, PreflightError
+from ddbio.events import Event, Progress, Warned
+from ddbio.fleet.coordinator import Coordinator
+from ddbio.fleet.desk import Desk
+from ddbio.fleet.failure import describe, revive
+from ddbio.fleet.protocol import Failure, Grant, Report
+from ddbio.ledger.entries import Commit, Lease, Reject, Unit
+from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.rejects import RejectsFile
+from ddbio.pipeline.meter import Usage
+from ddbio.wire.signing import Credentials
+from tests.fakes import FakeClock, let_run
+
+OLD, NEW = Credentials("OLD", "secret"), Credentials("NEW", "secret")
+BAD = Reject("f", 0, 1, 1, "not_json", "It is no JSON.", b"{")
+
+
+class Source:
+    """Credentials that are renewed from OLD to NEW, or not at all."""
+
+    def __init__(self) -> None:
+        self.current = OLD
+        self.error: Exception | None = None
+
+    async def get(self) -> Credentials:
+        return self.current
+
+    async def renew(self, stale: Credentials) -> Credentials:
+        if self.error is not None:
+            raise self.error
+        self.current = NEW
+        return NEW
+
+
+class Office:
+    """A desk with all that stands around it."""
+
+    def __init__(self, path: Path, *, max_rejects: int = 3, units: int = 2) -> None:
+        self.clock = FakeClock()
+        self.coordinator = Coordinator(map(Unit, range(units)), workers=2, budget=100, rng=random.Random(1))
+        self.ledger = Ledger(rejects=RejectsFile(path))
+        self.source = Source()
+        self.events: list[Event] = []
+        self.recovered: list[int] = []
+        self.recovery_error: Exception | None = None
+        self.desk = Desk(
+            self.coordinator,
+            self.ledger,
+            self.source,
+            max_rejects=max_rejects,
+            recover=self.recover,
+            clock=self.clock,
+            observer=self.events.append,
+        )
+
+    async def recover(self, units: Sequence[int]) -> None:
+        self.recovered += units
+        if self.recovery_error is not None:
+            raise self.recovery_error
+
+    async def answer(self, worker: int = 0, **more: Any) -> Grant:
+        return await self.desk.answer(
+            Report(worker=worker, wanted=more.pop("wanted", 0), rate=50.0, usage=more.pop("usage", Usage()), **more)
+        )
+
+    async def lease(self) -> Lease:
+        (lease,) = (await self.answer(wanted=1)).leases
+        return lease
+
+
+def commit(lease: Lease, seq: int = 1, *, rejects: tuple[Reject, ...] = (), **facts: Any) -> Commit:
+    return Commit(
+        unit=lease.unit.id,
+        epoch=lease.epoch,
+        seq=seq,
+        position="p",
+        rejects=rejects,
+        rejected=len(rejects),
+        **facts,
+    )
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path / "state" / "rejects.jsonl")
+
+
+async def test_what_a_grant_acknowledges_is_in_the_ledger(office: Office, tmp_path: Path) -> None:
+    lease = await office.lease()
+    grant = await office.answer(commits=(commit(lease, read=6, written=5, bytes=9, rejects=(BAD,)),))
+    assert grant.acknowledged == 1
+    ledger = office.ledger
+    assert (ledger.read, ledger.written, ledger.rejected, ledger.bytes) == (6, 5, 1, 9)
+    assert (tmp_path / "state" / "rejects.jsonl").read_bytes().count(b"\n") == 1
+
+
+async def test_a_report_sent_again_changes_nothing(office: Office) -> None:
+    lease = await office.lease()
+    commits = (commit(lease, read=6, written=5, rejects=(BAD,)),)
+    for _ in range(3):
+        assert (await office.answer(commits=commits)).acknowledged == 1
+    assert (office.ledger.read, office.ledger.rejected) == (6, 1)
+
+
+async def test_a_grant_waits_until_its_commits_are_durable(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease, durable = await office.lease(), asyncio.Event()
+
+    async def slow(_: RejectsFile, rejects: Any) -> int:
+        await durable.wait()
+        return 0
+
+    monkeypatch.setattr(RejectsFile, "add", slow)
+    answering = asyncio.create_task(office.answer(commits=(commit(lease, read=1, rejects=(BAD,)),)))
+    other = asyncio.create_task(office.answer(1, wanted=1))
+    await let_run()
+    assert not answering.done()
+    durable.set()
+    assert (await answering).acknowledged == 1
+    assert len((await other).leases) == 1
+
+
+async def test_what_can_not_be_made_durable_stops_the_job_and_is_not_acknowledged(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    office = Office(tmp_path / "file" / "rejects.jsonl")
+    lease = await office.lease()
+    grant = await office.answer(commits=(commit(lease, read=1, rejects=(BAD,)),))
+    assert (grant.stop, grant.acknowledged, grant.leases) == ("abort", 0, ())
+    assert office.coordinator.failure is not None
+    assert office.coordinator.failure.kind == "DestinationError"
+    assert (await office.answer(1)).stop == "abort"
+
+
+async def test_as_many_rejects_as_allowed_are_borne_and_one_more_is_not(office: Office) -> None:
+    lease = await office.lease()
+    await office.answer(commits=(commit(lease, read=3, rejects=(BAD,) * 3),))
+    assert office.coordinator.failure is None
+    await office.answer(commits=(commit(lease, 2, read=1, rejects=(BAD,)),))
+    assert (await office.answer()).stop == "abort"
+    failure = office.coordinator.failure
+    assert failure is not None
+    assert failure.kind == "TooManyRejectsError"
+    assert "4 records" in failure.message
+    assert str(office.ledger.rejects_location) in str(failure.hint)
+
+
+async def test_every_grant_brings_the_newest_credentials(office: Office) -> None:
+    assert (await office.answer()).credentials == OLD
+    office.source.current = NEW
+    assert (await office.answer()).credentials == NEW
+
+
+async def test_credentials_that_a_worker_found_refused_are_renewed(office: Office) -> None:
+    assert (await office.answer(stale_key="OLD")).credentials == NEW
+    assert (await office.answer(1, stale_key="OLD")).credentials == NEW
+    assert office.coordinator.failure is None
+
+
+async def test_without_other_credentials_the_job_stops(office: Office) -> None:
+    office.source.error = CredentialsUnavailableError("None.", hint="Log in again.")
+    grant = await office.answer(stale_key="OLD")
+    assert (grant.stop, grant.credentials) == ("abort", None)
+    assert office.coordinator.failure is not None
+    assert office.coordinator.failure.hint == "Log in again."
+
+
+LOST = Failure(kind="WorkerLostError", message="Worker process 0 was killed.")
+
+
+async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_committed(office: Office) -> None:
+    lease = await office.lease()
+    await office.answer(commits=(commit(lease, read=1, written=1),))
+    assert await office.desk.lost(0, LOST)
+    assert office.recovered == [lease.unit.id]
+    leases = {one.unit.id: one for one in (await office.answer(1, wanted=2)).leases}
+    assert leases[lease.unit.id].position == "p"
+    assert leases[lease.unit.id].epoch > lease.epoch
+    assert office.coordinator.failure is None
+    assert [event.message for event in office.events if isinstance(event, Warned)] == [
+        "Worker process 0 was killed. Another one takes its place."
+    ]
+
+
+async def test_a_unit_that_kills_its_workers_ends_the_job(office: Office) -> None:
+    for deaths in range(1, 4):
+        await office.answer(wanted=2)
+        assert await office.desk.lost(0, LOST) == (deaths < 3)
+    assert office.coordinator.failure == LOST
+    assert (await office.answer(1)).stop == "abort"
+
+
+async def test_what_can_not_be_recovered_ends_the_job(office: Office) -> None:
+    await office.lease()
+    office.recovery_error = DestinationError("The disk is gone.")
+    assert not await office.desk.lost(0, LOST)
+    assert office.coordinator.failure is not None
+    assert office.coordinator.failure.kind == "DestinationError"
+
+
+async def test_a_worker_that_is_lost_when_all_is_done_is_not_replaced(office: Office) -> None:
+    leases = (await office.answer(wanted=2)).leases
+    await office.answer(commits=tuple(commit(lease, done=True) for lease in leases))
+    assert not await office.desk.lost(1, LOST)
+    assert office.coordinator.failure is None
+
+
+async def test_progress_is_told_a_few_times_a_second(office: Office) -> None:
+    for tick in range(21):
+        office.clock.advance(0.1)
+        await office.answer(tick % 2, usage=Usage(items=tick, units=2.0 * tick, bytes=3 * tick))
+    progress = [event for event in office.events if isinstance(event, Progress)]
+    assert len(progress) == 7
+    assert progress[0].seconds == pytest.approx(0.3)
+    assert (progress[0].items, progress[0].units, progress[0].bytes) == (2 + 1, 2.0 * 3, 3 * 3)
+
+
+async def test_the_end_is_told_at_once(office: Office) -> None:
+    office.clock.advance(1)
+    leases = (await office.answer(wanted=2)).leases
+    await office.answer(commits=tuple(commit(lease, read=1, written=1, done=True) for lease in leases))
+    last = office.events[-1]
+    assert isinstance(last, Progress)
+    assert last.units_done == 2
+
+
+async def test_an_attribute_that_plain_json_changes_is_told_once(office: Office) -> None:
+    lease = await office.lease()
+    for seq, types in enumerate([{"a": S}, {"a": S, "b.c": B}, {"b.c": B, "d": SS}, {"d": SS | NS}], 1):
+        await office.answer(commits=(commit(lease, seq, types=types),))
+    told = [event.message for event in office.events if isinstance(event, Warned)]
+    assert len(told) == 2
+    assert "b.c" in told[0]
+    assert " d " in told[1]
+
+
+def test_an_error_survives_the_way_to_the_parent() -> None:
+    error = DestinationError("The disk is full.", hint="Free some space.")
+    again = revive(describe(ExceptionGroup("", [ExceptionGroup("", [error]), ValueError()])))
+    assert type(again) is DestinationError
+    assert str(again) == "The disk is full. Free some space."
+    assert "DestinationError: The disk is full." in again.__notes__[0]
+    assert type(revive(describe(PreflightError("p")))) is PreflightError
+    assert type(revive(describe(CredentialsUnavailableError("c")))).__name__ == "JobFailedError"
+    assert type(revive(Failure(kind="NoSuchError", message="m"))).__name__ == "JobFailedError"

@@ -1,0 +1,42 @@
+"""The manifest: what a later import, or a person, learns from it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ddbio.errors import SourceError
+from ddbio.ledger.manifest import read_files, read_hints
+
+
+def test_hints_and_files_are_read() -> None:
+    hints = {"tags": "SS", "photos[].data": "B", "naïve\\.name": "NS"}
+    text = json.dumps({"ddbio_manifest": 1, "files": [{"name": "a"}, {"name": "b"}], "type_hints": hints}).encode()
+    assert read_hints(text, "here") == hints
+    assert read_files(text, "here") == ["a", "b"]
+
+
+def test_what_a_later_version_adds_does_not_matter() -> None:
+    text = json.dumps({"ddbio_manifest": 1, "files": [{"name": "a", "more": 1}], "type_hints": {"a": "BS"}, "more": []})
+    assert read_hints(text.encode(), "here") == {"a": "BS"}
+    assert read_files(text.encode(), "here") == ["a"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"\xff",
+        b'{"ddbio_manifest":1,"type_hints":{"\xff":"SS"}}',
+        b'{"ddbio_manifest":2,"type_hints":{}}',
+        b'{"ddbio_manifest":1,"type_hints":{"a":"S"}}',
+        b'{"type_hints":{}}',
+        b'{"ddbio_manifest":1}',
+    ],
+)
+def test_one_that_can_not_be_understood_is_refused_with_its_place(text: bytes) -> None:
+    with pytest.raises(SourceError, match="s3://bucket/prefix"):
+        read_hints(text, "s3://bucket/prefix")

@@ -1,0 +1,72 @@
+"""The rejects file: one JSON line for each record, durable, added to."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddbio.errors import DestinationError
+from ddbio.ledger.entries import Reject
+from ddbio.ledger.rejects import RejectsFile
+
+
+def reject(raw: bytes | None, **fields: Any) -> Reject:
+    given = {"source": "in.jsonl", "offset": 7, "length": 3, "line": 2, "reason": "not_json", "message": "No."}
+    return Reject(**given | fields, raw=raw)  # type: ignore[arg-type]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (b"{x}", {"raw": "{x}"}),
+        ('{"ä": "☃\u2028"}'.encode(), {"raw": '{"ä": "☃\u2028"}'}),
+        (b'{"a":"\xff"}', {"raw_base64": base64.b64encode(b'{"a":"\xff"}').decode()}),
+        (b"\xed\xa0\x80", {"raw_base64": "7aCA"}),
+        (None, {"raw": None}),
+    ],
+)
+async def test_a_record_is_kept_as_it_was(raw: bytes | None, kept: dict[str, Any], tmp_path: Path) -> None:
+    file = RejectsFile(tmp_path / "r.jsonl")
+    await file.add([reject(raw)])
+    assert lines(file.path) == [
+        {
+            "ddbio_reject": 1,
+            "source": "in.jsonl",
+            "offset": 7,
+            "length": 3,
+            "line": 2,
+            "reason": "not_json",
+            "message": "No.",
+        }
+        | kept
+    ]
+
+
+async def test_the_file_and_its_folder_come_with_the_first_reject(tmp_path: Path) -> None:
+    file = RejectsFile(tmp_path / "a" / "b" / "r.jsonl")
+    await file.add([])
+    assert not file.path.exists()
+    await file.add([reject(b"1"), reject(b"2", line=None)])
+    assert [(line["raw"], line["line"]) for line in lines(file.path)] == [("1", 2), ("2", None)]
+
+
+async def test_an_existing_file_is_added_to(tmp_path: Path) -> None:
+    for raw in (b"1", b"2"):
+        await RejectsFile(tmp_path / "r.jsonl").add([reject(raw)])
+    assert [line["raw"] for line in lines(tmp_path / "r.jsonl")] == ["1", "2"]
+
+
+async def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").touch()
+    with pytest.raises(DestinationError, match=r"folder/r\.jsonl can't be written") as caught:
+        await RejectsFile(tmp_path / "folder" / "r.jsonl").add([reject(b"secret contents")])
+    assert "--rejects" in str(caught.value.hint)
+    assert "secret" not in str(caught.value)

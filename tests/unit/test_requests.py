@@ -1,0 +1,129 @@
+"""Requests: paid for before each attempt, settled by what became of it, repeated while that can help."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ddbio import errors
+from ddbio.capacity import Governor
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.requests import NO_PROGRESS_SECONDS, CostEstimate, Requester
+from tests.fakes import VirtualClock, run_virtual
+
+THROTTLED = errors.ThrottledError("ThrottlingException", "slow down", status=400)
+UNAVAILABLE = errors.UnavailableError("InternalServerError", "", status=500)
+EXPIRED = errors.CredentialsError("ExpiredTokenException", "", status=400)
+LOST = errors.TransportError("reset")
+REFUSED = errors.RefusedError("ValidationException", "", status=400)
+
+Result = tuple[str, Governor, Meter, float]
+
+
+def attempt(*failures: Exception, actual: float | None = 7.0, rate: float = 1e9) -> Result:
+    """Run a request that fails so many times and then succeeds; return what is known afterwards."""
+
+    async def main() -> Result:
+        clock, meter, left = VirtualClock(), Meter(), list(failures)
+        governor = Governor(rate, clock)
+
+        async def send() -> str:
+            if left:
+                raise left.pop(0)
+            return "reply"
+
+        value, permit = await Requester(governor, meter, clock).run(10.0, send)
+        if actual is not None:
+            permit.settle(actual)
+        return value, governor, meter, clock.now()
+
+    return run_virtual(main())
+
+
+def test_a_request_that_succeeds_costs_what_the_reply_says() -> None:
+    value, governor, meter, seconds = attempt()
+    assert (value, governor.spent, seconds) == ("reply", 7, 0)
+    assert (meter.requests, meter.retries, meter.throttles) == (1, 0, 0)
+
+
+def test_a_reply_that_does_not_say_its_cost_costs_the_estimate() -> None:
+    assert attempt(actual=None)[1].spent == 10
+
+
+@pytest.mark.parametrize(
+    ("failure", "cost"),
+    [(THROTTLED, 0), (EXPIRED, 0), (LOST, 10), (UNAVAILABLE, 10), (errors.CorruptReplyError("c"), 10)],
+)
+def test_an_attempt_that_failed_costs_nothing_unless_it_may_have_been_served(failure: Exception, cost: float) -> None:
+    _, governor, meter, _ = attempt(failure, failure)
+    assert governor.spent == 7 + 2 * cost
+    assert (meter.requests, meter.retries) == (3, 2)
+    assert meter.throttles == (2 if failure is THROTTLED else 0)
+
+
+@pytest.mark.parametrize("failure", [REFUSED, errors.CertificateError("c"), errors.CredentialsUnavailableError("n")])
+def test_what_can_not_succeed_is_not_repeated(failure: Exception) -> None:
+    with pytest.raises(type(failure)) as caught:
+        attempt(UNAVAILABLE, failure)
+    assert caught.value is failure
+
+
+def test_a_defect_is_not_repeated() -> None:
+    with pytest.raises(KeyError):
+        attempt(KeyError("k"))
+
+
+def test_pauses_grow_and_stay_bounded() -> None:
+    assert attempt(*[UNAVAILABLE] * 2)[3] <= 0.05 + 0.1
+    assert 20 <= attempt(*[UNAVAILABLE] * 40)[3] <= 40 * 20
+
+
+def test_it_gives_up_after_a_time_without_success() -> None:
+    ends: list[float] = []
+
+    async def main() -> None:
+        clock = VirtualClock()
+
+        async def send() -> None:
+            ends.append(clock.now())
+            raise THROTTLED
+
+        await Requester(Governor(1e9, clock), Meter(), clock).run(1.0, send)
+
+    with pytest.raises(errors.ThrottledError):
+        run_virtual(main())
+    assert NO_PROGRESS_SECONDS <= ends[-1] <= NO_PROGRESS_SECONDS + 20
+
+
+def test_every_attempt_waits_for_its_capacity() -> None:
+    assert attempt(LOST, LOST, rate=1.0)[3] >= 20
+
+
+def test_a_request_that_is_cancelled_on_its_way_counts_with_its_estimate() -> None:
+    async def main() -> float:
+        clock = VirtualClock()
+        governor = Governor(100, clock)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await Requester(governor, Meter(), clock).run(10.0, never_answered)
+        return governor.spent
+
+    assert run_virtual(main()) == 10
+
+
+async def never_answered() -> None:
+    await asyncio.sleep(10**6)
+
+
+def test_the_estimate_is_the_most_of_the_recent_costs() -> None:
+    cost = CostEstimate(128.5)
+    assert cost.units == 128.5
+    cost.learn(3)
+    assert cost.units == 3
+    cost.learn(90)
+    for _ in range(15):
+        cost.learn(1)
+    assert cost.units == 90
+    cost.learn(1)
+    assert cost.units == 1
