@@ -11,17 +11,22 @@ from ddbio.ledger.manifest import read_files
 from ddbio.options import ExportOptions
 from ddbio.storage.base import MANIFEST, Sink
 
+EXPORTED = re.compile(r"[A-Za-z0-9_.-]+-\d{4,}-\d{5,}\.json(\.gz|\.zst)?")
+"""The names of exported files, of any table."""
+
 
 async def claim(sink: Sink, options: ExportOptions, before: Checkpoint) -> None:
     """Refuse a destination that holds an export already, or with `overwrite` remove that one.
 
     Raises UsageError.
     """
-    mine = re.compile(re.escape(options.table) + r"-\d{4,}-\d{5,}\.json(\.gz|\.zst)?")
-    old = {file.name for file in await sink.list(f"{options.table}-") if mine.fullmatch(file.name)}
-    old |= {entry.file.name for entry in before.entries if not isinstance(entry, Opened) and entry.file is not None}
+    mine = [file.name for file in await sink.list(f"{options.table}-") if file.name.startswith(f"{options.table}-")]
+    named = [entry.file.name for entry in before.entries if not isinstance(entry, Opened) and entry.file is not None]
+    listed = [] if before.manifest is None else read_files(before.manifest, sink.location)
+    # Whatever a manifest or a journal names: nothing is removed but what an export writes.
+    old = {name for name in (*mine, *named, *listed) if EXPORTED.fullmatch(name)}
     if before.manifest is not None:
-        old |= {MANIFEST, *read_files(before.manifest, sink.location)}
+        old.add(MANIFEST)
     if old and not options.overwrite:
         raise UsageError(
             f"{sink.location} already holds an export: {_some(sorted(old))}.",

@@ -300,10 +300,6 @@ class MemorySink(Sink):
     async def get(self, name: str) -> bytes | None:
         return self.small.get(name)
 
-    async def list(self, prefix: str = "") -> list[StoredFile]:
-        files = {**self.sealed, **self.small}
-        return [StoredFile(name, len(files[name])) for name in sorted(files) if name.startswith(prefix)]
-
     async def delete(self, name: str) -> None:
         self.sealed.pop(name, None)
         self.small.pop(name, None)
@@ -324,3 +320,7 @@ class MemorySink(Sink):
     @asynccontextmanager
     async def lock(self, run: str) -> AsyncIterator[None]:
         yield
+
+    async def list(self, prefix: str = "") -> list[StoredFile]:
+        files = {**self.sealed, **self.small}
+        return [StoredFile(name, len(files[name])) for name in sorted(files) if name.startswith(prefix)]

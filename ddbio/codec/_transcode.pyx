@@ -60,6 +60,9 @@ include "_transcode_text.pxi"
 include "_transcode_record.pxi"
 include "_transcode_page.pxi"
 
+if MAX_NESTING + 2 > SCOPES:
+    raise ImportError("the codec was built for less nesting than ddbio.codec.model allows")
+
 cdef int[11] TYPE_BITS
 TYPE_BITS[:] = [0, _hints.S, 0, _hints.B, 0, 0, 0, _hints.L, _hints.SS, _hints.NS, _hints.BS]
 
@@ -130,7 +133,7 @@ cdef void keep_room(Reply *p) noexcept:
 
 
 cdef object page_of(Reply *p, bytes body):
-    if p.text.verdict == NO_MEMORY:
+    if p.text.verdict == NO_MEMORY or p.starved:
         raise MemoryError
     if p.text.verdict != FINE:
         raise malformed(p.text.position)

@@ -44,6 +44,7 @@ cdef struct Reply:
     int *table
     int table_room
     int paths
+    bint starved
     uint8_t *spare
     uint8_t *spare_begin
 
@@ -165,7 +166,7 @@ cdef int search_node(Reply *p, int parent, cursor name, Py_ssize_t length) noexc
 cdef int add_node(Reply *p, int parent, cursor name, Py_ssize_t length, uint64_t hashed) noexcept nogil:
     cdef Node *node
     if p.node_count == p.node_room and not grow_nodes(p):
-        fail(&p.text, NO_MEMORY, p.text.begin)
+        p.starved = True
         return -1
     node = &p.nodes[p.node_count]
     node.name, node.length, node.hash, node.parent = name, length, hashed, parent
@@ -191,16 +192,14 @@ cdef void enter_node(Reply *p, int node) noexcept nogil:
 
 cdef bint grow_nodes(Reply *p) noexcept nogil:
     cdef int room = max(2 * p.node_room, <int>FIRST_NODES), node
-    cdef Node *nodes = <Node *>PyMem_RawRealloc(p.nodes, room * sizeof(Node))
+    cdef int *table = <int *>PyMem_RawCalloc(2 * room, sizeof(int))
+    cdef Node *nodes = <Node *>PyMem_RawRealloc(p.nodes, room * sizeof(Node)) if table != NULL else NULL
     if nodes == NULL:
+        PyMem_RawFree(table)
         return False
-    p.nodes = nodes
-    p.node_room = room
     PyMem_RawFree(p.table)
-    p.table = <int *>PyMem_RawCalloc(2 * room, sizeof(int))
-    p.table_room = 2 * room
-    if p.table == NULL:
-        return False
+    p.nodes, p.node_room = nodes, room
+    p.table, p.table_room = table, 2 * room
     for node in range(1, p.node_count):
         enter_node(p, node)
     return True
@@ -227,7 +226,7 @@ cdef int find_member(Reply *p, int parent, cursor name, Py_ssize_t length) noexc
         # Names decoded are shorter than the reply that they stand in.
         p.spare_begin = decoded = p.spare = <uint8_t *>PyMem_RawMalloc(p.text.end - p.text.begin)
         if decoded == NULL:
-            fail(&p.text, NO_MEMORY, p.text.begin)
+            p.starved = True
             return -1
     while name < end:
         if name[0] == c'\\':

@@ -8,7 +8,7 @@ cdef enum Format:
 
 cdef enum:
     # So many names of an object are looked through one by one; more of them go into a table.
-    FEW = 8
+    FEW = 16
     # More than the levels that objects and sets can open.
     SCOPES = 36
 

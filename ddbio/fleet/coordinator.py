@@ -53,6 +53,8 @@ class _WorkerState:
     measured: Usage = field(default_factory=Usage)
     measured_at: float = 0.0
     holding: int = 0
+    answered: tuple[int, Grant] | None = None
+    """The last Report's number, and its Grant."""
     deaths: int = 0
     """Workers in this place that ended without holding a unit, one after the other."""
 
@@ -124,6 +126,8 @@ class Coordinator:
     def report(self, report: Report, now: float) -> Decision:
         """Take a worker's Report in, and decide what becomes durable and what the worker may do next."""
         worker = self._workers[report.worker]
+        if worker.answered is not None and worker.answered[0] == report.number:
+            return Decision((), worker.answered[1])
         self._account(worker, report, now)
         if report.failure is not None:
             self.abort(report.failure)
@@ -135,6 +139,7 @@ class Coordinator:
             acknowledged=len(report.commits),
             stop="abort" if self._aborting else "done" if self.done else "",
         )
+        worker.answered = report.number, grant
         return Decision(accepted, grant)
 
     def lost(self, number: int) -> list[int]:
@@ -148,7 +153,7 @@ class Coordinator:
             state.holder = None
             state.epoch += 1
             state.deaths += 1
-        self.too_deadly = max([deaths, *(state.deaths for state in held)]) >= MAX_DEATHS
+        self.too_deadly |= max([deaths, *(state.deaths for state in held)]) >= MAX_DEATHS
         return [state.unit.id for state in held]
 
     def release(self, progress: Mapping[int, UnitState]) -> None:

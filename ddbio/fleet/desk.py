@@ -88,7 +88,9 @@ class Desk:
         if coordinator.too_deadly:
             self.abort(failure)
         else:
-            self._observer(Warned(f"{failure.message} Another one takes its place."))
+            self._observer(
+                Warned(failure.message if coordinator.stopping else f"{failure.message} Another one takes its place.")
+            )
         return not coordinator.stopping
 
     async def credentials(self, stale_key: str | None = None) -> Credentials | None:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from itertools import count
 
 from ddbio.errors import WorkerLostError
@@ -32,9 +32,7 @@ async def run_processes(job: Job, desk: Desk, credentials: Credentials, processe
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         desk.abort()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await serving
+        await asyncio.wait([serving], timeout=STOP_SECONDS)
         raise
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
@@ -75,11 +73,18 @@ async def _serve(welcome: Welcome, desk: Desk) -> int | None:
 
 
 def _lost(number: int, status: int) -> WorkerLostError:
-    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    how = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
     return WorkerLostError(
         f"Worker process {number} {how} before its work was done.",
         hint="If the system ran out of memory, use fewer --processes or a smaller --concurrency.",
     )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 @asynccontextmanager
@@ -87,7 +92,8 @@ async def _worker_process() -> AsyncIterator[
     tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamWriter]
 ]:
     ours, theirs = socket.socketpair()
-    with theirs:
+    with theirs, ExitStack() as unused:
+        unused.enter_context(ours)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "ddbio.fleet.worker", str(theirs.fileno())),
@@ -95,6 +101,7 @@ async def _worker_process() -> AsyncIterator[
             stdout=asyncio.subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
         )
+        unused.pop_all()
     reader, writer = await asyncio.open_connection(sock=ours)
     try:
         yield process, reader, writer

@@ -1,7 +1,8 @@
 """The one message between a worker and the coordinator: Report → Grant.
 
-A worker sends a Report about twice a second, and at once when a unit ends or something fails. What a Report carries
-is repeated until a Grant acknowledges it, so a lost or doubled message changes nothing.
+A worker sends a Report about twice a second, and at once when a unit ends or something fails. A Report
+that comes twice is answered with the same Grant, and commits are repeated until they are acknowledged, so a lost or
+doubled message changes nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Report(msgspec.Struct, frozen=True):
     """From a worker to the coordinator."""
 
     worker: int
+    number: int
+    """1, 2, 3 …; one that is sent again, for want of a Grant, keeps its number."""
     wanted: int
     """Units that it could begin at once."""
     rate: float

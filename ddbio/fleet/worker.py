@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from itertools import count
 from typing import BinaryIO
 
 from ddbio.capacity import Governor
@@ -55,6 +56,7 @@ class Worker:
         self._lanes = welcome.job.options.concurrency
         self._leases: asyncio.Queue[Lease | None] = asyncio.Queue()
         self._idle = self._lanes
+        self._numbers = count(1)
 
     async def run(self) -> None:
         """Work until every unit of the job is done, or the coordinator stops the job; an error here stops it too.
@@ -118,6 +120,7 @@ class Worker:
     def _report(self, *, failure: Failure | None = None, stopped: bool = False) -> Report:
         return Report(
             worker=self._number,
+            number=next(self._numbers),
             wanted=0 if stopped else self._idle,
             rate=self._governor.rate,
             usage=self._meter.usage(self._governor.spent, self._governor.waited),

@@ -29,9 +29,12 @@ async def recover(ledger: Ledger, sink: Sink, units: Iterable[int] | None = None
         state = msgspec.structs.replace(file, sealed=True, token=None) if there else file
         await ledger.record([Recovered(unit, state, gone=not there)])
 
-    async with asyncio.TaskGroup() as group:
-        for unit, file in ledger.open_files(units):
-            group.create_task(settle(unit, file))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for unit, file in ledger.open_files(units):
+                group.create_task(settle(unit, file))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 async def sweep(ledger: Ledger, sink: Sink, table: str) -> None:

@@ -93,8 +93,6 @@ class _SpanImport:
                     await self._keep_up()
             await self._drain()
         await self._commit(done=True)
-        if self._found != self._passed:
-            raise LedgerError(f"{self._unit.file}: found {self._found:,} records, but settled {self._passed:,}.")
 
     async def _take(self, record: Record) -> None:
         """Encode one record, and send it or put it among the rejects."""
@@ -134,6 +132,8 @@ class _SpanImport:
         self._committed_at = self._engine.clock.now()
         settled = self._watermark.advance()
         self._passed += settled.read
+        if done and self._found != self._passed:
+            raise LedgerError(f"{self._unit.file}: found {self._found:,} records, but settled {self._passed:,}.")
         self._reject_bytes -= sum(map(_weight, settled.rejects))
         size, self._bytes = self._bytes, 0
         self._engine.meter.bytes += size

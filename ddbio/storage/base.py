@@ -7,7 +7,7 @@ which say what was tried and where.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Container, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ class OutputFile(ABC):
 
     @property
     def resume_token(self) -> Mapping[str, object] | None:
-        """What `Sink.recover` needs, besides the name, to seal every offset that `sync` and `finish` have returned so far.
+        """What `Sink.recover` needs, besides the name, to seal every offset that `sync` and `finish` returned so far.
 
         JSON values. None while there is nothing to seal, and on a stream.
         """
@@ -142,7 +142,7 @@ class Sink(ABC):
         """
 
     @abstractmethod
-    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> list[str]:
+    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
         """Remove the unfinished files that dead runs left behind; return their final names, in order, once per file.
 
         Removed is what has a name that `owns` accepts, or that lies in `_ddbio/`, unless it is in `keep`. Finished

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
@@ -100,7 +100,7 @@ class LocalSink(Sink):
         with edge("name", final):
             return await self.call(lambda: disk.seal_at(part, final, size))
 
-    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> list[str]:
+    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
         with edge("clear", self._folder):
             return await self.call(lambda: disk.sweep(self._folder, owns, keep))
 

@@ -7,17 +7,21 @@ holds the file's `resume_token` can complete it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from ddbio.clock import Clock, LoopClock
 from ddbio.errors import DestinationError, PreflightError
 from ddbio.options import S3Options
-from ddbio.storage.base import OWN_FOLDER, OutputFile, Sink, StoredFile
+from ddbio.storage import s3_uploads as uploads
+from ddbio.storage.base import LOCK, OWN_FOLDER, PROBE, OutputFile, Sink, StoredFile
 from ddbio.storage.s3_errors import code_of, edge
+from ddbio.storage.s3_lock import Lease, hold
 from ddbio.storage.steps import Steps
 
 MIB = 1024 * 1024
@@ -27,8 +31,9 @@ MOST_PARTS = 10_000
 """Parts of one upload (the same page)."""
 FILE_IN_FLIGHT = 2
 """Parts of one file that are on their way at once."""
-ABORTS = 3
-"""An upload that still had parts on their way may need more than one abort (S3 API, AbortMultipartUpload)."""
+DISCARD_SECONDS = 1.2
+"""So long a discarded file waits for S3; a job that is stopped has two seconds in all."""
+log = logging.getLogger("ddbio")
 
 
 def part_size(max_bytes: int) -> int:
@@ -56,12 +61,15 @@ class S3Sink(Sink):
         options: S3Options | None = None,
         parameters: Mapping[str, str] | None = None,
         parts_in_flight: int = 4,
+        clock: Clock | None = None,
     ) -> None:
         self.client = client
         self.bucket = bucket
         self.slots = asyncio.Semaphore(parts_in_flight)
         self.parameters = {**(options or S3Options()).parameters(), **(parameters or {})}
         self._prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
+        self._clock = clock or LoopClock()
+        self._lease: Lease | None = None
         self._open: set[S3OutputFile] = set()
 
     @property
@@ -72,17 +80,20 @@ class S3Sink(Sink):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        async with AsyncExitStack() as stack:
-            for file in self._open:
-                stack.push_async_callback(file.discard)
+        # All at once: on a dead network each of them takes as long as it may.
+        ends = await asyncio.gather(*(file.discard() for file in self._open), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
 
     async def check(self, expected_bytes: int | None) -> list[str]:  # noqa: ARG002 (a bucket has no size)
-        # A listing, and an upload begun and aborted, need the very permissions that the job needs. Unlike a probe
+        # Two listings, and an upload begun and aborted, need the very permissions that the job needs. Unlike a probe
         # that is put and deleted they leave no version behind, and need no s3:DeleteObject.
         with edge(f"look into {self.location}", PreflightError):
             await self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._prefix, MaxKeys=1)
+            await self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self._prefix, MaxUploads=1)
         try:
-            file = await self.create(f"{OWN_FOLDER}/probe", max_bytes=0)
+            file = await self.create(PROBE, max_bytes=0)
             await file.begin()
             await file.discard()
         except DestinationError as error:
@@ -95,8 +106,9 @@ class S3Sink(Sink):
         return file
 
     async def put(self, name: str, data: bytes) -> None:
+        self.refuse_if_lost()
         with edge(f"write {self.location}{name}", DestinationError):
-            await self.client.put_object(Bucket=self.bucket, Key=self.key(name), Body=data, **self.parameters)
+            await self.client.put_object(**self.address(name), Body=data, **self.parameters)
 
     async def get(self, name: str) -> bytes | None:
         with edge(f"read {self.location}{name}", DestinationError):
@@ -116,15 +128,49 @@ class S3Sink(Sink):
             )
 
     async def delete(self, name: str) -> None:
+        self.refuse_if_lost()
         with edge(f"delete {self.location}{name}", DestinationError):
-            await self.client.delete_object(Bucket=self.bucket, Key=self.key(name))
+            await self.client.delete_object(**self.address(name))
+
+    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
+        self.refuse_if_lost()
+        if "upload_id" not in token:
+            return False
+        with edge(f"complete {self.location}{name}", DestinationError):
+            return await uploads.recover(self.client, self.address(name), size, token)
+
+    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
+        def unwanted(key: str) -> bool:
+            name = key[len(self._prefix) :]
+            return name not in keep and (name.startswith(f"{OWN_FOLDER}/") or owns(name))
+
+        self.refuse_if_lost()
+        with edge(f"abort uploads to {self.location}", DestinationError):
+            keys = await uploads.sweep(self.client, self.bucket, self._prefix, unwanted)
+        return sorted(key[len(self._prefix) :] for key in keys)
+
+    def lock(self, run: str) -> AbstractAsyncContextManager[None]:
+        """A lease; once it is lost, this sink neither seals, puts, deletes, recovers nor sweeps any more."""
+        # A storage class may charge for each renewal, or keep the object from being read.
+        parameters = {name: value for name, value in self.parameters.items() if name != "StorageClass"}
+        self._lease = Lease(self.client, self.address(LOCK), self.location, run, parameters, self._clock)
+        return hold(self._lease)
+
+    def refuse_if_lost(self) -> None:
+        """Raise `JobLockedError` where the lock that this sink held is lost."""
+        if self._lease is not None and self._lease.lost is not None:
+            raise self._lease.lost
+
+    def address(self, name: str) -> dict[str, str]:
+        """Bucket and key of a relative name, as request parameters."""
+        return {"Bucket": self.bucket, "Key": self.key(name)}
 
     def key(self, name: str) -> str:
         """The key of a relative name."""
         return self._prefix + name
 
     def forget(self, file: S3OutputFile) -> None:
-        """The file is sealed or discarded: nothing is left to do for it at the end."""
+        """The file is sealed, discarded or left: nothing is left to do for it at the end."""
         self._open.discard(file)
 
 
@@ -139,14 +185,14 @@ class S3OutputFile(OutputFile):
         self.name = name
         self._sink = sink
         self._place = f"{sink.location}{name}"
-        self._address = {"Bucket": sink.bucket, "Key": sink.key(name)}
+        self._address = sink.address(name)
         self._size_of_part = size_of_part
         self._steps = Steps()
         self._upload_id: str | None = None
         self._blocks: list[bytes] = []
         self._waiting = 0
         self._ends: list[int] = []
-        self._stored: dict[int, dict[str, object]] = {}
+        self._stored: dict[int, uploads.Part] = {}
         self._contiguous = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
@@ -154,10 +200,8 @@ class S3OutputFile(OutputFile):
 
     @property
     def resume_token(self) -> Mapping[str, object] | None:
-        """`upload_id`, and the stored `parts` as CompleteMultipartUpload takes them; None before the upload exists."""
-        if self._upload_id is None:
-            return None
-        return {"upload_id": self._upload_id, "parts": self._durable_parts()}
+        """`upload_id`, and the stored `parts`; None before the upload exists."""
+        return None if self._upload_id is None else uploads.token(self._upload_id, self._durable_parts())
 
     async def write(self, block: bytes) -> None:
         self._raise_failure()
@@ -182,21 +226,22 @@ class S3OutputFile(OutputFile):
     async def seal(self) -> None:
         if not self._sealed:
             await self.finish()
+            self._sink.refuse_if_lost()
             with edge(f"complete {self._place}", DestinationError):
                 await self._steps.run(self._complete())
 
     async def discard(self) -> None:
-        await self._steps.settle()
-        if self._sealed:
-            return
-        aborts = ABORTS if self._tasks else 1
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        self._blocks.clear()
-        with edge(f"abort the upload of {self._place}", DestinationError):
-            await self._steps.run(self._abort(aborts))
+        try:
+            async with asyncio.timeout(DISCARD_SECONDS):
+                await self._drop()
+        except TimeoutError:
+            await self._steps.abandon()
+            log.debug("The upload of %s may remain: S3 did not answer in time.", self._place)
+        self._sink.forget(self)
+
+    async def leave(self) -> None:
+        await self._stop_sending()
+        await self._steps.abandon()
         self._sink.forget(self)
 
     async def begin(self) -> None:
@@ -229,10 +274,8 @@ class S3OutputFile(OutputFile):
             reply = await self._sink.client.upload_part(
                 **self._address, UploadId=self._upload_id, PartNumber=number, Body=body
             )
-        part = {"PartNumber": number, "ETag": reply["ETag"]}
-        if "ChecksumCRC32" in reply:  # S3 then checks it again when the upload is completed
-            part["ChecksumCRC32"] = reply["ChecksumCRC32"]
-        self._stored[number] = part
+        end, etag = self._ends[number - 1], reply["ETag"].strip('"')
+        self._stored[number] = uploads.Part(end, etag, reply.get("ChecksumCRC32", ""))
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -249,40 +292,31 @@ class S3OutputFile(OutputFile):
             self._contiguous += 1
         return self._ends[self._contiguous - 1] if self._contiguous else 0
 
-    def _durable_parts(self) -> list[dict[str, object]]:
+    def _durable_parts(self) -> list[uploads.Part]:
         self._durable()
         return [self._stored[number] for number in range(1, self._contiguous + 1)]
 
     async def _complete(self) -> None:
-        try:
-            await self._sink.client.complete_multipart_upload(
-                **self._address, UploadId=self._upload_id, MultipartUpload={"Parts": self._durable_parts()}
-            )
-        except ClientError as error:
-            # The client repeats a request whose reply was lost; by then the upload may be completed and gone.
-            if code_of(error) != "NoSuchUpload" or not await self._is_there():
-                raise
+        if not await uploads.complete(self._sink.client, self._address, str(self._upload_id), self._durable_parts()):
+            hint = "Somebody has aborted it: see that no lifecycle rule does so this soon, then run again and resume."
+            raise DestinationError(f"Could not complete {self._place}: the upload is gone.", hint=hint)
         self._sealed = True
         self._sink.forget(self)
 
-    async def _is_there(self) -> bool:
-        try:
-            head = await self._sink.client.head_object(**self._address)
-        except ClientError as error:
-            if code_of(error) == "404":
-                return False
-            raise
-        # The ETag of a multipart upload ends in its number of parts.
-        return bool(head["ContentLength"] == self._durable() and head["ETag"].endswith(f'-{len(self._ends)}"'))
+    async def _stop_sending(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._blocks.clear()
 
-    async def _abort(self, times: int) -> None:
-        for _ in range(times if self._upload_id is not None else 0):
-            try:
-                await self._sink.client.abort_multipart_upload(**self._address, UploadId=self._upload_id)
-            except ClientError as error:
-                if code_of(error) == "NoSuchUpload":
-                    break
-                raise
+    async def _drop(self) -> None:
+        await self._stop_sending()
+        await self._steps.settle()
+        if self._sealed or self._upload_id is None:
+            return
+        with edge(f"abort the upload of {self._place}", DestinationError):
+            await self._steps.run(uploads.abort(self._sink.client, self._address, self._upload_id))
         self._upload_id = None
 
 

@@ -12,8 +12,9 @@ from ddbio.errors import DestinationError, PreflightError, SourceError
 _CREDENTIALS = "Check the credentials (AWS_PROFILE, --profile, or the environment)."
 _REGION = "Give the region that the bucket lives in."
 _PERMISSIONS = (
-    "Allow these credentials s3:ListBucket on the bucket and s3:GetObject, s3:PutObject and s3:AbortMultipartUpload "
-    "on its objects (and the use of its KMS key, if it has one)."
+    "Allow these credentials s3:ListBucket and s3:ListBucketMultipartUploads on the bucket, and s3:GetObject, "
+    "s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on its objects (and the "
+    "use of its KMS key, if it has one)."
 )
 _PRESSURE = "S3 was overloaded for longer than the retries lasted: run again, or with less at once."
 _HINTS = {
@@ -37,6 +38,16 @@ _HINTS = {
 def code_of(error: boto.ClientError) -> str:
     """The service's error code; a HEAD request has no body, so its code is the HTTP status (`404`)."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def ignoring(*codes: str) -> Iterator[None]:
+    """Go on behind the block when the service answers in it with one of these error codes."""
+    try:
+        yield
+    except boto.ClientError as error:
+        if code_of(error) not in codes:
+            raise
 
 
 @contextmanager

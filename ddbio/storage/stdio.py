@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 import select
-from collections.abc import AsyncGenerator, Callable, Container, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import BinaryIO
@@ -64,7 +64,7 @@ class StdoutSink(Sink):
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:  # noqa: ARG002
         return False
 
-    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> list[str]:  # noqa: ARG002
+    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:  # noqa: ARG002
         return []
 
     def lock(self, run: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002

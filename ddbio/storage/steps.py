@@ -29,3 +29,9 @@ class Steps:
         """Wait for the steps that cancelled callers left running; their outcome has nobody to go to."""
         if self._running:
             await asyncio.wait(self._running)
+
+    async def abandon(self) -> None:
+        """Cancel them instead, and wait for that; not for steps in a thread, which go on."""
+        for step in self._running:
+            step.cancel()
+        await self.settle()

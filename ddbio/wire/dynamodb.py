@@ -222,7 +222,7 @@ def _verified(operation: str, reply: Reply) -> bytes:
 def _batch_reply(body: bytes) -> BatchReply:
     try:
         decoded = _decode_batch(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise CorruptReplyError("The reply to BatchWriteItem is not what the service sends.") from None
     unprocessed = tuple(bytes(write.put.item) for writes in decoded.unprocessed.values() for write in writes)
     units = [entry.units for entry in decoded.capacity or () if entry.units is not None]

@@ -28,7 +28,7 @@ class Place(ABC):
     """One place; names are relative to its root."""
 
     @abstractmethod
-    def sink(self) -> Sink:
+    def sink(self, run: str = "run7") -> Sink:
         """A new sink whose root it is."""
 
     @abstractmethod
@@ -59,8 +59,8 @@ class Folder(Place):
         self.root = root
         self._executor = executor
 
-    def sink(self) -> LocalSink:
-        return LocalSink(self.root, "run7", executor=self._executor)
+    def sink(self, run: str = "run7") -> LocalSink:
+        return LocalSink(self.root, run, executor=self._executor)
 
     def source(self, name: str = "") -> LocalSource:
         return LocalSource(str(self.root / name), executor=self._executor)
@@ -95,7 +95,7 @@ class Bucket(Place):
         self.client = client
         self._boto3 = server.client("s3")
 
-    def sink(self, client: Any = None, **arguments: Any) -> S3Sink:
+    def sink(self, run: str = "run7", client: Any = None, **arguments: Any) -> S3Sink:
         return S3Sink(client or self.client, self.name, PREFIX, **arguments)
 
     def source(self, name: str = "", client: Any = None) -> S3Source:

@@ -51,7 +51,7 @@ def test_the_largest_file_fits_into_the_parts_of_one_upload(max_bytes: int) -> N
 
 async def test_parts_end_with_blocks_and_few_are_in_flight(bucket: Bucket) -> None:
     spy = Spy(bucket.client)
-    async with bucket.sink(spy, parts_in_flight=2) as sink, asyncio.TaskGroup() as group:
+    async with bucket.sink(client=spy, parts_in_flight=2) as sink, asyncio.TaskGroup() as group:
         for number in range(2):
             file = await sink.create(f"{number}.json", max_bytes=MIB)
 
@@ -66,29 +66,11 @@ async def test_parts_end_with_blocks_and_few_are_in_flight(bucket: Bucket) -> No
 
 async def test_one_file_has_two_parts_in_flight_at_most(bucket: Bucket) -> None:
     spy = Spy(bucket.client)
-    async with bucket.sink(spy, parts_in_flight=8) as sink:
+    async with bucket.sink(client=spy, parts_in_flight=8) as sink:
         file = await sink.create(NAME, max_bytes=MIB)
         await write_all(file, blocks(6, 8 * MIB))
         await file.seal()
     assert spy.most == 2
-
-
-async def test_a_token_lets_another_process_seal_what_was_durable(bucket: Bucket) -> None:
-    data = blocks(3, 8 * MIB)
-    sink = bucket.sink()
-    file = await sink.create(NAME, max_bytes=MIB)
-    assert file.resume_token is None
-    await write_all(file, [*data, b"not yet sent"])
-    await file.finish()
-    token = cast("dict[str, Any]", file.resume_token)
-    other = bucket.server.client("s3")
-    other.complete_multipart_upload(
-        Bucket=bucket.name,
-        Key=f"exports/run 1/{NAME}",
-        UploadId=token["upload_id"],
-        MultipartUpload={"Parts": token["parts"][:3]},
-    )
-    assert bucket.finished() == {NAME: b"".join(data)}
 
 
 async def test_an_upload_completed_by_a_request_whose_reply_was_lost_is_sealed(seaweed: Server) -> None:
@@ -103,7 +85,7 @@ async def completed_and_forgotten(bucket: Bucket) -> None:
             await self._client.complete_multipart_upload(**arguments)
             return await self._client.complete_multipart_upload(**{**arguments, "UploadId": "gone"})
 
-    async with bucket.sink(Forgetful(bucket.client)) as sink:
+    async with bucket.sink(client=Forgetful(bucket.client)) as sink:
         file = await sink.create(NAME, max_bytes=MIB)
         await file.write(b"{}\n")
         await file.seal()
@@ -121,7 +103,7 @@ async def completed_and_forgotten(bucket: Bucket) -> None:
 
 async def test_a_cancelled_upload_is_aborted(bucket: Bucket) -> None:
     async with proxy(bucket.server.url) as slow, s3_client(bucket.server, slow.url) as client:
-        sink = bucket.sink(client)
+        sink = bucket.sink(client=client)
         file = await sink.create(NAME, max_bytes=MIB)
         await file.write(bytes(8 * MIB))
         slow.stall_after = 12 * MIB
@@ -147,7 +129,7 @@ async def test_an_upload_is_aborted_that_was_being_created_when_cancelled(bucket
             return reply
 
     created, released = asyncio.Event(), asyncio.Event()
-    sink = bucket.sink(Gate(bucket.client))
+    sink = bucket.sink(client=Gate(bucket.client))
     async with sink:
         file = await sink.create(NAME, max_bytes=MIB)
         writing = asyncio.create_task(file.write(bytes(8 * MIB)))
@@ -169,7 +151,7 @@ async def test_a_part_that_fails_is_raised_by_the_next_call(bucket: Bucket) -> N
             return await self._client.upload_part(**arguments)
 
     refused = asyncio.Event()
-    async with bucket.sink(Refusing(bucket.client)) as sink:
+    async with bucket.sink(client=Refusing(bucket.client)) as sink:
         file = await sink.create(NAME, max_bytes=MIB)
         await write_all(file, blocks(2, 8 * MIB))
         await refused.wait()
@@ -221,7 +203,7 @@ async def test_a_forbidden_bucket_fails_the_check(moto: Server) -> None:
             async def create_multipart_upload(self, **arguments: Any) -> Any:
                 raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Denied"}}, "CreateMultipartUpload")
 
-        async with bucket.sink(Forbidding(client)) as sink:
+        async with bucket.sink(client=Forbidding(client)) as sink:
             with pytest.raises(PreflightError, match=f"s3://{bucket.name}/.*AccessDenied.*Allow .*s3:PutObject"):
                 await sink.check(None)
 

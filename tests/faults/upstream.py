@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from io import BytesIO
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode, urlsplit
@@ -78,7 +79,7 @@ class Upstream:
                 request.method,
                 URL(self._url + request.path, encoded=True),
                 headers=fields,
-                data=stream or request.body or None,
+                data=stream or (BytesIO(request.body) if request.body else None),
                 allow_redirects=False,
             )
             return await _reply(reply, whole)

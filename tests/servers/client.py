@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import zlib
+from io import BytesIO
 from typing import Any, Protocol
 
 import aiohttp
 
-SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=x"}
+SIGNED = {
+    "Authorization": "AWS4-HMAC-SHA256 Credential=AKIATESTTESTTESTTEST/20260101/us-east-1/dynamodb/aws4_request, "
+    "SignedHeaders=host;x-amz-date;x-amz-target, Signature=0",
+    "X-Amz-Date": "20260101T000000Z",
+}
+"""What servers that verify nothing take for a signature."""
 
 
 class Listening(Protocol):
     """Anything with a URL."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """For example `http://127.0.0.1:8000`."""
 
 
 class Raw:
@@ -40,10 +48,10 @@ async def call(server: Listening, operation: str, signed: bool = True, **members
 
 async def call_as(headers: dict[str, str], server: Listening, operation: str, **members: Any) -> Raw:
     """The same with these header fields."""
-    target = {"X-Amz-Target": f"DynamoDB_20120810.{operation}"}
+    target = {"X-Amz-Target": f"DynamoDB_20120810.{operation}", "Content-Type": "application/x-amz-json-1.0"}
     async with (
         aiohttp.ClientSession() as session,
-        session.post(server.url, data=json.dumps(members), headers={**target, **headers}) as reply,
+        session.post(server.url, data=BytesIO(json.dumps(members).encode()), headers={**target, **headers}) as reply,
     ):
         return Raw(reply.status, dict(reply.headers), await reply.read())
 

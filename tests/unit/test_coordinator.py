@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ from ddbio.ledger.entries import Commit, Lease, Unit
 from ddbio.ledger.ledger import UnitState
 from ddbio.pipeline.meter import Usage
 
+NUMBERS = count(1)
+"""Every report has a number of its own."""
+
 BUDGET = 1_000.0
 FAILURE = Failure(kind="JobFailedError", message="It broke.")
 
@@ -27,7 +31,14 @@ def coordinator(units: int = 4, workers: int = 2, seed: int = 1) -> Coordinator:
 
 
 def report(worker: int = 0, *, wanted: int = 0, rate: float = 0.0, **more: Any) -> Report:
-    return Report(worker=worker, wanted=wanted, rate=rate, usage=more.pop("usage", Usage()), **more)
+    return Report(
+        worker=worker,
+        number=more.pop("number", None) or next(NUMBERS),
+        wanted=wanted,
+        rate=rate,
+        usage=more.pop("usage", Usage()),
+        **more,
+    )
 
 
 def commit(lease: Lease, seq: int, *, done: bool = False) -> Commit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from ddbio.ledger.rejects import RejectsFile
 from ddbio.pipeline.meter import Usage
 from ddbio.wire.signing import Credentials
 from tests.fakes import FakeClock, let_run
+
+NUMBERS = count(1)
+"""Every report has a number of its own."""
 
 OLD, NEW = Credentials("OLD", "secret"), Credentials("NEW", "secret")
 BAD = Reject("f", 0, 1, 1, "not_json", "It is no JSON.", b"{")
@@ -73,7 +77,14 @@ class Office:
 
     async def answer(self, worker: int = 0, **more: Any) -> Grant:
         return await self.desk.answer(
-            Report(worker=worker, wanted=more.pop("wanted", 0), rate=50.0, usage=more.pop("usage", Usage()), **more)
+            Report(
+                worker=worker,
+                number=next(NUMBERS),
+                wanted=more.pop("wanted", 0),
+                rate=50.0,
+                usage=more.pop("usage", Usage()),
+                **more,
+            )
         )
 
     async def lease(self) -> Lease:

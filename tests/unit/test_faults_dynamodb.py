@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
@@ -17,7 +16,7 @@ from tests.faults.account import PageId
 from tests.faults.proxy import FaultProxy
 from tests.faults.schedule import Schedule
 from tests.servers.aws import Server
-from tests.servers.client import Raw, call, put_of
+from tests.servers.client import SIGNED, Raw, call, put_of
 from tests.servers.counting import CountingServer
 from tests.servers.items import item_size, make_item
 from tests.servers.tables import Table
@@ -26,9 +25,9 @@ ITEMS = [make_item("small", 0, index) for index in range(10)]
 
 
 @asynccontextmanager
-async def before(upstream: Any, seed: int = 0, **rates: float) -> AsyncIterator[FaultProxy]:
+async def before(upstream: Any, rates: Mapping[str, float] | None = None, seed: int = 0) -> AsyncIterator[FaultProxy]:
     """A proxy before a server, with these rates of faults."""
-    async with FaultProxy(upstream.url, Schedule(seed, rates)) as proxy:
+    async with FaultProxy(upstream.url, Schedule(seed, rates or {})) as proxy:
         yield proxy
 
 
@@ -50,9 +49,8 @@ async def test_without_faults_everything_passes(server: CountingServer) -> None:
         assert (refused.status, refused.code) == (400, "ResourceNotFoundException")
         nonsense = await call(proxy, "BatchWriteItem", RequestItems={"T": [put_of({"pk": {"S": 1}})]})
         assert (nonsense.status, nonsense.code) == (400, "SerializationException")
-        assert (await call(proxy, "Scan", Table="T")).status == 400 or True
         assert proxy.account.served == (1, 0)
-        assert proxy.account.operations == {"Scan": 3, "BatchWriteItem": 1}
+        assert proxy.account.operations == {"Scan": 2, "BatchWriteItem": 1}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +65,7 @@ async def test_without_faults_everything_passes(server: CountingServer) -> None:
     ],
 )
 async def test_refusals(server: CountingServer, kind: str, status: int, code: str) -> None:
-    async with before(server, **{kind: 1.0}) as proxy:
+    async with before(server, {kind: 1.0}) as proxy:
         reply = await scan(proxy)
         assert (reply.status, reply.code) == (status, code)
         assert proxy.account.served == (0, 0)
@@ -75,15 +73,15 @@ async def test_refusals(server: CountingServer, kind: str, status: int, code: st
 
 
 async def test_throttling_gives_its_reason_as_the_service_spells_it(server: CountingServer) -> None:
-    async with before(server, throttling=1.0) as proxy:
+    async with before(server, {"throttling": 1.0}) as proxy:
         assert (await scan(proxy)).json["throttlingReasons"][0]["reason"].startswith("Table")
-    async with before(server, provisioned_throughput=1.0) as proxy:
+    async with before(server, {"provisioned_throughput": 1.0}) as proxy:
         reasons = (await scan(proxy)).json["ThrottlingReasons"]
         assert reasons == [{"reason": "TableReadProvisionedThroughputExceeded", "resource": ""}]
 
 
 async def test_a_500_comes_before_or_after_the_work(server: CountingServer) -> None:
-    async with before(server, error_500=1.0) as proxy:
+    async with before(server, {"error_500": 1.0}) as proxy:
         for _ in range(20):
             await scan(proxy)
         assert 0 < proxy.account.done.totals("read").requests == server.account.totals("read").requests < 20
@@ -91,7 +89,7 @@ async def test_a_500_comes_before_or_after_the_work(server: CountingServer) -> N
 
 
 async def test_a_503_is_not_of_the_service(server: CountingServer) -> None:
-    async with before(server, error_503=1.0) as proxy:
+    async with before(server, {"error_503": 1.0}) as proxy:
         reply = await scan(proxy)
     assert (reply.status, reply.crc_matches, reply.body[:6]) == (503, False, b"<html>")
 
@@ -110,7 +108,7 @@ async def test_spoilt_replies_are_told_by_their_crc_alone(server: CountingServer
 
 @pytest.mark.parametrize(("kind", "done"), [("reset_before", 0), ("reset_after", 1), ("cut", 1)])
 async def test_broken_connections(server: CountingServer, kind: str, done: int) -> None:
-    async with before(server, **{kind: 1.0}) as proxy:
+    async with before(server, {kind: 1.0}) as proxy:
         with pytest.raises(aiohttp.ClientPayloadError if kind == "cut" else aiohttp.ClientOSError):
             await scan(proxy)
         assert server.account.totals("read").requests == proxy.account.done.totals("read").requests == done
@@ -127,7 +125,7 @@ async def test_latency_comes_on_top(server: CountingServer) -> None:
 async def test_some_puts_are_left_unprocessed(server: CountingServer) -> None:
     puts = [put_of(make_item("small", 1, index)) for index in range(100, 125)]
     taken = set()
-    async with before(server, unprocessed=1.0) as proxy:
+    async with before(server, {"unprocessed": 1.0}) as proxy:
         for told in count(1):
             reply = await call(proxy, "BatchWriteItem", RequestItems={"T": puts}, ReturnConsumedCapacity="TOTAL")
             left = reply.json["UnprocessedItems"].get("T", [])
@@ -149,7 +147,7 @@ async def test_some_puts_are_left_unprocessed(server: CountingServer) -> None:
 
 async def test_the_same_requests_meet_the_same_faults(server: CountingServer) -> None:
     async def fates(seed: int) -> list[str]:
-        async with before(server, seed, reset_before=0.3, error_503=0.3, wrong_crc=0.3) as proxy:
+        async with before(server, {"reset_before": 0.3, "error_503": 0.3, "wrong_crc": 0.3}, seed) as proxy:
             return [await fate(proxy) for _ in range(30)]
 
     async def fate(proxy: FaultProxy) -> str:
@@ -165,17 +163,20 @@ async def test_the_same_requests_meet_the_same_faults(server: CountingServer) ->
 
 
 async def test_connections_are_kept(server: CountingServer) -> None:
-    connector = aiohttp.TCPConnector(limit=1)
-    async with before(server) as proxy, aiohttp.ClientSession(connector=connector) as session:
-        headers = {"X-Amz-Target": "DynamoDB_20120810.Scan", "Authorization": "AWS4-HMAC-SHA256 Credential=x"}
-        ports = set()
+    target = {"X-Amz-Target": "DynamoDB_20120810.Scan", **SIGNED}
+    opened = 0
+
+    async def count_opened(*_: object) -> None:
+        nonlocal opened
+        opened += 1
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(count_opened)
+    async with before(server) as proxy, aiohttp.ClientSession(trace_configs=[trace]) as session:
         for _ in range(3):
-            async with session.post(proxy.url, data=b'{"TableName": "T"}', headers=headers) as reply:
-                assert reply.connection is None or reply.connection.transport is not None
+            async with session.post(proxy.url, data=b'{"TableName": "T"}', headers=target) as reply:
                 await reply.read()
-            (kept,) = (entry for pool in connector._conns.values() for entry in pool)
-            ports.add(kept[0].transport.get_extra_info("sockname")[1])
-        assert len(ports) == 1
+    assert opened == 1
 
 
 async def test_an_upstream_that_is_gone_resets() -> None:
@@ -196,40 +197,34 @@ def small_pages(dynamodb: Server) -> Iterator[tuple[Server, str]]:
 async def test_units_are_true_whatever_the_upstream_says(small_pages: tuple[Server, str]) -> None:
     upstream, table = small_pages
     size = sum(map(item_size, ITEMS))
-    asked = {"TableName": table, "ReturnConsumedCapacity": "INDEXES"}
+    asked: dict[str, Any] = {"TableName": table, "ReturnConsumedCapacity": "INDEXES"}
     puts = [put_of({**item, "more": {"S": "x" * 2000}}) for item in ITEMS[:3]]
-    authorization = {"Authorization": AUTHORIZATION, "X-Amz-Date": "20260101T000000Z"}
     async with before(upstream) as proxy:
         for consistent, factor in ((False, 0.5), (True, 1)):
-            page = await signed(proxy, authorization, "Scan", **asked, ConsistentRead=consistent)
+            page = (await call(proxy, "Scan", **asked, ConsistentRead=consistent)).json
             units = -(-size // 4096) * factor
             expected = {"TableName": table, "CapacityUnits": units, "Table": {"CapacityUnits": units}}
             assert page["ConsumedCapacity"] == expected
-        thinned = await signed(proxy, authorization, "Scan", **asked, ProjectionExpression="pk")
+        thinned = (await call(proxy, "Scan", **asked, ProjectionExpression="pk")).json
         assert thinned["Count"] == 10
-        batch = {"RequestItems": {table: puts}, "ReturnConsumedCapacity": "TOTAL"}
-        reply = await signed(proxy, authorization, "BatchWriteItem", **batch)
+        batch: dict[str, Any] = {"RequestItems": {table: puts}, "ReturnConsumedCapacity": "TOTAL"}
+        reply = (await call(proxy, "BatchWriteItem", **batch)).json
+        assert reply["UnprocessedItems"] == {}
         assert reply["ConsumedCapacity"] == [{"TableName": table, "CapacityUnits": 9}]
+        assert (await call(proxy, "Scan", Table=table)).status >= 400
         assert proxy.account.served == (3, 3)
-        whole = PageId(table, 0, 1, "")
-        assert proxy.account.pages == {whole: 3}
+        assert proxy.account.pages == {PageId(table, 0, 1, ""): 3}
     assert len(await asyncio.to_thread(upstream.items, table)) == 10
 
 
-AUTHORIZATION = (
-    "AWS4-HMAC-SHA256 Credential=AKIATESTTESTTESTTEST/20260101/us-east-1/dynamodb/aws4_request, "
-    "SignedHeaders=host;x-amz-date;x-amz-target, Signature=0"
-)
-
-
-async def signed(proxy: FaultProxy, headers: dict[str, str], operation: str, **members: Any) -> Any:
-    """One request with a header that emulators take for a signature, and the reply's body."""
-    headers = {**headers, "Content-Type": "application/x-amz-json-1.0"}
-    headers["X-Amz-Target"] = f"DynamoDB_20120810.{operation}"
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(proxy.url, data=json.dumps(members), headers=headers) as reply,
-    ):
-        body = await reply.read()
-        assert reply.status == 200, body
-        return json.loads(body)
+async def test_large_batches_and_pages_pass(server: CountingServer) -> None:
+    puts = [put_of({"pk": {"S": f"k{index}"}, "sk": {"N": "1"}, "v": {"S": "x" * 400_000}}) for index in range(25)]
+    async with before(server) as proxy:
+        for _ in range(2):
+            reply = await call(proxy, "BatchWriteItem", RequestItems={"T": puts}, ReturnConsumedCapacity="TOTAL")
+            assert reply.json["ConsumedCapacity"] == [{"TableName": "T", "CapacityUnits": 25 * 391}]
+        assert set(proxy.account.puts.values()) == {2}
+        page = await scan(proxy)
+        assert page.json["ConsumedCapacity"]["CapacityUnits"] == proxy.account.told.totals("read").units
+        assert server.account.totals("read") == proxy.account.told.totals("read")
+        assert server.account.totals("write") == proxy.account.told.totals("write")

@@ -19,7 +19,15 @@ from ddbio.storage.base import SourceFile
 from ddbio.table import TableInfo
 from tests.unit.test_table import description
 
-ON_DEMAND = {"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}, "ProvisionedThroughput": {}}
+ON_DEMAND: dict[str, Any] = {
+    "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
+    "ProvisionedThroughput": {},
+}
+WARM = {"WarmThroughput": {"ReadUnitsPerSecond": 30_000, "WriteUnitsPerSecond": 9_000}}
+
+
+def on_demand_limits(read: int, write: int) -> dict[str, Any]:
+    return {"OnDemandThroughput": {"MaxReadRequestUnits": read, "MaxWriteRequestUnits": write}}
 
 
 def table(index: str | None = None, **members: Any) -> TableInfo:
@@ -33,12 +41,12 @@ def table(index: str | None = None, **members: Any) -> TableInfo:
         ("50%", {}, 25, 10),
         ("100%", {}, 50, 20),
         ("50%", ON_DEMAND, 6_000, 2_000),
-        ("50%", ON_DEMAND | {"WarmThroughput": {"ReadUnitsPerSecond": 30_000, "WriteUnitsPerSecond": 9_000}}, 15_000, 4_500),
-        ("50%", ON_DEMAND | {"OnDemandThroughput": {"MaxReadRequestUnits": 100, "MaxWriteRequestUnits": 60}}, 50, 30),
-        ("50%", ON_DEMAND | {"OnDemandThroughput": {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": -1}}, 6_000, 2_000),
+        ("50%", ON_DEMAND | WARM, 15_000, 4_500),
+        ("50%", ON_DEMAND | on_demand_limits(100, 60), 50, 30),
+        ("50%", ON_DEMAND | on_demand_limits(-1, -1), 6_000, 2_000),
         ("1000000", ON_DEMAND, 1_000_000, 1_000_000),
     ],
-)  # fmt: skip
+)
 def test_a_budget_is_a_number_or_a_share_of_what_the_table_has(
     capacity: str, members: dict[str, Any], read: float, write: float
 ) -> None:
@@ -58,7 +66,7 @@ def test_more_than_provisioned_is_refused_with_both_numbers() -> None:
 
 
 def test_more_than_the_owner_allows_is_refused() -> None:
-    limited = table(**ON_DEMAND | {"OnDemandThroughput": {"MaxReadRequestUnits": 100, "MaxWriteRequestUnits": 60}})
+    limited = table(**ON_DEMAND, **on_demand_limits(100, 60))
     with pytest.raises(UsageError, match=r"a maximum of 100 read"):
         planning.read_budget(Capacity(units=101), limited)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ddbio.errors import CredentialsUnavailableError, LedgerError
 from ddbio.fleet import coordinator
 from ddbio.fleet.protocol import Report
 from ddbio.ledger.entries import Unit
-from ddbio.pipeline import requests, sending
+from ddbio.pipeline.requests import NO_PROGRESS_SECONDS
 from ddbio.storage.local_source import LocalSource
 from ddbio.wire.signing import Credentials
 from ddbio.wire.transport import Reply
@@ -154,7 +155,7 @@ def test_reports_come_at_most_twenty_times_a_second_and_at_least_every_half(monk
     run(fleet, monkeypatch)
     for number in range(2):
         times = [at for at, report in fleet.reports if report.worker == number and not report.stopped]
-        gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
         assert min(gaps) >= 0.05
         assert max(gaps) <= 0.51
 
@@ -500,7 +501,7 @@ def test_a_table_that_takes_nothing_any_more_fails_the_job_in_the_end(
     fleet = importing(tmp_path / "in.jsonl", put_lines(100), 10**9)
     fleet.table.hook = keep_out
     seconds = run(fleet, monkeypatch)
-    assert sending.NO_PROGRESS_SECONDS < seconds < sending.NO_PROGRESS_SECONDS + 60
+    assert NO_PROGRESS_SECONDS < seconds < NO_PROGRESS_SECONDS + 60
     assert fleet.coordinator.failure is not None
     assert "no record" in fleet.coordinator.failure.message
 
@@ -509,7 +510,7 @@ def test_a_table_that_never_answers_fails_the_job_in_the_end(monkeypatch: pytest
     fleet = exporting([[PAGE]])
     fleet.table.hook = lambda operation, payload: error_reply("InternalServerError", status=500)
     seconds = run(fleet, monkeypatch)
-    assert requests.NO_PROGRESS_SECONDS < seconds < requests.NO_PROGRESS_SECONDS + 60
+    assert NO_PROGRESS_SECONDS < seconds < NO_PROGRESS_SECONDS + 60
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "UnavailableError"
 
