@@ -44,11 +44,14 @@ def small(chance: random.Random) -> dict[str, Any]:
 def nested(chance: random.Random) -> dict[str, Any]:
     """Maps, lists, sets, binary, and text with escapes."""
     lines = [
-        {"M": {"sku": {"S": f"sku-{chance.randrange(10**6)}"}, "amount": {"N": f"{chance.random():.4f}"}}} for _ in range(4)
+        {"M": {"sku": {"S": f"sku-{chance.randrange(10**6)}"}, "amount": {"N": f"{chance.random():.4f}"}}}
+        for _ in range(4)
     ]
     return {
         **small(chance),
-        "address": {"M": {"street": {"S": "1 \"Main\" Street\n"}, "zip": {"S": "12345"}, "geo": {"NS": ["1.5", "-2.25"]}}},
+        "address": {
+            "M": {"street": {"S": '1 "Main" Street\n'}, "zip": {"S": "12345"}, "geo": {"NS": ["1.5", "-2.25"]}}
+        },
         "lines": {"L": lines},
         "tags": {"SS": ["red", "grün", "blau"]},
         "digest": {"B": "c2hhLTI1Ng=="},

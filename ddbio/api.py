@@ -19,7 +19,7 @@ from ddbio.codec.hints import HintType
 from ddbio.errors import UsageError
 from ddbio.events import JobPlanned, Observer, Warned, silent
 from ddbio.exported import claim
-from ddbio.identity import export_identity, import_identity, short_digest
+from ddbio.identity import absolute, export_identity, import_identity, short_digest
 from ddbio.ledger.checkpoint import Checkpoint, look, refuse_unfinished, same_job
 from ddbio.ledger.entries import Identity, Opened
 from ddbio.ledger.ledger import Ledger
@@ -69,10 +69,12 @@ async def export_table(
         opened = Opened(run, export_identity(options, table), count)
         ledger = Ledger()
         if not place.streams:
-            before = await look(sink)
+            before = await look(sink, overwrite=options.overwrite)
             if options.resume and before.manifest is not None and before.state == "finished":
                 return _finished(before.manifest, opened.identity, sink, observer)
-            ledger, opened = await _begin_export(options, sink, before, opened, observer)
+            ledger = Ledger(before.journal)
+            stack.push_async_callback(ledger.leave)
+            opened = await _begin_export(options, sink, before, ledger, opened, observer)
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
         units = planning.segments(opened.segments)
         processes = planning.process_count(wanted, budget, planning.PAGE_UNITS, len(units))
@@ -125,8 +127,10 @@ async def import_table(
             await stack.enter_async_context(state.lock(run))
             before = await look(state)
             if options.resume and before.manifest is not None and before.state == "finished":
-                return _finished(before.manifest, opened.identity, state, observer)
+                report = _finished(before.manifest, opened.identity, state, observer)
+                return replace(report, files=len(files))
             ledger, opened = await _begin_import(options, state, before, opened, observer)
+            stack.push_async_callback(ledger.leave)
         units = list(opened.units)
         wanted = 1 if place.streams else options.processes
         processes = planning.process_count(wanted, budget, planning.BATCH_UNITS, len(units))
@@ -154,10 +158,9 @@ async def import_table(
 
 
 async def _begin_export(
-    options: ExportOptions, sink: Sink, before: Checkpoint, opened: Opened, observer: Observer
-) -> tuple[Ledger, Opened]:
-    """The ledger of a new export, or of the one that is resumed, with what its last run left behind settled."""
-    ledger = Ledger(before.journal)
+    options: ExportOptions, sink: Sink, before: Checkpoint, ledger: Ledger, opened: Opened, observer: Observer
+) -> Opened:
+    """Fill the ledger of a new export, or of the one that is resumed, with what its last run left behind settled."""
     if options.resume and before.opened is not None:
         same_job(before.opened.identity, opened.identity)
         if options.segments not in (None, before.opened.segments):
@@ -165,20 +168,21 @@ async def _begin_export(
         ledger.replay(before.entries)
         await recover(ledger, sink)
         await sweep(ledger, sink, options.table)
-        return ledger, before.opened
+        return before.opened
     _begins_anew(options.resume, sink, observer)
     if not options.overwrite:
         refuse_unfinished(before, sink.location)
     await claim(sink, options, before)
     await sweep(ledger, sink, options.table)
     await ledger.record([opened])
-    return ledger, opened
+    return opened
 
 
 async def _begin_import(
     options: ImportOptions, state: Sink, before: Checkpoint, opened: Opened, observer: Observer
 ) -> tuple[Ledger, Opened]:
     """The ledger of a new import, or of the one that is resumed, without rejects that no commit speaks of."""
+    await state.sweep(lambda _: False, ())
     if options.resume and before.opened is not None:
         same_job(before.opened.identity, opened.identity)
         rejects = _rejects(options, state, before.opened.run)
@@ -188,8 +192,10 @@ async def _begin_import(
         return ledger, before.opened
     _begins_anew(options.resume, state, observer)
     refuse_unfinished(before, state.location)
-    await state.delete(MANIFEST)
+    if before.manifest is not None and read_manifest(before.manifest, state.location).identity.command == "export":
+        raise UsageError(f"{state.location} holds an export.", hint="Choose another folder with --state.")
     await before.journal.remove()
+    await state.delete(MANIFEST)
     ledger = Ledger(before.journal, _rejects(options, state, opened.run))
     await ledger.record([opened])
     return ledger, opened
@@ -319,9 +325,8 @@ async def _hints(source: Source) -> dict[str, HintType]:
 def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Path:
     if options.state is not None:
         return Path(options.state)
-    digest = short_digest(
-        (table.account, table.region, place.session.dynamodb_endpoint, table.table_id, options.source)
-    )
+    source = absolute(options.source)
+    digest = short_digest((table.account, table.region, place.session.dynamodb_endpoint, table.table_id, source))
     return Path(".ddbio") / f"{table.name}-{digest}"
 
 

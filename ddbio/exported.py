@@ -32,9 +32,11 @@ async def claim(sink: Sink, options: ExportOptions, before: Checkpoint) -> None:
             f"{sink.location} already holds an export: {_some(sorted(old))}.",
             hint="Choose another destination, or replace it with --overwrite.",
         )
-    for name in sorted(old):
+    # What can be resumed, or claims to be finished, goes first: a crash in between leaves nothing that lies.
+    await before.journal.discard()
+    await sink.delete(MANIFEST)
+    for name in sorted(old - {MANIFEST}):
         await sink.delete(name)
-    await before.journal.remove()
 
 
 def _some(names: list[str]) -> str:

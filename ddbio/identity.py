@@ -21,7 +21,7 @@ def export_identity(options: ExportOptions, table: TableInfo) -> Identity:
     scan = options.scan
     return Identity(
         command="export",
-        place=_absolute(options.destination),
+        place=absolute(options.destination),
         what={
             "format": options.format,
             "compress": options.compress,
@@ -43,11 +43,12 @@ def import_identity(
     size = sum(file.size or 0 for file in files)
     return Identity(
         command="import",
-        place=_absolute(options.source),
+        place=absolute(options.source),
         what={
             "format": options.format,
             "source files": f"{len(files)} of {size} bytes ({_digest([tuple(file) for file in files])})",
             "type hints": _digest(hints) if hints else None,
+            "rejects file": options.rejects and str(Path(options.rejects).absolute()),
         },
         **_table(table),
     )
@@ -68,7 +69,8 @@ def _table(table: TableInfo) -> dict[str, Any]:
     }
 
 
-def _absolute(place: str) -> str:
+def absolute(place: str) -> str:
+    """A source or destination as it is called from anywhere."""
     return str(Path(place).absolute()) if isinstance(parse_location(place), Local) else place.rstrip("/")
 
 

@@ -21,7 +21,7 @@ from ddbio.fleet.inline import run_inline
 from ddbio.fleet.processes import run_processes
 from ddbio.ledger.entries import Unit
 from ddbio.ledger.ledger import Ledger
-from ddbio.ledger.recovery import recover
+from ddbio.ledger.recovery import recover, sweep
 from ddbio.pipeline.job import ExportJob, Job
 from ddbio.pipeline.meter import Usage, peak_rss_bytes
 from ddbio.report import JobReport
@@ -96,15 +96,16 @@ class Run:
             await recover(self.ledger, self.sink, units)
 
     async def _seal_in_time(self) -> None:
-        """Seal what is durable, if that is quick and possible; a run that resumes does it otherwise."""
+        """Seal what is durable and remove the rest, if that is quick and possible; else a run that resumes does it."""
         if self.sink is None:
             return
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SEAL_SECONDS):
                     await recover(self.ledger, self.sink)
-        except* DdbioError as errors:
-            log.debug("not sealed: %s", errors.exceptions[0])
+                    await sweep(self.ledger, self.sink, self.job.table.name)
+        except DdbioError as error:
+            log.debug("not sealed: %s", error)
 
     def _report(self, usages: list[Usage], seconds: float, cpu_seconds: float) -> JobReport:
         own_process = self.processes == 1

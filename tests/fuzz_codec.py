@@ -42,16 +42,15 @@ KEYS = (
 HINTS: tuple[dict[str, HintType], ...] = (
     {},
     {"a": "SS", "b": "B", "c": "NS", "c[]": "BS", "b.a": "NS", "b[].a": "SS", "pk": "B"},
-    {f"{'n' * (number % 3)}{number}": "SS" for number in range(30)} | {"a[][]": "NS", "a.b": "BS", "c": "BS"},
+    {"a[][]": "NS", "a.b": "BS", "c": "BS", **{f"{'n' * (number % 3)}{number}": "SS" for number in range(30)}},
 )
 NAMES = ("a", "b", "c", "pk", "sk", "Item", "S", "N", "M", "n1", "nn2", "ä", "😀.[]", "a long name of twenty bytes", "")
-PIECES = (
-    *'{ } [ ] , : " \\ + - . e E 0 1 9 true false null "S": "N": "B": "BOOL": "NULL": "M": "L": "SS": "NS": "BS":'.split(),
-    *('"pk":', '"sk":', '"Item":{', '\\u0000', '\\ud83d', '\\ude00', '\\u00e4', '\\n', '{"S":"', '"}', '""', "\n", " ", "\t"),
-    *("\x00", "\x1f", "\x7f", "é", "€", "😀", '"a":1,', '"a":{"NULL":true},', "1" * 38, "1" * 40, "0" * 50, "e125", "E-130"),
-    *('"Items":[', '"Count":1', '"LastEvaluatedKey":{', '"ConsumedCapacity":{"CapacityUnits":1.5}', "[" * 34, "]" * 34),
-    *('{"L":[' * 33, "QQ==", "Q"),
-)
+WORDS = r"""
+    { } [ ] , : " \ + - . e E 0 1 9 true false null "S": "N": "B": "BOOL": "NULL": "M": "L": "SS": "NS": "BS":
+    "pk": "sk": "Item":{ \u0000 \ud83d \ude00 \u00e4 \n {"S":" "} "" "a":1, "a":{"NULL":true}, e125 E-130 QQ== Q é € 😀
+    "Items":[ "Count":1 "LastEvaluatedKey":{ "ConsumedCapacity":{"CapacityUnits":1.5}
+"""
+PIECES = (*WORDS.split(), "\n", " ", "\t", "\0", "\x1f", "\x7f", "1" * 38, "1" * 40, "0" * 50, "[" * 34, '{"L":[' * 33)
 SPOILS = (*(piece.encode() for piece in PIECES), b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82")
 
 
@@ -63,7 +62,7 @@ class Source:
 
     def string(self) -> str:
         length = self.random.choice((0, 1, 1, 3, 8, 15, 16, 17, 31, 40))
-        return "".join(self.random.choices("abcxyz019 /\\\"\n\x00äß€😀", k=length))
+        return "".join(self.random.choices('abcxyz019 /\\"\n\x00äß€😀', k=length))
 
     def number(self) -> str:
         choice = self.random.random()
@@ -141,7 +140,10 @@ class Source:
     def page(self) -> bytes:
         found = [self.item() for _ in range(self.random.choice((0, 1, 1, 3)))]
         members = [("Items", found), ("Count", len(found)), ("ScannedCount", 7), ("Other", [{"x": [1.5, None, "y"]}])]
-        members += [("LastEvaluatedKey", {"pk": {"S": self.string()}}), ("ConsumedCapacity", {"TableName": "t", "CapacityUnits": 128.5})]
+        members += [
+            ("LastEvaluatedKey", {"pk": {"S": self.string()}}),
+            ("ConsumedCapacity", {"TableName": "t", "CapacityUnits": 128.5}),
+        ]
         self.random.shuffle(members)
         return self.json(dict(members)).encode()
 
@@ -220,7 +222,9 @@ def run_with_sanitizer(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         build_with_sanitizer(Path(folder))
         libraries = [
-            subprocess.run(["gcc", f"-print-file-name={name}.so"], check=True, capture_output=True, text=True).stdout.strip()
+            subprocess.run(
+                ["gcc", f"-print-file-name={name}.so"], check=True, capture_output=True, text=True
+            ).stdout.strip()
             for name in ("libasan", "libubsan")
         ]
         environment = os.environ | {

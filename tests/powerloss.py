@@ -13,7 +13,6 @@ the names that a folder held when it was last fsynced; the rest may have been ke
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator

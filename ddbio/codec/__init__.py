@@ -6,28 +6,29 @@ was not built. The environment variable `DDBIO_CODEC` names the one that must be
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import Literal
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-_wanted = os.environ.get("DDBIO_CODEC", "")
-if _wanted not in ("", "native", "reference"):
-    raise ImportError(f"DDBIO_CODEC is {_wanted!r}: it must be native or reference")
 
-CODEC: Literal["native", "reference"]
-if _wanted == "reference":
+def _choose(wanted: str) -> tuple[str, ModuleType]:
+    if wanted not in ("", "native", "reference"):
+        raise ImportError(f"DDBIO_CODEC is {wanted!r}: it must be native or reference")
+    if wanted != "reference":
+        try:
+            return "native", importlib.import_module("ddbio.codec._transcode")
+        except ImportError:
+            if wanted:
+                raise
+    return "reference", importlib.import_module("ddbio.codec.reference")
+
+
+CODEC, _module = _choose(os.environ.get("DDBIO_CODEC", ""))
+
+if TYPE_CHECKING:
     from ddbio.codec.reference import RecordEncoder, transcode_page
-
-    CODEC = "reference"
 else:
-    try:
-        from ddbio.codec._transcode import RecordEncoder, transcode_page
-
-        CODEC = "native"
-    except ImportError:
-        if _wanted:
-            raise
-        from ddbio.codec.reference import RecordEncoder, transcode_page
-
-        CODEC = "reference"
+    RecordEncoder, transcode_page = _module.RecordEncoder, _module.transcode_page
 
 __all__ = ["CODEC", "RecordEncoder", "transcode_page"]

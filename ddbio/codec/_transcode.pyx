@@ -57,7 +57,11 @@ for _byte in range(256):
 cdef const uint8_t *ELEMENT = b"\xff"
 
 include "_transcode_text.pxi"
+include "_transcode_reader.pxi"
+include "_transcode_values.pxi"
 include "_transcode_record.pxi"
+include "_transcode_paths.pxi"
+include "_transcode_items.pxi"
 include "_transcode_page.pxi"
 
 if MAX_NESTING + 2 > SCOPES:

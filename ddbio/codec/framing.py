@@ -56,6 +56,8 @@ class LineFramer:
         lines = chunk.split(b"\n")
         if len(lines) == 1:
             self._hold(chunk)
+            # A line that is being skipped may cover the whole span: then no other one begins in it.
+            self.done = self._skipping and self._stop is not None and self._offset + self._dropped >= self._stop
             return []
         tail = lines.pop()
         records = self._held(lines.pop(0)) + self._whole(lines)

@@ -123,6 +123,7 @@ async def _importer(
         lanes=Lanes(job.options.concurrency),
         outbox=tools.outbox,
         meter=tools.meter,
+        executor=tools.executor,
         clock=tools.clock,
     )
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from ddbio.errors import CheckpointMismatchError, UnfinishedJobError
+from ddbio.errors import CheckpointMismatchError, JournalError, UnfinishedJobError
 from ddbio.ledger.entries import Entry, Identity, Opened
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import read_manifest
@@ -27,10 +27,15 @@ class Checkpoint(NamedTuple):
     manifest: bytes | None = None
 
 
-async def look(sink: Sink) -> Checkpoint:
-    """Find out what is at `sink`. Raises JournalError where a journal is damaged."""
+async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
+    """Find out what is at `sink`. Raises JournalError where a journal is damaged, unless it is to be overwritten."""
     journal = Journal(sink)
-    entries = tuple(await journal.read())
+    entries: tuple[Entry, ...] = ()
+    try:
+        entries = tuple(await journal.read())
+    except JournalError:
+        if not overwrite:
+            raise
     manifest = await sink.get(MANIFEST)
     opened = next((entry for entry in entries if isinstance(entry, Opened)), None)
     if opened is None:

@@ -8,7 +8,8 @@ all, and only after what it claims is durable. A folder and S3 go the same way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,7 @@ from ddbio.storage.base import OWN_FOLDER, Sink
 PREFIX = f"{OWN_FOLDER}/journal/"
 READERS = 16
 """Chunks that are read back at once."""
+_CHUNK = re.compile(re.escape(PREFIX) + r"\d{8,}\.json")
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -42,7 +44,7 @@ class Journal:
 
     async def read(self) -> list[Entry]:
         """All entries, in order; none where there is no journal. Raises JournalError where one can't be trusted."""
-        names = [file.name for file in await self._sink.list(PREFIX)]
+        names = await self._names()
         entries: list[Entry] = []
         for first in range(0, len(names), READERS):
             group = names[first : first + READERS]
@@ -60,8 +62,19 @@ class Journal:
 
     async def remove(self) -> None:
         """Delete all chunks, the last one first: what is left of an interrupted removal is still a journal."""
-        for file in reversed(await self._sink.list(PREFIX)):
-            await self._sink.delete(file.name)
+        await self._delete(reversed(await self._names()))
+
+    async def discard(self) -> None:
+        """Delete all chunks, the first one first: what is left of an interrupted removal can't be resumed any more."""
+        await self._delete(await self._names())
+
+    async def _names(self) -> list[str]:
+        # A chunk that was being written when its process died is a `.part`: it never became one.
+        return [file.name for file in await self._sink.list(PREFIX) if _CHUNK.fullmatch(file.name)]
+
+    async def _delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            await self._sink.delete(name)
         self._next = 1
 
     def _decode(self, name: str, data: bytes | None) -> list[Entry]:
@@ -82,7 +95,7 @@ class Journal:
     def _damaged(self, what: str) -> JournalError:
         return JournalError(
             f"The journal in {self._sink.location} is damaged: {what}.",
-            hint="The job can't be resumed; start it anew with an empty destination or --overwrite.",
+            hint="The job can't be resumed: start an export anew with --overwrite, an import with another --state.",
         )
 
 

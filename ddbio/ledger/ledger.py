@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 
 from ddbio.codec.hints import LOSSY, PathTypes
 from ddbio.errors import JournalError, LedgerError
-from ddbio.ledger.entries import END, Commit, Entry, FileState, Opened, Recovered
+from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.rejects import RejectsFile
+
+LEAVE_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -42,7 +45,8 @@ class Ledger:
         self._journal = journal
         self._rejects = rejects
         self._pending: list[Entry] = []
-        self._writing = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._recording: set[asyncio.Task[list[str]]] = set()
         self._broken = False
         self.units: dict[int, UnitState] = {}
         self.files: dict[str, FileState] = {}
@@ -80,22 +84,34 @@ class Ledger:
     async def record(self, entries: Sequence[Entry]) -> list[str]:
         """Take entries in, in order; what they say is durable when this returns.
 
-        Several callers at once share one chunk of the journal. Returns the attribute paths that are found, now for the
+        Several callers at once share one chunk of the journal. A caller that is cancelled goes at once; what it handed
+        in is taken in nevertheless (`settle` waits for that). Returns the attribute paths that are found, now for the
         first time, to hold a type that plain JSON loses.
         """
         self._pending += entries
-        async with self._writing:
-            written, self._pending = self._pending, []
-            if self._broken:
-                raise JournalError("The journal could not be written.", hint="See the first error of this job.")
-            if written:
-                self._broken = True
-                await self._make_durable(written)
-                self._broken = False
-        news: list[str] = []
-        for entry in entries:
-            news += self._apply(entry)
-        return news
+        recording = asyncio.create_task(self._record(entries))
+        self._recording.add(recording)
+        recording.add_done_callback(self._recording.discard)
+        return await asyncio.shield(recording)
+
+    async def settle(self) -> None:
+        """Wait for what cancelled callers have handed in.
+
+        Raises JournalError where a write failed: the journal may hold more than this ledger then, so nothing may be
+        done to the files.
+        """
+        await self._all_recorded()
+        async with self._turn:
+            self._refuse_if_broken()
+
+    async def leave(self) -> None:
+        """Nobody needs this ledger any more: a write that does not end within `LEAVE_SECONDS` is given up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._all_recorded()
+        for recording in self._recording:
+            recording.cancel()
+        await self._all_recorded()
 
     async def close(self) -> None:
         """The job is finished and its manifest written: remove the journal."""
@@ -118,6 +134,27 @@ class Ledger:
         in_files = sum(file.items for file in self.files.values())
         if (self.files or self._rejects is None) and in_files != self.written:
             raise LedgerError(f"Wrote {self.written:,} items, but the files hold {in_files:,}.")
+
+    async def _all_recorded(self) -> None:
+        if self._recording:
+            await asyncio.wait(self._recording)
+
+    async def _record(self, entries: Sequence[Entry]) -> list[str]:
+        async with self._turn:
+            written, self._pending = self._pending, []
+            self._refuse_if_broken()
+            if written:
+                self._broken = True
+                await self._make_durable(written)
+                self._broken = False
+        news: list[str] = []
+        for entry in entries:
+            news += self._apply(entry)
+        return news
+
+    def _refuse_if_broken(self) -> None:
+        if self._broken:
+            raise JournalError("The journal could not be written.", hint="See the first error of this job.")
 
     async def _make_durable(self, entries: list[Entry]) -> None:
         commits = [entry for entry in entries if isinstance(entry, Commit)]
@@ -167,11 +204,6 @@ class Ledger:
         known = self.types.masks
         before = {path for path in types if known.get(path, 0) & LOSSY}
         return [path for path in self.types.merge(types) if path not in before]
-
-
-def opening(entries: Sequence[Entry]) -> Opened | None:
-    """The first entry of a journal; None where there is no journal."""
-    return next((entry for entry in entries if isinstance(entry, Opened)), None)
 
 
 def _without_rejects(entry: Entry) -> Entry:

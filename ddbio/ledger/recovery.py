@@ -19,13 +19,17 @@ SEALERS = 16
 async def recover(ledger: Ledger, sink: Sink, units: Iterable[int] | None = None) -> None:
     """Seal every unsealed file that has a commit, of all units or of these; where one is gone, its unit goes back.
 
-    Idempotent: what was sealed before a crash is found so. Raises DestinationError.
+    Idempotent: what was sealed before a crash is found so. Raises DestinationError, and JournalError where the journal
+    may hold more than the ledger: a file sealed too early could never be taken for what the journal says that it is.
     """
+    await ledger.settle()
     turns = asyncio.Semaphore(SEALERS)
 
     async def settle(unit: int, file: FileState) -> None:
         async with turns:
-            there = file.items > 0 and await sink.recover(file.name, file.bytes, file.token or {})
+            there = await sink.recover(file.name, file.bytes, file.token or {})
+            if not there:
+                await sink.delete(file.name)
         state = msgspec.structs.replace(file, sealed=True, token=None) if there else file
         await ledger.record([Recovered(unit, state, gone=not there)])
 

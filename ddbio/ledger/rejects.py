@@ -47,20 +47,34 @@ class RejectsFile:
     def _append(self, lines: bytes) -> int:
         if not lines:
             return self.path.stat().st_size if self.path.exists() else 0
+        new = [path for path in (self.path, *self.path.parents) if not path.exists()]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())
-            return file.tell()
+            size = file.tell()
+        for path in new:
+            _sync_folder(path.parent)
+        return size
 
     def _cut(self, size: int) -> int:
         if not self.path.exists():
             return 0
         with self.path.open("r+b") as file:
-            file.truncate(size)
+            left = min(size, file.seek(0, os.SEEK_END))  # somebody may have made it shorter
+            file.truncate(left)
             os.fsync(file.fileno())
-        return size
+        return left
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _line(reject: Reject) -> bytes:

@@ -7,13 +7,15 @@ batches.
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Executor
 from contextlib import aclosing
 
 from ddbio.clock import Clock
 from ddbio.codec import RecordEncoder
 from ddbio.codec.framing import Record
 from ddbio.codec.model import Put, Reason, Refused
-from ddbio.errors import LedgerError
+from ddbio.errors import LedgerError, SourceError
 from ddbio.ledger.entries import Lease, Reject
 from ddbio.pipeline.batcher import Entry
 from ddbio.pipeline.meter import Meter
@@ -29,6 +31,8 @@ REJECT_BYTES = 1024 * 1024
 """So many bytes of rejects are reported before the span goes on."""
 AHEAD_BYTES = 8 * 1024 * 1024
 """Memory of the records between the first that is still on its way and the last that was read, for each span."""
+LARGE_RECORD = 64 * 1024
+"""A longer record is encoded in a thread, so that the loop stays free."""
 RAW_LIMIT = 1024 * 1024
 """A longer rejected record is not kept in the rejects file."""
 TOO_LONG = Refused(
@@ -49,6 +53,7 @@ class Importer:
         lanes: Lanes,
         outbox: Outbox,
         meter: Meter,
+        executor: Executor,
         clock: Clock,
     ) -> None:
         self.reader = reader
@@ -58,6 +63,7 @@ class Importer:
         self.lanes = lanes
         self.outbox = outbox
         self.meter = meter
+        self.executor = executor
         self.clock = clock
 
     async def work(self, lease: Lease) -> None:
@@ -86,25 +92,41 @@ class _SpanImport:
         self._committed_at = engine.clock.now()
 
     async def run(self) -> None:
-        async with self._sender, aclosing(self._engine.reader.records(self._unit, self._start)) as blocks:
+        fault: SourceError | None = None
+        async with self._sender:
+            try:
+                await self._take_all()
+            except SourceError as error:
+                fault = error  # every record before the fault is still settled
+            await self._drain()
+        await self._commit(done=fault is None)
+        if fault is not None:
+            raise fault
+
+    async def _take_all(self) -> None:
+        async with aclosing(self._engine.reader.records(self._unit, self._start)) as blocks:
             async for block in blocks:
                 for record in block:
                     await self._take(record)
                     await self._keep_up()
-            await self._drain()
-        await self._commit(done=True)
 
     async def _take(self, record: Record) -> None:
         """Encode one record, and send it or put it among the rejects."""
         self._found += 1
         self._bytes += record.length + 1
-        put = TOO_LONG if record.too_long else self._engine.encoder.encode(record.data)
+        put = TOO_LONG if record.too_long else await self._encode(record.data)
         if isinstance(put, Put):
             entry = Entry(record, put)
             self._watermark.opened(entry)
             await self._sender.add(entry)
         else:
             self._watermark.rejected(self._reject(record, put.reason, put.message))
+
+    async def _encode(self, record: bytes) -> Put | Refused:
+        encode = self._engine.encoder.encode
+        if len(record) < LARGE_RECORD:
+            return encode(record)
+        return await asyncio.get_running_loop().run_in_executor(self._engine.executor, encode, record)
 
     async def _keep_up(self) -> None:
         """Commit now and then, and before too much waits for it."""

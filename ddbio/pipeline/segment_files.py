@@ -157,7 +157,7 @@ class SegmentFiles:
     async def _close(self, current: _Current) -> FileState:
         """Seal the current file, once the coordinator has made durable that it is complete."""
         await self._commit(await current.file.finish())
-        await self._committer.commit_and_wait(self._position, file=current.state())
+        await self._committer.commit_and_wait(self._position, file=self._with_token(current.state()))
         await current.file.seal()
         self._current = None
         return current.state(sealed=True)
@@ -173,7 +173,7 @@ class SegmentFiles:
         types, self._types = self._types, {}
         await self._committer.commit(
             self._position,
-            file=passed[-1].state,
+            file=self._with_token(passed[-1].state),
             read=sum(mark.read for mark in passed),
             written=sum(mark.written for mark in passed),
             bytes=sum(mark.bytes for mark in passed),

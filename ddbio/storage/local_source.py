@@ -49,14 +49,14 @@ class LocalSource(Source):
         return await self._call(lambda: _manifest(self._pattern))
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
-        chunks = self._read_stream(file, start) if file.size is None else self._read_file(file, start, file.size)
+        chunks = self._read_stream(file, start) if file.size is None else self._read_file(file, start)
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
 
-    async def _read_file(self, file: SourceFile, start: int, size: int) -> AsyncGenerator[bytes, None]:
-        while start < size:
-            chunk = await self._call(partial(_chunk, file, start))
+    async def _read_file(self, file: SourceFile, start: int) -> AsyncGenerator[bytes, None]:
+        # Also behind the last byte, and in an empty file: what was appended since it was found must not be missed.
+        while chunk := await self._call(partial(_chunk, file, start)):
             yield chunk
             start += len(chunk)
 
@@ -147,11 +147,17 @@ def _enter(entry: os.DirEntry[str], visited: set[tuple[int, int]]) -> Iterator[t
         return
     if stat.S_ISDIR(status.st_mode):
         yield from _walk(entry.path, visited)
-    elif stat.S_ISREG(status.st_mode) and is_input(entry.name):
+    elif is_input(entry.name):
+        if not stat.S_ISREG(status.st_mode):  # a pipe, a socket: named by itself it could be read, but not as a file
+            raise PreflightError(f"{entry.path} is not a regular file.", hint="Name it as the source, or move it away.")
         yield entry.path, status
 
 
 def _describe(name: str, status: os.stat_result) -> SourceFile:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # neither the journal nor the rejects file could name it
+        raise PreflightError(f"The name {name!r} is not UTF-8.", hint="Give the file another name.") from None
     if stat.S_ISREG(status.st_mode):
         return SourceFile(name, status.st_size, _tag(status), compression_of(name))
     return SourceFile(name, None, "", compression_of(name))
@@ -162,19 +168,20 @@ def _tag(status: os.stat_result) -> str:
 
 
 def _chunk(file: SourceFile, start: int) -> bytes:
-    """One chunk, of a file that is what it was before and after.
+    """One chunk, empty at the end, of a file that is what it was before and after.
 
     Opening it anew for each chunk also finds out where it was replaced, and leaves nothing open when reading stops.
     """
+    length = min(CHUNK, max((file.size or 0) - start, 0))
     try:
         with Path(file.name).open("rb", buffering=0) as opened:
             opened.seek(start)
-            chunk = opened.read(min(CHUNK, (file.size or 0) - start))
+            chunk = opened.read(length)
             status = os.fstat(opened.fileno())
     except OSError as error:
         hint = "Leave the source alone while it is read, and run again."
         raise SourceError(f"Could not read {file.name}: {error.strerror}.", hint=hint) from error
-    if _tag(status) != file.tag or not chunk:
+    if _tag(status) != file.tag or (length and not chunk):
         hint = "Run again once nobody writes to it."
         raise SourceError(f"{file.name} was changed while it was read.", hint=hint)
     return chunk

@@ -1,7 +1,7 @@
 """One job, one writer, on S3: a lease, which is an object that its holder rewrites all the time.
 
-It is written under conditions (If-None-Match, If-Match), and read back, since some servers ignore these: there, of
-two jobs that begin in the same instant, one finds out when it renews its lease.
+It is written under conditions (If-None-Match, If-Match), and read back: the reply to a write may be lost, and some
+servers ignore conditions. There, of two jobs that begin in the same instant, one finds out when it renews its lease.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -66,9 +66,8 @@ class Lease:
         with edge(f"lock {self._place}", PreflightError):
             for _ in range(_ATTEMPTS):
                 found = await self._look()
-                if self._is_own(found):  # whatever the reply to the write was
-                    self._valid_until = asked + VALID_SECONDS
-                    return
+                if found is not None and self._is_own(found.holder):  # whatever the reply to the write was
+                    return self._held(found, asked)
                 if found is not None and found.age <= LEASE_SECONDS:
                     raise locked(self._place, found.holder, _HINT)
                 asked = self._clock.now()
@@ -103,23 +102,27 @@ class Lease:
             log.debug("The lock on %s is left to lapse: %s", self._place, error)
 
     async def _renew(self) -> None:
+        asked, before = self._clock.now(), self._holder.renewed
         with edge(f"renew the lock on {self._place}", DestinationError):
             for _ in range(_ATTEMPTS):
-                asked = self._clock.now()
                 found = await self._look()
-                if found is None or not self._is_own(found):
+                if found is None or found.holder is None or not self._is_own(found.holder):
                     who = found and found.holder
                     self._lose(f"Another job has taken over {self._place}: {who or 'its lock is gone'}.")
-                elif await self._write({"IfMatch": found.etag}):
-                    self._valid_until = asked + VALID_SECONDS
-                    return
+                if found.holder.renewed > before:
+                    return self._held(found, asked)
+                await self._write({"IfMatch": found.etag})
 
-    def _lose(self, message: str) -> None:
+    def _held(self, found: _Found, asked: float) -> None:
+        self._etag = found.etag
+        self._valid_until = asked + VALID_SECONDS
+
+    def _lose(self, message: str) -> NoReturn:
         self.lost = JobLockedError(message, hint=_LOST_HINT)
         raise self.lost
 
-    def _is_own(self, found: _Found | None) -> bool:
-        return found is not None and found.holder is not None and found.holder.nonce == self._holder.nonce
+    def _is_own(self, holder: Holder | None) -> bool:
+        return holder is not None and holder.nonce == self._holder.nonce
 
     async def _look(self) -> _Found | None:
         with ignoring("NoSuchKey"):
@@ -132,15 +135,12 @@ class Lease:
             return _Found(holder, reply["ETag"], age)
         return None
 
-    async def _write(self, condition: Mapping[str, str]) -> bool:
+    async def _write(self, condition: Mapping[str, str]) -> None:
         # What is written differs each time, and so does its ETag: a takeover can't miss a renewal.
         self._holder = msgspec.structs.replace(self._holder, renewed=self._holder.renewed + 1)
         body = msgspec.json.encode(self._holder)
         with ignoring(*_CONFLICTS):
-            reply = await self._client.put_object(**self._address, Body=body, **self._parameters, **condition)
-            self._etag = reply["ETag"]
-            return True
-        return False
+            await self._client.put_object(**self._address, Body=body, **self._parameters, **condition)
 
     async def _delete(self) -> None:
         with ignoring("NotImplemented"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ddbio.storage.local import LocalSink
-from ddbio.storage.local_disk import final_name, seal_at, walk
+from ddbio.storage.local_disk import final_name, seal_at
 from tests.contract.places import blocks
 from tests.powerloss import Disk, recording
 
@@ -121,8 +121,8 @@ async def test_a_recovery_can_be_cut_off_by_the_power_and_done_again(
     assert promises.broken() == []
     for state in disk.states():
         folder = state.folder / "out"
-        assert seal_at(folder / part.name, folder / NAME, size)
-        assert [file.name for file in walk(folder)] == [NAME]
+        assert await asyncio.to_thread(seal_at, folder / part.name, folder / NAME, size)
+        assert [path.name for path in folder.iterdir()] == [NAME]
         assert (folder / NAME).read_bytes() == WHOLE[:size]
 
 
@@ -130,19 +130,16 @@ async def test_a_recovery_can_be_cut_off_by_the_power_and_done_again(
 async def test_a_sync_that_was_forgotten_is_found(
     forgotten: str, tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if forgotten == "sync_folder":
-        monkeypatch.setattr("ddbio.storage.local_disk.sync_folder", lambda folder: None)
-    with recording(tmp_path) as disk:
+    with recording(tmp_path) as disk, monkeypatch.context() as patch:
+        where = "ddbio.storage.local_disk" if forgotten == "sync_folder" else "os"
+        patch.setattr(f"{where}.{forgotten}", lambda _: None)
         promises = Promises(disk)
-        if forgotten != "sync_folder":
-            monkeypatch.setattr(os, forgotten, lambda descriptor: None)
         async with LocalSink(tmp_path / "out", "run7", executor=executor) as sink:
             file = await sink.create(NAME, max_bytes=1)
             await file.write(DATA[0])
             promises.add("what is synced is there", holds(NAME, await file.sync()))
             await sink.put("m.json", b"{}")
             promises.add("what is put is there", is_sealed("m.json", b"{}"))
-            monkeypatch.undo()
     assert promises.broken() != []
 
 

@@ -262,10 +262,10 @@ def _by_table(writes: list[Write]) -> dict[str, list[Any]]:
 
 def _batch_outcome(payload: Mapping[str, Any], reply: Reply, kept: list[Write], left: list[Write]) -> Outcome:
     """The reply to a batch of which `left` was not forwarded."""
-    body = msgspec.json.decode(reply.body)
-    returned = {put_id([table, write]) for table, writes in body["UnprocessedItems"].items() for write in writes}
-    taken = [write for write in kept if put_id([write.table, write.request]) not in returned]
-    left = left + [write for write in kept if write not in taken]
+    returned = msgspec.json.decode(reply.body)["UnprocessedItems"]
+    refused = [write for write in kept if write.request in returned.get(write.table, ())]
+    taken = [write for write in kept if write not in refused]
+    left = left + refused
     units: Counter[str] = Counter()
     for write in taken:
         units[write.table] += write.units

@@ -33,7 +33,7 @@ def _spelled(sign: str, digits: int, exponent: int, mark: str) -> str:
     if not mark and -20 <= exponent <= 20:
         return f"{Decimal(f'{sign}{digits}E{exponent}'):f}"
     if mark.endswith("0"):
-        exponent = abs(exponent)
+        exponent = min(abs(exponent), 80)
     return f"{sign}{digits}{mark or 'E'}{exponent}"
 
 

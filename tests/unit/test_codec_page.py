@@ -204,7 +204,7 @@ def replies(draw: st.DrawFn) -> tuple[list[Typed], Any, bytes]:
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(reply=replies())
 def test_any_reply_keeps_everything(implementation: ModuleType, reply: tuple[list[Typed], Any, bytes]) -> None:
     found, last_key, body = reply
@@ -218,7 +218,7 @@ def test_any_reply_keeps_everything(implementation: ModuleType, reply: tuple[lis
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(reply=replies(), data=st.data())
 def test_a_cut_reply_is_always_refused(
     implementation: ModuleType, reply: tuple[list[Typed], Any, bytes], data: st.DataObject

@@ -419,7 +419,7 @@ def test_binary_keys_compare_by_bytes(codec: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data(), item=items)
 def test_any_typed_item_is_kept_and_measured(implementation: ModuleType, data: st.DataObject, item: Typed) -> None:
     wrapped = data.draw(st.booleans())
@@ -445,7 +445,7 @@ def untyped(value: Typed) -> Typed:
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(item=items)
 def test_any_plain_item_is_kept_and_measured(implementation: ModuleType, item: Typed) -> None:
     result = put(implementation, plain_object(item).encode(), keys=KEYS)
@@ -455,7 +455,7 @@ def test_any_plain_item_is_kept_and_measured(implementation: ModuleType, item: T
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(one=numbers, other=numbers)
 def test_number_keys_are_equal_where_the_values_are(implementation: ModuleType, one: str, other: str) -> None:
     encoder = implementation.RecordEncoder((KeyAttribute("n", "N", 1024),), "auto", {})
@@ -465,7 +465,7 @@ def test_number_keys_are_equal_where_the_values_are(implementation: ModuleType, 
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(item=items, data=st.data())
 def test_a_cut_record_is_always_refused(implementation: ModuleType, item: Typed, data: st.DataObject) -> None:
     record = data.draw(st.sampled_from([json.dumps(item).encode(), plain_object(item).encode()]))

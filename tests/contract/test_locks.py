@@ -1,0 +1,360 @@
+"""One job, one writer: the lock of every place, and how it is freed, lost and taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddbio.errors import JobLockedError, PreflightError
+from ddbio.storage.base import LOCK
+from ddbio.storage.local import LocalSink
+from ddbio.storage.s3 import S3Sink
+from ddbio.storage.s3_lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
+from tests.contract.places import Bucket, Place, s3_client
+from tests.fakes import FakeClock, let_run
+from tests.servers.aws import Server
+
+HOLD = """
+import asyncio, os, sys
+from concurrent.futures import ThreadPoolExecutor
+from ddbio.errors import JobLockedError
+from ddbio.storage.local import LocalSink
+
+async def main():
+    with ThreadPoolExecutor(2) as executor:
+        sink = LocalSink(sys.argv[1], sys.argv[2], executor=executor)
+        try:
+            async with sink, sink.lock(sys.argv[2]):
+                print("held", flush=True)
+                await asyncio.to_thread(sys.stdin.read)
+        except JobLockedError as error:
+            print("refused", error, flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+
+asyncio.run(main())
+"""
+
+
+async def holder(folder: Path, run: str) -> Process:
+    """A process that tries to take a folder's lock, says what came of it, and waits for its input's end."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOLD, str(folder), run, stdin=PIPE, stdout=PIPE, env=environment
+    )
+
+
+async def said(process: Process) -> str:
+    """Its next line."""
+    assert process.stdout is not None
+    return (await process.stdout.readline()).decode().strip()
+
+
+async def ended(process: Process) -> None:
+    """Let it end."""
+    await process.communicate(b"")
+
+
+def names(folder: Path) -> list[str]:
+    """Everything below a folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+# --- every place
+
+
+async def test_the_second_job_is_told_who_holds_the_lock(place: Place) -> None:
+    async with place.sink() as first, place.sink("run8") as second:
+        async with first.lock("run7"):
+            with pytest.raises(JobLockedError) as caught:
+                async with second.lock("run8"):
+                    raise AssertionError("two writers")
+        message = str(caught.value)
+        assert f"run run7, process {os.getpid()} on {socket.gethostname()}, since 20" in message
+        assert first.location.rstrip("/") in message
+        assert "run again" in message
+        async with second.lock("run8"):
+            pass
+    assert place.finished() == {}
+
+
+async def test_what_the_body_raises_comes_out_and_frees_the_lock(place: Place) -> None:
+    error = KeyError("as it is")
+    async with place.sink() as sink:
+        for _ in range(2):
+            with pytest.raises(KeyError) as caught:
+                async with sink.lock("run7"):
+                    try:
+                        raise ValueError
+                    except ValueError as cause:
+                        raise error from cause
+            assert caught.value is error
+            assert isinstance(error.__cause__, ValueError)
+        with pytest.raises(BaseExceptionGroup) as group:
+            async with sink.lock("run7"), asyncio.TaskGroup():
+                raise error
+        assert group.value.exceptions == (error,)
+
+
+async def test_a_cancelled_job_frees_the_lock(place: Place) -> None:
+    async def work() -> None:
+        async with sink.lock("run7"):
+            held.set()
+            await asyncio.Event().wait()
+
+    held = asyncio.Event()
+    async with place.sink() as sink:
+        job = asyncio.create_task(work())
+        await held.wait()
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        async with sink.lock("run8"):
+            pass
+
+
+async def test_of_many_jobs_at_once_one_gets_the_lock(place: Place) -> None:
+    async def work(run: str) -> bool:
+        try:
+            async with place.sink(run) as sink, sink.lock(run):
+                await refused.wait()
+                return True
+        except JobLockedError:
+            refused.release()
+            return False
+
+    class Count:
+        def __init__(self, missing: int) -> None:
+            self._missing = missing
+            self._reached = asyncio.Event()
+
+        def release(self) -> None:
+            self._missing -= 1
+            if not self._missing:
+                self._reached.set()
+
+        async def wait(self) -> None:
+            await self._reached.wait()
+
+    refused = Count(5)
+    async with asyncio.timeout(30):
+        assert sum(await asyncio.gather(*(work(f"run{number}") for number in range(6)))) == 1
+
+
+# --- the local folder
+
+
+async def test_a_killed_process_holds_no_lock(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    process = await holder(tmp_path, "dead")
+    assert await said(process) == "held"
+    async with LocalSink(tmp_path, "run7", executor=executor) as sink:
+        with pytest.raises(JobLockedError, match=rf"run dead, process {process.pid} on "):
+            async with sink.lock("run7"):
+                raise AssertionError("two writers")
+        process.send_signal(signal.SIGKILL)
+        await ended(process)
+        assert names(tmp_path) == ["_ddbio", LOCK]
+        async with sink.lock("run7"):
+            pass
+    assert names(tmp_path) == ["_ddbio"]
+
+
+async def test_of_two_processes_one_is_refused(tmp_path: Path) -> None:
+    processes = await asyncio.gather(holder(tmp_path, "a"), holder(tmp_path, "b"))
+    lines = sorted(await asyncio.gather(*map(said, processes)))
+    assert lines[0] == "held"
+    assert re.match(r"refused Another job is at work in .*: run (a|b), process", lines[1])
+    await asyncio.gather(*map(ended, processes))
+
+
+async def test_a_lock_that_says_nothing_is_still_a_lock(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    process = await holder(tmp_path, "silent")
+    assert await said(process) == "held"
+    (tmp_path / LOCK).write_bytes(b"")
+    async with LocalSink(tmp_path, "run7", executor=executor) as sink:
+        with pytest.raises(JobLockedError, match="nothing more is known"):
+            async with sink.lock("run7"):
+                raise AssertionError("two writers")
+    await ended(process)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="a Linux system has a folder that nobody can write to")
+async def test_a_folder_that_can_not_be_locked_is_named(executor: ThreadPoolExecutor) -> None:
+    async with LocalSink("/sys/kernel/out", "run7", executor=executor) as sink:
+        with pytest.raises(PreflightError, match=r"lock /sys/kernel/out/_ddbio/lock: .*Check the permissions"):
+            async with sink.lock("run7"):
+                raise AssertionError("no lock")
+
+
+# --- S3
+
+
+class Later:
+    """A client of a server whose clock says a later time; optionally of one that ignores conditions."""
+
+    def __init__(self, client: Any, seconds: float = 0, *, conditions: bool = True) -> None:
+        self._client = client
+        self._shift = timedelta(seconds=seconds)
+        self._conditions = conditions
+        self.puts = 0
+        self.put = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def get_object(self, **arguments: Any) -> Any:
+        reply = await self._client.get_object(**arguments)
+        headers = reply["ResponseMetadata"]["HTTPHeaders"]
+        now: datetime = parsedate_to_datetime(headers["date"])
+        reply["ResponseMetadata"]["HTTPHeaders"] = {**headers, "date": format_datetime(now + self._shift)}
+        return reply
+
+    async def put_object(self, **arguments: Any) -> Any:
+        kept = arguments if self._conditions else {k: v for k, v in arguments.items() if not k.startswith("If")}
+        reply = await self._client.put_object(**kept)
+        self.puts += 1
+        self.put.set()
+        return reply
+
+
+async def renewed(client: Later, clock: FakeClock) -> None:
+    """Wait until the lease is written the next time, which is due by the clock."""
+    await let_run()
+    client.put.clear()
+    clock.advance(RENEW_SECONDS)
+    async with asyncio.timeout(10):
+        await client.put.wait()
+
+
+async def test_a_lease_that_ran_out_is_taken_over_and_its_holder_stops(bucket: Bucket) -> None:
+    clock = FakeClock()
+    first = bucket.sink(clock=clock)
+    second = bucket.sink(client=Later(bucket.client, LEASE_SECONDS + 1))
+    with pytest.raises(JobLockedError, match=r"taken over s3://.*: run run8, process"):
+        async with first.lock("run7"), second.lock("run8"):
+            clock.advance(RENEW_SECONDS)
+            async with asyncio.timeout(10):
+                await asyncio.Event().wait()
+    for call in (
+        lambda: first.put("_ddbio/journal/1", b""),
+        lambda: first.delete("x"),
+        lambda: first.recover("x", 1, {}),
+        lambda: first.sweep(lambda name: True, ()),
+    ):
+        with pytest.raises(JobLockedError, match="taken over"):
+            await call()
+
+
+async def test_a_file_is_not_sealed_after_the_lock_was_lost(bucket: Bucket) -> None:
+    clock = FakeClock()
+    sink = bucket.sink(clock=clock)
+    async with sink:
+        file = await sink.create("x.json", max_bytes=1)
+        await file.finish()
+        with pytest.raises(JobLockedError):
+            async with sink.lock("run7"):
+                bucket.remove(LOCK)
+                await let_run()
+                clock.advance(RENEW_SECONDS)
+                async with asyncio.timeout(10):
+                    await asyncio.Event().wait()
+        with pytest.raises(JobLockedError, match="its lock is gone"):
+            await file.seal()
+    assert bucket.finished() == {}
+
+
+async def test_a_lease_is_held_as_long_as_it_is_renewed(bucket: Bucket) -> None:
+    clock = FakeClock()
+    client = Later(bucket.client)
+    sink, other = bucket.sink(client=client, clock=clock), bucket.sink()
+    async with sink.lock("run7"):
+        for _ in range(6):
+            await renewed(client, clock)
+            with pytest.raises(JobLockedError):
+                async with other.lock("run8"):
+                    raise AssertionError("two writers")
+    assert bucket.finished() == {}
+    assert client.puts == 7
+
+
+async def test_a_lease_that_can_not_be_renewed_stops_the_job(bucket: Bucket) -> None:
+    class Dead(Later):
+        dead = False
+
+        async def get_object(self, **arguments: Any) -> Any:
+            if self.dead:
+                await asyncio.Event().wait()
+            return await super().get_object(**arguments)
+
+    clock, client = FakeClock(), Dead(bucket.client)
+    with pytest.raises(JobLockedError, match=r"could not be renewed for 45 seconds.*resume"):
+        async with bucket.sink(client=client, clock=clock).lock("run7"):
+            await let_run()
+            client.dead = True
+            clock.advance(VALID_SECONDS)
+            async with asyncio.timeout(10):
+                await asyncio.Event().wait()
+    assert list(bucket.finished()) == [LOCK]  # it lapses
+
+
+async def test_a_write_whose_reply_was_lost_is_known_as_ones_own(bucket: Bucket) -> None:
+    class Forgetful(Later):
+        async def put_object(self, **arguments: Any) -> Any:
+            await self._client.put_object(**arguments)
+            self.puts += 1
+            self.put.set()
+            return await self._client.put_object(**arguments)  # as a client tries again
+
+    clock, client = FakeClock(), Forgetful(bucket.client)
+    async with asyncio.timeout(10):
+        async with bucket.sink(client=client, clock=clock).lock("run7"):
+            await renewed(client, clock)
+    assert client.puts == 2
+    assert bucket.finished() == {}
+
+
+async def test_a_server_without_conditions_is_not_trusted(bucket: Bucket) -> None:
+    clock = FakeClock()
+    first = bucket.sink(client=Later(bucket.client, conditions=False), clock=clock)
+    second = bucket.sink(client=Later(bucket.client, LEASE_SECONDS + 1, conditions=False))
+    with pytest.raises(JobLockedError, match="run run8"):
+        async with first.lock("run7"), second.lock("run8"):
+            clock.advance(RENEW_SECONDS)
+            async with asyncio.timeout(10):
+                await asyncio.Event().wait()
+
+
+async def test_a_lock_that_can_not_be_had_is_explained(seaweed: Server) -> None:
+    async with s3_client(seaweed) as client, S3Sink(client, "no-such-bucket-here", "") as sink:
+        with pytest.raises(PreflightError, match=r"lock s3://no-such-bucket-here/.*NoSuchBucket"):
+            async with sink.lock("run7"):
+                raise AssertionError("no lock")
+
+
+async def test_the_lock_keeps_the_encryption_but_not_the_storage_class(moto: Server) -> None:
+    async with s3_client(moto) as client:
+        seen: list[Mapping[str, Any]] = []
+
+        class Noting(Later):
+            async def put_object(self, **arguments: Any) -> Any:
+                seen.append(arguments)
+                return await super().put_object(**arguments)
+
+        bucket = Bucket(moto, client)
+        parameters = {"ServerSideEncryption": "AES256", "StorageClass": "STANDARD_IA"}
+        async with bucket.sink(client=Noting(client), parameters=parameters).lock("run7"):
+            pass
+        assert [put.get("ServerSideEncryption") for put in seen] == ["AES256"]
+        assert "StorageClass" not in seen[0]

@@ -1,0 +1,419 @@
+"""An export or import that was stopped anywhere and is resumed ends as if nothing had happened, wherever its files are.
+
+Jobs run inline. Pages are small here and commits frequent, so that each moment is one of many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddbio import export_table, import_table
+from ddbio.errors import (
+    CheckpointMismatchError,
+    DdbioError,
+    JobLockedError,
+    JournalError,
+    TooManyRejectsError,
+    UnfinishedJobError,
+    UsageError,
+)
+from ddbio.events import Event, Warned
+from ddbio.ledger.journal import Journal
+from ddbio.ledger.manifest import Manifest, read_manifest
+from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions, ScanFilter
+from ddbio.pipeline import importing, segment_files
+from ddbio.report import JobReport
+from ddbio.storage import s3
+from ddbio.storage.base import MANIFEST, OWN_FOLDER
+from tests.conftest import StartCounting
+from tests.contract.places import PREFIX, Bucket, Folder, Place
+from tests.powerloss import recording
+from tests.servers.counting import CountingServer
+from tests.servers.http import Handler, Reply, Request
+from tests.servers.items import make_item
+from tests.servers.replies import error_reply
+from tests.servers.tables import Table
+
+ITEMS = 600
+PAGE_ITEMS = 20
+PAGES = ITEMS // PAGE_ITEMS
+SEGMENTS = 3
+KEY = (("pk", "S"), ("sk", "N"))
+
+
+@pytest.fixture(autouse=True)
+def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commit each page, cut a file after a few, and store parts of a page or two where the server takes them."""
+    monkeypatch.setattr(segment_files, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(segment_files, "MEGABYTE", 12_000)
+    monkeypatch.setattr(importing, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(s3, "SMALLEST_PART", 4_000)
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)
+
+
+@pytest.fixture(autouse=True)
+def coarse_for_seaweed(request: pytest.FixtureRequest, fine_grain: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SeaweedFS takes no part under 5 MiB but the last."""
+    if "place" in request.fixturenames and request.node.callspec.params["place"] == "seaweed":
+        monkeypatch.setattr(s3, "SMALLEST_PART", 8 * s3.MIB)
+
+
+class Interrupter:
+    """The service: small pages; `event` is set, or `answer` given, when a number of requests has come."""
+
+    def __init__(self, operation: str = "Scan") -> None:
+        self.operation = operation
+        self.served = 0
+        self.at = -1
+        self.event = asyncio.Event()
+        self.answer: Reply | None = None
+
+    def arm(self, requests: int, answer: Reply | None = None) -> asyncio.Event:
+        self.at, self.event, self.answer = self.served + requests, asyncio.Event(), answer
+        return self.event
+
+    async def __call__(self, request: Request, serve: Handler) -> Reply:
+        if request.operation != self.operation:
+            return await serve(request)
+        self.served += 1
+        if self.served == self.at:
+            self.event.set()
+            if self.answer is not None:
+                return self.answer
+        if request.operation == "Scan":
+            request = request.with_payload({**request.payload, "Limit": PAGE_ITEMS})
+        return await serve(request)
+
+
+class Exports:
+    """Exports of one table to one place."""
+
+    def __init__(self, server: CountingServer, service: Interrupter, place: Place) -> None:
+        self.server = server
+        self.service = service
+        self.place = place
+        self.events: list[Event] = []
+        remote = isinstance(place, Bucket)
+        self.options = ExportOptions(
+            table="T",
+            destination=f"s3://{place.name}/{PREFIX}" if isinstance(place, Bucket) else str(place.root),  # type: ignore[attr-defined]
+            connection=Connection(
+                region="us-east-1",
+                dynamodb_endpoint_url=server.url,
+                s3_endpoint_url=place.server.url if remote else None,  # type: ignore[attr-defined]
+            ),
+            capacity=Capacity(units=1_000_000),
+            segments=SEGMENTS,
+            concurrency=2,
+            file_size_mb=1,
+        )
+
+    async def run(self, **options: Any) -> JobReport:
+        return await export_table(replace(self.options, **options), observer=self.events.append)
+
+    async def interrupt(self, requests: int, delay: float = 0.0, **options: Any) -> bool:
+        """Cancel an export `delay` seconds after so many requests; returns whether it was still at work."""
+        return await cancelled(asyncio.ensure_future(self.run(**options)), self.service.arm(requests), delay)
+
+    @property
+    def warnings(self) -> list[str]:
+        return [event.message for event in self.events if isinstance(event, Warned)]
+
+    def manifest(self) -> Manifest:
+        return read_manifest(self.place.finished()[MANIFEST], "there")
+
+    def check(self, report: JobReport) -> None:
+        """Every item once; every file in the manifest; nothing else is there."""
+        assert report.items == ITEMS
+        assert self.place.unfinished() == []
+        found = self.place.finished()
+        files = {name: data for name, data in found.items() if not name.startswith(OWN_FOLDER)}
+        assert found.keys() - files.keys() == {MANIFEST}
+        listed = {file.name: file for file in self.manifest().files}
+        assert files.keys() == listed.keys()
+        for name, data in files.items():
+            assert (listed[name].bytes, listed[name].items) == (len(data), data.count(b"\n"))
+        assert sum(file.items for file in listed.values()) == self.manifest().totals.items == ITEMS
+        lines = [line for data in files.values() for line in data.splitlines()]
+        keys = Counter(json.loads(line)["pk"] for line in lines)
+        assert keys == Counter(make_item("small", 0, index)["pk"]["S"] for index in range(ITEMS))
+
+
+async def cancelled(task: asyncio.Future[JobReport], event: asyncio.Event, delay: float) -> bool:
+    """Cancel `task` so long after the event; whether it had not ended by then."""
+    waiting = asyncio.ensure_future(event.wait())
+    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    await asyncio.wait([task], timeout=delay)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+        return False
+    return True
+
+
+@pytest.fixture
+async def exports(counting: StartCounting, place: Place) -> Exports:
+    """Exports to each kind of place."""
+    service = Interrupter()
+    return Exports(await counting(Table(items=ITEMS), on_request=service), service, place)
+
+
+@pytest.fixture
+async def local(counting: StartCounting, tmp_path: Path) -> AsyncIterator[Exports]:
+    """Exports to a folder."""
+    async with folder_exports(counting, tmp_path / "out") as exports:
+        yield exports
+
+
+@asynccontextmanager
+async def folder_exports(counting: StartCounting, root: Path) -> AsyncIterator[Exports]:
+    service = Interrupter()
+    yield Exports(await counting(Table(items=ITEMS), on_request=service), service, Folder(root, None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_an_export_stopped_anywhere_again_and_again_ends_as_if_undisturbed(exports: Exports, seed: int) -> None:
+    rng = random.Random(seed)
+    stops = 0
+    while await exports.interrupt(rng.randint(1, 12), rng.choice([0, rng.uniform(0, 0.05)]), resume=stops > 0):
+        stops += 1
+        if stops == 6:
+            break
+    report = await exports.run(resume=True)
+    assert report.resumed
+    exports.check(report)
+    finished = await exports.run(resume=True)
+    assert (finished.items, finished.requests, finished.manifest) == (ITEMS, 0, report.manifest)
+    assert "nothing is left to do" in exports.warnings[-1]
+
+
+async def test_what_was_journaled_is_not_read_again(local: Exports) -> None:
+    await local.interrupt(PAGES * 2 // 3)
+    sealed = sum(data.count(b"\n") for name, data in local.place.finished().items() if OWN_FOLDER not in name)
+    assert sealed > 0
+    before = local.server.account.totals("read").requests
+    local.check(await local.run(resume=True))
+    # A segment whose last page was full ends with an empty one.
+    assert local.server.account.totals("read").requests - before <= (ITEMS - sealed) // PAGE_ITEMS + SEGMENTS
+
+
+async def test_an_interrupted_export_leaves_sealed_files_only(exports: Exports) -> None:
+    assert await exports.interrupt(PAGES // 2)
+    assert exports.place.unfinished() == []
+    assert any(not name.startswith(OWN_FOLDER) for name in exports.place.finished())
+
+
+async def test_an_export_that_failed_can_be_resumed(exports: Exports) -> None:
+    exports.service.arm(10, error_reply("AccessDeniedException", "No."))
+    with pytest.raises(DdbioError) as caught:
+        await exports.run()
+    assert caught.value.resumable
+    exports.check(await exports.run(resume=True, concurrency=5))
+
+
+async def test_an_unfinished_export_is_refused_without_resume(exports: Exports) -> None:
+    await exports.interrupt(5)
+    before = exports.place.finished()
+    with pytest.raises(UnfinishedJobError) as caught:
+        await exports.run()
+    assert "--resume" in str(caught.value.hint)
+    assert exports.place.finished() == before
+    exports.check(await exports.run(resume=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "values"),
+    [
+        ({"format": "dynamodb-json"}, ["format", "jsonl", "dynamodb-json"]),
+        ({"compress": "gzip"}, ["compress", "none", "gzip"]),
+        ({"scan": ScanFilter(consistent=True)}, ["consistent read", "False", "True"]),
+    ],
+)
+async def test_another_job_is_refused_naming_both_values(
+    local: Exports, options: dict[str, Any], values: list[str]
+) -> None:
+    await local.interrupt(5)
+    with pytest.raises(CheckpointMismatchError) as caught:
+        await local.run(resume=True, **options)
+    assert all(value in caught.value.message for value in values)
+    local.check(await local.run(resume=True))
+    with pytest.raises(CheckpointMismatchError):
+        await local.run(resume=True, **options)
+
+
+async def test_the_segments_stay_those_of_the_beginning(local: Exports) -> None:
+    await local.interrupt(5)
+    with pytest.raises(UsageError, match="begun with 3 segments and can't go on with 4"):
+        await local.run(resume=True, segments=4)
+    local.check(await local.run(resume=True, segments=None, capacity=Capacity(units=500_000), file_size_mb=2))
+    assert local.manifest().segments == SEGMENTS
+
+
+async def test_an_unfinished_export_can_be_replaced(exports: Exports) -> None:
+    await exports.interrupt(12)
+    report = await exports.run(overwrite=True, segments=2)
+    assert not report.resumed
+    exports.check(report)
+    exports.check(await exports.run(overwrite=True))
+
+
+async def test_nothing_to_resume_begins_anew_and_says_so(exports: Exports) -> None:
+    report = await exports.run(resume=True)
+    assert not report.resumed
+    exports.check(report)
+    assert "begins anew" in exports.warnings[0]
+
+
+async def test_a_lost_file_is_read_again(exports: Exports) -> None:
+    """A part or an upload that somebody has removed: its unit goes back to the file's beginning."""
+    names = []
+    recover = Journal.append
+
+    async def keep_names(self: Journal, entries: Any, rejects_bytes: int = 0) -> None:
+        names.extend(entry.file.name for entry in entries if getattr(entry, "file", None) and not entry.file.sealed)
+        await recover(self, entries, rejects_bytes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "append", keep_names)
+        patch.setattr("ddbio.running.SEAL_SECONDS", 0.0)
+        assert await exports.interrupt(PAGES // 2)
+    if isinstance(exports.place, Folder):
+        for part in exports.place.root.rglob("*.part"):
+            part.unlink()
+    elif isinstance(exports.place, Bucket):
+        client = exports.place.server.client("s3")
+        for upload in client.list_multipart_uploads(Bucket=exports.place.name).get("Uploads", []):
+            client.abort_multipart_upload(Bucket=exports.place.name, Key=upload["Key"], UploadId=upload["UploadId"])
+    assert names
+    exports.check(await exports.run(resume=True))
+
+
+async def test_a_journal_that_could_not_be_written_whole_claims_nothing_more(local: Exports) -> None:
+    """A chunk that landed, although its write is said to have failed, is as good as any other when it is resumed."""
+    append, chunks = Journal.append, 0
+
+    async def fail_late(self: Journal, *arguments: Any) -> None:
+        nonlocal chunks
+        await append(self, *arguments)
+        chunks += 1
+        if chunks == 12:
+            raise JournalError("The reply was lost.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "append", fail_late)
+        with pytest.raises(JournalError):
+            await local.run()
+    local.check(await local.run(resume=True))
+
+
+@pytest.mark.parametrize("what", ["chunk", "missing", "first"])
+async def test_a_damaged_journal_is_refused_and_can_be_overwritten(local: Exports, tmp_path: Path, what: str) -> None:
+    await local.interrupt(15)
+    chunks = sorted((tmp_path / "out" / OWN_FOLDER / "journal").iterdir())
+    if what == "chunk":
+        chunks[3].write_bytes(chunks[3].read_bytes()[:-2])
+    else:
+        chunks[0 if what == "first" else 3].unlink()
+    for resume in (True, False):
+        with pytest.raises(JournalError, match="damaged"):
+            await local.run(resume=resume)
+    local.check(await local.run(overwrite=True))
+
+
+async def test_a_chunk_that_was_being_written_is_no_damage(local: Exports, tmp_path: Path) -> None:
+    await local.interrupt(15)
+    journal = tmp_path / "out" / OWN_FOLDER / "journal"
+    (journal / "00000099.json.20260101T000000Z-0a0b0c.part").write_bytes(b'{"ddbio_jou')
+    local.check(await local.run(resume=True))
+
+
+async def test_a_run_that_died_between_its_manifest_and_the_end_of_its_journal_is_finished(
+    local: Exports, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "remove", pytest.fail)
+        with pytest.raises(pytest.fail.Exception):
+            await local.run()
+    assert (await local.run(resume=True)).requests == 0
+    with pytest.raises(UsageError, match="already holds an export"):
+        await local.run()
+    local.check(await local.run(overwrite=True))
+
+
+@pytest.mark.parametrize("calls", range(1, 8))
+async def test_an_overwrite_that_died_on_the_way_leaves_nothing_that_claims_to_be_whole(
+    local: Exports, calls: int
+) -> None:
+    """Whether the export that is replaced was finished or not."""
+    for finished in (True, False):
+        await (local.run(overwrite=True) if finished else local.interrupt(12, overwrite=True))
+        with pytest.MonkeyPatch.context() as patch:
+            fail_at(patch, calls)
+            with pytest.raises(ArithmeticError):
+                await local.run(overwrite=True)
+        try:
+            report = await local.run(resume=True)
+        except DdbioError:
+            report = await local.run(overwrite=True)
+        local.check(report)
+
+
+def fail_at(patch: pytest.MonkeyPatch, calls: int) -> None:
+    """Let the process die at a deletion."""
+    from ddbio.storage.local import LocalSink  # noqa: PLC0415
+
+    delete, left = LocalSink.delete, calls
+
+    async def die(self: LocalSink, name: str) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise ArithmeticError
+        await delete(self, name)
+
+    patch.setattr(LocalSink, "delete", die)
+
+
+async def test_one_job_at_a_time(exports: Exports) -> None:
+    first = asyncio.ensure_future(exports.run())
+    await exports.service.arm(3).wait()
+    for options in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(JobLockedError):
+            await exports.run(**options)
+    exports.check(await first)
+
+
+@pytest.mark.parametrize("variant", ["least", "names", "torn", "all"])
+async def test_power_lost_at_any_moment(counting: StartCounting, tmp_path: Path, variant: str) -> None:
+    """Also `kill -9` ("all"): from every state that the disk may be in, a resume ends in the right result."""
+    (tmp_path / "disk").mkdir()
+    rng = random.Random(variant)
+    async with folder_exports(counting, tmp_path / "disk" / "out") as exports:
+        with recording(tmp_path / "disk") as disk:
+            await exports.interrupt(PAGES // 2)
+            exports.check(await exports.run(resume=True))
+        place = exports.place
+        chosen = set(rng.sample(range(disk.point + 1), 12))
+        for state in disk.states((variant,)):
+            if state.point in chosen:
+                await resumes(counting, state.folder, place)
+
+
+async def resumes(counting: StartCounting, disk: Path, place: Place) -> None:
+    """Put the state where it was, and resume."""
+    assert isinstance(place, Folder)
+    async with folder_exports(counting, disk / "out") as exports:
+        identity = exports.options
+        del identity
+        exports.check(await exports.run(resume=True))
