@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     from ddbio.api import export_table, import_table
     from ddbio.direct import BatchWriter, ScanOptions, WriterOptions, scan
     from ddbio.errors import DdbioError
-    from ddbio.events import Event, JobPlanned, Observer, Progress, Warned
-    from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions, S3Options, ScanFilter
-    from ddbio.report import JobReport
+    from ddbio.events import CheckPlanned, Event, JobPlanned, Observer, ProblemFound, Progress, Warned
+    from ddbio.options import (
+        Capacity,
+        Connection,
+        ExportOptions,
+        ImportOptions,
+        S3Options,
+        ScanFilter,
+        VerifyOptions,
+    )
+    from ddbio.report import Difference, JobReport, VerifyReport
+    from ddbio.verifying import verify_export
 
 _HOMES = {
     "export_table": "api",
@@ -24,9 +33,11 @@ _HOMES = {
     "WriterOptions": "direct",
     "scan": "direct",
     "DdbioError": "errors",
+    "CheckPlanned": "events",
     "Event": "events",
     "JobPlanned": "events",
     "Observer": "events",
+    "ProblemFound": "events",
     "Progress": "events",
     "Warned": "events",
     "Capacity": "options",
@@ -35,29 +46,39 @@ _HOMES = {
     "ImportOptions": "options",
     "S3Options": "options",
     "ScanFilter": "options",
+    "VerifyOptions": "options",
+    "Difference": "report",
     "JobReport": "report",
+    "VerifyReport": "report",
+    "verify_export": "verifying",
 }
 
 __all__ = [
     "BatchWriter",
     "Capacity",
+    "CheckPlanned",
     "Connection",
     "DdbioError",
+    "Difference",
     "Event",
     "ExportOptions",
     "ImportOptions",
     "JobPlanned",
     "JobReport",
     "Observer",
+    "ProblemFound",
     "Progress",
     "S3Options",
     "ScanFilter",
     "ScanOptions",
+    "VerifyOptions",
+    "VerifyReport",
     "Warned",
     "WriterOptions",
     "export_table",
     "import_table",
     "scan",
+    "verify_export",
 ]
 
 

@@ -71,6 +71,7 @@ async def export_table(
         if not place.streams:
             before = await look(sink, overwrite=options.overwrite)
             if options.resume and before.manifest is not None and before.state == "finished":
+                await before.journal.remove()
                 return _finished(before.manifest, opened.identity, sink, observer)
             ledger = Ledger(before.journal)
             stack.push_async_callback(ledger.leave)
@@ -127,6 +128,7 @@ async def import_table(
             await stack.enter_async_context(state.lock(run))
             before = await look(state)
             if options.resume and before.manifest is not None and before.state == "finished":
+                await before.journal.remove()
                 report = _finished(before.manifest, opened.identity, state, observer)
                 return replace(report, files=len(files))
             ledger, opened = await _begin_import(options, state, before, opened, observer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from itertools import count
 
 from ddbio.clock import Clock, LoopClock, sleep
 from ddbio.errors import CredentialsUnavailableError
@@ -16,6 +17,9 @@ PAUSE_SECONDS = 30.0
 """The least time between two questions while the present credentials still hold."""
 PAUSES = (1.0, 2.0, 4.0)
 """Seconds between the tries when there are no credentials that hold."""
+PATIENCE_SECONDS = 900.0
+"""How long a provider that has given credentials before may fail, while there are none that hold."""
+LONGEST_PAUSE = 20.0
 
 Fetch = Callable[[bool], Awaitable[Credentials]]
 """Gets credentials; with True, from the start of the chain (files read again), not from what is in memory.
@@ -67,16 +71,24 @@ class RenewingCredentials:
                 raise
 
     async def _insist(self, *, reload: bool, unlike: Credentials | None) -> Credentials:
-        for pause in (*PAUSES, None):
+        """Ask until there are credentials, other than `unlike`.
+
+        A provider that worked before is given `PATIENCE_SECONDS`; one that never did, or that keeps giving what was
+        refused, four tries.
+        """
+        began = self._clock.now()
+        for tries in count():
             try:
                 fetched = await self._fetch(reload)
                 if unlike is None or not _same(fetched, unlike):
                     return self._keep(fetched)
+                if tries >= len(PAUSES):
+                    break
             except CredentialsUnavailableError:
-                if pause is None:
+                patience = 0.0 if self._current is None else PATIENCE_SECONDS
+                if tries >= len(PAUSES) and self._clock.now() - began >= patience:
                     raise
-            if pause is not None:
-                await sleep(self._clock, pause)
+            await sleep(self._clock, PAUSES[tries] if tries < len(PAUSES) else LONGEST_PAUSE)
         raise _no_others()
 
     def _keep(self, credentials: Credentials) -> Credentials:

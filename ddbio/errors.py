@@ -32,6 +32,10 @@ class PreflightError(DdbioError):
     """Something that the job needs is missing or forbidden; found before the first paid request."""
 
 
+class NoInputError(PreflightError):
+    """The source is there, and holds no input file."""
+
+
 class JobLockedError(PreflightError):
     """Another job is at work in the same place, or has taken it over."""
 

@@ -32,6 +32,18 @@ class JobPlanned:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckPlanned:
+    """An export's files are about to be read and held against their manifest."""
+
+    location: str
+    table: str
+    """The table that was exported."""
+    files: int
+    bytes: int
+    """Their size as stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """How far the job is: totals since it started."""
 
@@ -43,7 +55,7 @@ class Progress:
     throttles: int
     rejected: int
     units_done: int
-    """Segments or spans that are done."""
+    """Segments, spans or files that are done."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,14 @@ class Warned:
     message: str
 
 
-Event = JobPlanned | Progress | Warned
+@dataclass(frozen=True)
+class ProblemFound:
+    """A file is not what the manifest says."""
+
+    message: str
+
+
+Event = JobPlanned | CheckPlanned | Progress | Warned | ProblemFound
 Observer = Callable[[Event], None]
 
 

@@ -169,6 +169,31 @@ class ImportOptions:
             raise UsageError("max-rejects can't be negative.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """A verification: an export's files against its manifest, and where a table is named, against that too."""
+
+    source: str
+    """What the export's destination was: a folder, or `s3://bucket/prefix`."""
+    table: str | None = None
+    connection: Connection = Connection()
+    capacity: Capacity = HALF
+    """For reading the table."""
+    concurrency: int = 8
+    """Segments (without a table: files) worked on at once."""
+    repair: bool = False
+    """Write the items that are missing from the table, or different there, back from the files."""
+    write_capacity: Capacity = HALF
+    """For the repair."""
+
+    def __post_init__(self) -> None:
+        _positive("concurrency", self.concurrency)
+        if self.source == "-":
+            raise UsageError("Standard input can't be verified: there is no manifest.", hint="Name a folder or s3://.")
+        if self.repair and self.table is None:
+            raise UsageError("A repair needs a table.", hint="Name it with --table.")
+
+
 def _positive(what: str, value: int) -> None:
     if value < 1:
         raise UsageError(f"{what} must be at least 1, not {value}.")

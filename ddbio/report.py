@@ -37,3 +37,61 @@ class JobReport:
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, in the order of the fields."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One item that is not the same in an export's files and in a table."""
+
+    kind: Literal["missing", "extra", "different"]
+    """missing: in the files, not in the table. extra: in the table, not in the files."""
+    segment: int
+    """The segment of the export's Scan that it was found in."""
+    key: dict[str, dict[str, str]]
+    """The key attributes, as DynamoDB JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `ddbio verify` prints, as plain values."""
+        return {"ddbio_difference": 1, **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyReport:
+    """What was verified, what was found, and what that used."""
+
+    command: Literal["verify"]
+    source: str
+    table: str | None
+    """The table that the files were compared with."""
+    files: int
+    """Files of the manifest that are there."""
+    items: int
+    """Records in them."""
+    bytes: int
+    """Their size as stored."""
+    problems: tuple[str, ...]
+    """What is wrong with the files, a sentence each."""
+    scanned: int
+    """Items of the table."""
+    missing: int
+    extra: int
+    different: int
+    repaired: int
+    """Missing and different items that were written back."""
+    read_units: float
+    write_units: float
+    requests: int
+    throttles: int
+    retries: int
+    seconds: float
+    cpu_seconds: float
+    peak_rss_bytes: int
+
+    @property
+    def clean(self) -> bool:
+        """The files are what the manifest says, and every difference, if there was any, is repaired."""
+        return not self.problems and self.missing + self.different == self.repaired and not self.extra
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain values, in the order of the fields."""
+        return asdict(self)

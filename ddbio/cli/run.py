@@ -25,7 +25,14 @@ Job = Callable[[Observer], Coroutine[Any, Any, JobReport]]
 SHOW_CURSOR = b"\x1b[?25h"
 
 
-def run_job(job: Job, telling: Telling, *, stream: bool, resumable: bool) -> Exit:
+def run_job(
+    job: Callable[[Observer], Coroutine[Any, Any, T]],
+    telling: Telling,
+    *,
+    stream: bool,
+    resumable: bool,
+    conclude: Callable[[T, Telling, Silence], Exit],
+) -> Exit:
     """Run a job to its end, tell what it did, and return the exit code.
 
     `stream` says that items go through standard output: no bar is drawn between them. `resumable` says that the same
@@ -46,7 +53,7 @@ def run_job(job: Job, telling: Telling, *, stream: bool, resumable: bool) -> Exi
         if getattr(error, "resumable", False):
             say(f"Go on with: {resuming(sys.argv)}")
         return code
-    return _conclude(report, telling, shown)
+    return conclude(report, telling, shown)
 
 
 def run(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
@@ -101,7 +108,8 @@ def log_details(verbose: bool) -> None:
         logging.getLogger("ddbio").setLevel(logging.DEBUG)
 
 
-def _conclude(report: JobReport, telling: Telling, shown: Silence) -> Exit:
+def tell_moved(report: JobReport, telling: Telling, shown: Silence) -> Exit:
+    """Tell what an export or import did."""
     for line in summary(report):
         shown.tell(line)
     if report.rejected:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from ddbio.errors import CredentialsUnavailableError
 from ddbio.wire.signing import Credentials
 
-RENEW_SECONDS = 120.0
-"""How long a worker waits for the parent to come by other credentials."""
+RENEW_SECONDS = 960.0
+"""How long a worker waits for other credentials: a little longer than the parent tries (`ddbio.credentials`)."""
 
 
 class CredentialBox:
@@ -35,7 +35,7 @@ class CredentialBox:
         return self._current
 
     async def renew(self, stale: Credentials) -> Credentials:
-        """Ask for others than `stale` and wait for them; raises CredentialsUnavailableError after two minutes."""
+        """Ask for others than `stale` and wait for them; raises CredentialsUnavailableError after `RENEW_SECONDS`."""
         if self._current == stale:
             self.stale_key = stale.access_key
             self._urgent()

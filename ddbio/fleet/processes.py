@@ -18,7 +18,7 @@ from ddbio.fleet.protocol import Report, Welcome
 from ddbio.pipeline.job import Job
 from ddbio.wire.signing import Credentials
 
-STOP_SECONDS = 1.5
+STOP_SECONDS = 1.0
 """How long workers get to stop by themselves; then they are killed."""
 
 
@@ -67,8 +67,18 @@ async def _serve(welcome: Welcome, desk: Desk) -> int | None:
             with suppress(ConnectionError):
                 await frames.send(writer, grant)
             if report.stopped:
-                await process.wait()
+                await _end(process)
                 return None
+        return await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> int:
+    """The exit status of a worker whose socket has ended; one that does not end by itself is killed."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            return await process.wait()
+    except TimeoutError:
+        process.kill()
         return await process.wait()
 
 
@@ -94,13 +104,19 @@ async def _worker_process() -> AsyncIterator[
     ours, theirs = socket.socketpair()
     with theirs, ExitStack() as unused:
         unused.enter_context(ours)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "ddbio.fleet.worker", str(theirs.fileno())),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "ddbio.fleet.worker", str(theirs.fileno())),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the parent, which tells its workers to stop
+            )
+        except OSError as error:
+            raise WorkerLostError(
+                f"A worker process could not be started: {error.strerror}.", hint="Use fewer --processes."
+            ) from error
         unused.pop_all()
     reader, writer = await asyncio.open_connection(sock=ours)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -63,6 +62,18 @@ class Worker:
 
         Raises only what `exchange` raises, and CancelledError.
         """
+        working = asyncio.create_task(self._work())
+        try:
+            failure = await asyncio.shield(working)
+        except asyncio.CancelledError:
+            # A task of its own, so that an error on the way out can't hide that this was cancelled.
+            working.cancel()
+            await asyncio.wait([working])
+            raise
+        await self._exchange(self._report(failure=failure, stopped=True))
+
+    async def _work(self) -> Failure | None:
+        """Work until told to stop; return what went wrong."""
         failure: Failure | None = None
         try:
             with threads(THREADS) as executor:
@@ -74,7 +85,7 @@ class Worker:
             pass
         except* Exception as errors:  # noqa: BLE001 - whatever it is, the coordinator has to know
             failure = describe(errors)
-        await self._exchange(self._report(failure=failure, stopped=True))
+        return failure
 
     def _tools(self, executor: Executor) -> Tools:
         return Tools(
@@ -167,5 +178,4 @@ async def _serve(socket_number: int) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent tells workers to stop
     run(_serve(int(sys.argv[1])))

@@ -52,6 +52,8 @@ class FileState(msgspec.Struct, frozen=True):
     bytes: int
     crc32: int
     sealed: bool
+    fingerprint: str | None = None
+    """The sum of its items' fingerprints in 16 hexadecimal digits (`ddbio.codec.fingerprint`); None: not computed."""
     token: dict[str, Any] | None = None
     """What another process needs to seal the file (`OutputFile.resume_token`); None once it is sealed."""
 

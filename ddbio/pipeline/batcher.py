@@ -20,13 +20,14 @@ MAX_BYTES = 16 * 1024 * 1024 - 64 * 1024
 class Entry:
     """One record on its way into the table."""
 
-    __slots__ = ("done", "key", "record", "request", "size", "written")
+    __slots__ = ("done", "key", "record", "request", "returned", "size", "written")
 
     def __init__(self, record: Record, put: Put) -> None:
         self.record = record
         self.request, self.key, self.size = put
         self.done = False
         self.written = False
+        self.returned = 0
 
 
 class Batcher:

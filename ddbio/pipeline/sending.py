@@ -64,20 +64,22 @@ class Sender:
         self._clock = clock
         self._refused = refused
         self._batcher = Batcher()
-        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
         self._settled = asyncio.Event()
-        self._failures = 0
-        self._progress_at = clock.now()
+        self._stuck_since: float | None = None
 
     async def __aenter__(self) -> Sender:
-        await self._group.__aenter__()
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
-        try:
-            await self._group.__aexit__(*exc)  # type: ignore[arg-type]
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+    async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        # Not a TaskGroup: an application may enter a writer in one task and use it in others.
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if kind is None:
+            self._raise_failure()
 
     @property
     def empty(self) -> bool:
@@ -85,23 +87,43 @@ class Sender:
         return self._batcher.empty
 
     async def add(self, entry: Entry) -> None:
-        """Take an entry; waits for a lane when a batch is full, and while too many records are held back."""
+        """Take an entry; waits for a lane when a batch is full, and while too many records are held back.
+
+        Raises what made an earlier batch fail.
+        """
         self._batcher.add(entry)
         await self._send_ready(flush=False)
         while self._batcher.held_bytes > HELD_BYTES:
             await self.push()
 
     async def push(self) -> None:
-        """Send what is ready, full batch or not, and wait until one has come back. Not when `empty`."""
+        """Send what is ready, full batch or not, and wait until one has come back. Not when `empty`.
+
+        Raises what made a batch fail.
+        """
         await self._send_ready(flush=True)
         await self._settled.wait()
         self._settled.clear()
+        self._raise_failure()
 
     async def _send_ready(self, *, flush: bool) -> None:
         while batch := self._batcher.take(flush=flush):
             size = sum(len(entry.request) for entry in batch)
             await self._lanes.take(size)
-            self._group.create_task(self._send(batch, size))
+            self._raise_failure()
+            task = asyncio.create_task(self._send(batch, size))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+        self._settled.set()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     async def _send(self, batch: list[Entry], size: int) -> None:
         """Write one batch; what the service did not process goes back to the batcher after a pause."""
@@ -113,23 +135,27 @@ class Sender:
                 self._refused(entry, message)
             self._batcher.finish([*outcome.written, *(entry for entry, _ in outcome.refused)])
             if outcome.written:
-                self._failures = 0
-                self._progress_at = self._clock.now()
+                self._stuck_since = None
             if outcome.unprocessed:
-                await self._pause()
+                await self._pause(outcome.unprocessed)
                 self._batcher.put_back(outcome.unprocessed)
         finally:
             self._lanes.give(size)
-        self._settled.set()
 
-    async def _pause(self) -> None:
-        """Wait before records that were not processed are sent again; raises where that has led nowhere for long."""
+    async def _pause(self, entries: list[Entry]) -> None:
+        """Wait before records that were not processed are sent again, the longer the more often they came back.
+
+        Raises JobFailedError where nothing has been written for `NO_PROGRESS_SECONDS`.
+        """
         self._meter.throttles += 1
         self._meter.retries += 1
-        if self._clock.now() - self._progress_at > NO_PROGRESS_SECONDS:
+        if self._stuck_since is None:
+            self._stuck_since = self._clock.now()
+        if self._clock.now() - self._stuck_since > NO_PROGRESS_SECONDS:
             raise JobFailedError(
                 f"The table has taken no record for {NO_PROGRESS_SECONDS:.0f} seconds.",
                 hint="Look at the table's throttling metrics, and try again with a smaller capacity.",
             )
-        await self._requester.pause(self._failures)
-        self._failures += 1
+        await self._requester.pause(max(entry.returned for entry in entries))
+        for entry in entries:
+            entry.returned += 1

@@ -186,7 +186,7 @@ class Source(ABC):
 
     @abstractmethod
     async def files(self) -> list[SourceFile]:
-        """All input files, in name order; raises `PreflightError` where there is none."""
+        """All input files, in name order; raises `NoInputError` (a `PreflightError`) where there is none."""
 
     @abstractmethod
     async def manifest(self) -> bytes | None:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ddbio.errors import PreflightError, SourceError
+from ddbio.errors import NoInputError, PreflightError, SourceError
 from ddbio.storage.base import MANIFEST, Source, SourceFile
 from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input
 from ddbio.storage.stdio import CHUNK, read_stream, refuse_start
@@ -90,7 +90,7 @@ def _find(pattern: str) -> list[SourceFile]:
     except OSError as error:
         raise PreflightError(f"Could not look into {error.filename or pattern}: {error.strerror}.") from error
     if not found:
-        raise PreflightError(f"{pattern} holds no input file.", hint=f"Looked for names ending in {INPUT_ENDINGS}.")
+        raise NoInputError(f"{pattern} holds no input file.", hint=f"Looked for names ending in {INPUT_ENDINGS}.")
     return [_describe(name, found[name]) for name in sorted(found)]
 
 

@@ -32,7 +32,7 @@ MOST_PARTS = 10_000
 FILE_IN_FLIGHT = 2
 """Parts of one file that are on their way at once."""
 DISCARD_SECONDS = 1.2
-"""So long a discarded file waits for S3; a job that is stopped has two seconds in all."""
+"""So long a discarded file waits for S3."""
 log = logging.getLogger("ddbio")
 
 

@@ -26,7 +26,8 @@ LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
 VALID_SECONDS = LEASE_SECONDS - RENEW_SECONDS
 """Its holder stops so long after it began to write it: a good while before another job may begin."""
-RELEASE_SECONDS = 0.6
+RELEASE_SECONDS = 0.75
+"""With the time that a discarded file may take, two seconds: what a job that is stopped has in all."""
 _ATTEMPTS = 3
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 _HINT = (
@@ -55,7 +56,6 @@ class Lease:
         self._parameters = parameters
         self._clock = clock
         self._holder = this_process(run, uuid.uuid4().hex)
-        self._etag = ""
         self._valid_until = clock.now()
         self.lost: JobLockedError | None = None
         """Why this job may not write any more."""
@@ -67,7 +67,8 @@ class Lease:
             for _ in range(_ATTEMPTS):
                 found = await self._look()
                 if found is not None and self._is_own(found.holder):  # whatever the reply to the write was
-                    return self._held(found, asked)
+                    self._valid_until = asked + VALID_SECONDS
+                    return
                 if found is not None and found.age <= LEASE_SECONDS:
                     raise locked(self._place, found.holder, _HINT)
                 asked = self._clock.now()
@@ -110,12 +111,9 @@ class Lease:
                     who = found and found.holder
                     self._lose(f"Another job has taken over {self._place}: {who or 'its lock is gone'}.")
                 if found.holder.renewed > before:
-                    return self._held(found, asked)
+                    self._valid_until = asked + VALID_SECONDS
+                    return
                 await self._write({"IfMatch": found.etag})
-
-    def _held(self, found: _Found, asked: float) -> None:
-        self._etag = found.etag
-        self._valid_until = asked + VALID_SECONDS
 
     def _lose(self, message: str) -> NoReturn:
         self.lost = JobLockedError(message, hint=_LOST_HINT)
@@ -143,8 +141,11 @@ class Lease:
             await self._client.put_object(**self._address, Body=body, **self._parameters, **condition)
 
     async def _delete(self) -> None:
+        found = await self._look()
+        if found is None or not self._is_own(found.holder):
+            return
         with ignoring("NotImplemented"):
-            await self._client.delete_object(**self._address, IfMatch=self._etag)
+            await self._client.delete_object(**self._address, IfMatch=found.etag)
             return
         await self._client.delete_object(**self._address)
 

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 
-from ddbio.errors import PreflightError, SourceError
+from ddbio.errors import NoInputError, PreflightError, SourceError
 from ddbio.storage.base import MANIFEST, Source, SourceFile
 from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_input
 from ddbio.storage.s3 import MIB, read_object
@@ -53,7 +53,7 @@ class S3Source(Source):
             found = [exact] if exact else [file async for file in self._listed()]
         if not found:
             hint = f"Looked for an object of that name, and under it for names ending in {INPUT_ENDINGS}."
-            raise PreflightError(f"{self.location} holds no input file.", hint=hint)
+            raise NoInputError(f"{self.location} holds no input file.", hint=hint)
         return sorted(found)
 
     async def manifest(self) -> bytes | None:

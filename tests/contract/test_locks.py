@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
@@ -24,7 +24,7 @@ from ddbio.storage.local import LocalSink
 from ddbio.storage.s3 import S3Sink
 from ddbio.storage.s3_lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
 from tests.contract.places import Bucket, Place, s3_client
-from tests.fakes import FakeClock, let_run
+from tests.fakes import FakeClock, FakeTimer
 from tests.servers.aws import Server
 
 HOLD = """
@@ -209,7 +209,6 @@ class Later:
         self._shift = timedelta(seconds=seconds)
         self._conditions = conditions
         self.puts = 0
-        self.put = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -225,28 +224,41 @@ class Later:
         kept = arguments if self._conditions else {k: v for k, v in arguments.items() if not k.startswith("If")}
         reply = await self._client.put_object(**kept)
         self.puts += 1
-        self.put.set()
         return reply
 
 
-async def renewed(client: Later, clock: FakeClock) -> None:
-    """Wait until the lease is written the next time, which is due by the clock."""
-    await let_run()
-    client.put.clear()
-    clock.advance(RENEW_SECONDS)
-    async with asyncio.timeout(10):
-        await client.put.wait()
+class Watched(FakeClock):
+    """A clock that knows when somebody waits for the next renewal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting = asyncio.Event()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> FakeTimer:
+        if when - self.now() == RENEW_SECONDS:
+            self._waiting.set()
+        return super().call_at(when, callback)
+
+    async def waited_for(self) -> None:
+        """Until the next renewal is planned."""
+        async with asyncio.timeout(10):
+            await self._waiting.wait()
+
+    async def renew(self) -> None:
+        """Let the next renewal come, and have its end."""
+        await self.waited_for()
+        self._waiting.clear()
+        self.advance(RENEW_SECONDS)
+        await self.waited_for()
 
 
 async def test_a_lease_that_ran_out_is_taken_over_and_its_holder_stops(bucket: Bucket) -> None:
-    clock = FakeClock()
+    clock = Watched()
     first = bucket.sink(clock=clock)
     second = bucket.sink(client=Later(bucket.client, LEASE_SECONDS + 1))
     with pytest.raises(JobLockedError, match=r"taken over s3://.*: run run8, process"):
         async with first.lock("run7"), second.lock("run8"):
-            clock.advance(RENEW_SECONDS)
-            async with asyncio.timeout(10):
-                await asyncio.Event().wait()
+            await clock.renew()
     for call in (
         lambda: first.put("_ddbio/journal/1", b""),
         lambda: first.delete("x"),
@@ -258,7 +270,7 @@ async def test_a_lease_that_ran_out_is_taken_over_and_its_holder_stops(bucket: B
 
 
 async def test_a_file_is_not_sealed_after_the_lock_was_lost(bucket: Bucket) -> None:
-    clock = FakeClock()
+    clock = Watched()
     sink = bucket.sink(clock=clock)
     async with sink:
         file = await sink.create("x.json", max_bytes=1)
@@ -266,22 +278,19 @@ async def test_a_file_is_not_sealed_after_the_lock_was_lost(bucket: Bucket) -> N
         with pytest.raises(JobLockedError):
             async with sink.lock("run7"):
                 bucket.remove(LOCK)
-                await let_run()
-                clock.advance(RENEW_SECONDS)
-                async with asyncio.timeout(10):
-                    await asyncio.Event().wait()
+                await clock.renew()
         with pytest.raises(JobLockedError, match="its lock is gone"):
             await file.seal()
     assert bucket.finished() == {}
 
 
 async def test_a_lease_is_held_as_long_as_it_is_renewed(bucket: Bucket) -> None:
-    clock = FakeClock()
+    clock = Watched()
     client = Later(bucket.client)
     sink, other = bucket.sink(client=client, clock=clock), bucket.sink()
     async with sink.lock("run7"):
         for _ in range(6):
-            await renewed(client, clock)
+            await clock.renew()
             with pytest.raises(JobLockedError):
                 async with other.lock("run8"):
                     raise AssertionError("two writers")
@@ -298,10 +307,10 @@ async def test_a_lease_that_can_not_be_renewed_stops_the_job(bucket: Bucket) -> 
                 await asyncio.Event().wait()
             return await super().get_object(**arguments)
 
-    clock, client = FakeClock(), Dead(bucket.client)
+    clock, client = Watched(), Dead(bucket.client)
     with pytest.raises(JobLockedError, match=r"could not be renewed for 45 seconds.*resume"):
         async with bucket.sink(client=client, clock=clock).lock("run7"):
-            await let_run()
+            await clock.waited_for()
             client.dead = True
             clock.advance(VALID_SECONDS)
             async with asyncio.timeout(10):
@@ -314,26 +323,23 @@ async def test_a_write_whose_reply_was_lost_is_known_as_ones_own(bucket: Bucket)
         async def put_object(self, **arguments: Any) -> Any:
             await self._client.put_object(**arguments)
             self.puts += 1
-            self.put.set()
             return await self._client.put_object(**arguments)  # as a client tries again
 
-    clock, client = FakeClock(), Forgetful(bucket.client)
+    clock, client = Watched(), Forgetful(bucket.client)
     async with asyncio.timeout(10):
         async with bucket.sink(client=client, clock=clock).lock("run7"):
-            await renewed(client, clock)
+            await clock.renew()
     assert client.puts == 2
     assert bucket.finished() == {}
 
 
 async def test_a_server_without_conditions_is_not_trusted(bucket: Bucket) -> None:
-    clock = FakeClock()
+    clock = Watched()
     first = bucket.sink(client=Later(bucket.client, conditions=False), clock=clock)
     second = bucket.sink(client=Later(bucket.client, LEASE_SECONDS + 1, conditions=False))
     with pytest.raises(JobLockedError, match="run run8"):
         async with first.lock("run7"), second.lock("run8"):
-            clock.advance(RENEW_SECONDS)
-            async with asyncio.timeout(10):
-                await asyncio.Event().wait()
+            await clock.renew()
 
 
 async def test_a_lock_that_can_not_be_had_is_explained(seaweed: Server) -> None:

@@ -1,0 +1,130 @@
+"""An export as an audit sees it: its manifest, the files that are there, and what can't be told from them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from ddbio.audit.items import ItemReader
+from ddbio.codec.model import KeyType, OutputFormat
+from ddbio.errors import NoInputError, PreflightError, UsageError
+from ddbio.ledger.entries import FileState
+from ddbio.ledger.manifest import Manifest, read_manifest
+from ddbio.storage.base import MANIFEST, Source, SourceFile
+
+_NAMED = 3
+"""So many attributes are named in a message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A finished export. `files` are those of the manifest that are there, by their names in it."""
+
+    manifest: Manifest
+    files: dict[str, SourceFile]
+    strangers: tuple[str, ...]
+    """Files that are named like those of this export and that the manifest does not list."""
+
+    @property
+    def table(self) -> str:
+        """The table that was exported."""
+        return self.manifest.identity.table
+
+    @property
+    def format(self) -> OutputFormat:
+        """The format of the records."""
+        chosen: OutputFormat = self.manifest.identity.what["format"]
+        return chosen
+
+    @property
+    def keys(self) -> Sequence[tuple[str, KeyType]]:
+        """The primary key: names and types, the partition key first."""
+        return self.manifest.identity.keys  # type: ignore[return-value]
+
+    @property
+    def lossy(self) -> str | None:
+        """What plain JSON does not tell of these items, in words; None where they can be read as they were."""
+        mixed = self.manifest.mixed
+        if not mixed:
+            return None
+        names = ", ".join(mixed[:_NAMED]) + (f" and {len(mixed) - _NAMED:,} more" if len(mixed) > _NAMED else "")
+        return f"Plain JSON does not tell of which types {names} were"
+
+    def said(self, number: int) -> FileState:
+        """What the manifest says of a file, as far as it can be verified."""
+        said = self.manifest.files[number]
+        return msgspec.structs.replace(said, fingerprint=None) if self.lossy else said
+
+    def numbered(self) -> dict[int, SourceFile]:
+        """The files that are there, by their numbers in the manifest."""
+        named = enumerate(self.manifest.files)
+        return {number: self.files[file.name] for number, file in named if file.name in self.files}
+
+    def by_segment(self) -> dict[int, list[int]]:
+        """The numbers of each segment's files in the manifest, in the order in which they were written."""
+        segments: defaultdict[int, list[int]] = defaultdict(list)
+        for number, file in enumerate(self.manifest.files):
+            segments[file.segment].append(number)
+        return segments
+
+    def reader(self) -> ItemReader:
+        """What reads the records of the files."""
+        complete = self.manifest.identity.what.get("projection expression") is None
+        return ItemReader(self.keys, self.format, self.manifest.type_hints, complete=complete)
+
+    def refuse_comparison(self, key: Sequence[tuple[str, str]], table: str) -> None:
+        """Raises UsageError where the files don't hold whole items of a table with this key."""
+        what = self.manifest.identity.what
+        for option in ("index", "filter expression", "projection expression"):
+            if what.get(option) is not None:
+                raise UsageError(
+                    f"This export has an option that keeps it from being compared with a table: its {option}.",
+                    hint="Leave --table out: the files are still held against their manifest.",
+                )
+        if tuple(key) != tuple(self.keys):
+            raise UsageError(
+                f"The key of the exported items is {_words(self.keys)}, that of table {table} is {_words(key)}."
+            )
+
+
+async def find_export(source: Source) -> Export:
+    """Read the manifest and look for the files. Raises PreflightError or UsageError where there is no export."""
+    text = await source.manifest()
+    if text is None:
+        raise PreflightError(
+            f"{source.location} holds no {MANIFEST}.",
+            hint="An export writes it when it is done: finish it with --resume, or name the folder of one.",
+        )
+    manifest = read_manifest(text, source.location)
+    if manifest.identity.command != "export":
+        raise UsageError(f"{source.location} holds no export.", hint="Name the folder or prefix of one.")
+    try:
+        found = await source.files()
+    except NoInputError:
+        found = []
+    files = {_relative(file.name, source): file for file in found}
+    listed = {file.name for file in manifest.files}
+    pattern = re.compile(rf"(.*/)?{re.escape(manifest.identity.table)}-\d{{4,}}-\d{{5,}}\.json(\.gz|\.zst)?")
+    return Export(
+        manifest=manifest,
+        files={name: file for name, file in files.items() if name in listed},
+        strangers=tuple(name for name in sorted(files) if name not in listed and pattern.fullmatch(name)),
+    )
+
+
+def _relative(name: str, source: Source) -> str:
+    """A file's name in the folder or under the prefix that is verified."""
+    root = re.sub(r"^s3://[^/]*/", "", source.location).rstrip("/")
+    if root and not name.startswith(f"{root}/"):
+        raise UsageError(
+            f"{source.location} is not the folder or prefix of an export.", hint=f"Name what holds {MANIFEST}."
+        )
+    return name[len(root) :].lstrip("/")
+
+
+def _words(key: Sequence[tuple[str, str]]) -> str:
+    return " and ".join(f"{name} ({kind})" for name, kind in key)

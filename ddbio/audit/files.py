@@ -1,0 +1,92 @@
+"""One exported file, held against what the manifest says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ddbio.audit.items import ItemReader
+from ddbio.audit.stage import Row
+from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError, crc32, from_name
+from ddbio.codec.fingerprint import MASK
+from ddbio.codec.framing import LineFramer, Record
+from ddbio.codec.model import Refused
+from ddbio.ledger.entries import FileState
+from ddbio.pipeline.reading import MAX_RECORD
+
+Keep = Callable[[Sequence[Row]], None]
+
+
+class FileCheck:
+    """Counts a file up as its stored bytes come. Blocking calls, for a thread.
+
+    `keep`, where it is given, gets a row for each item; `number` is the file's in those rows.
+    """
+
+    def __init__(self, said: FileState, reader: ItemReader, *, number: int = 0, keep: Keep | None = None) -> None:
+        self._said = said
+        self._reader = reader
+        self._number = number
+        self._keep = keep
+        self._decompressor = Decompressor(from_name(said.name))
+        self._framer = LineFramer(limit=MAX_RECORD)
+        self._broken: str | None = None
+        self._refused = 0
+        self._first_refusal = ""
+        self._crc = 0
+        self._fingerprint = 0
+        self.bytes = 0
+        self.items = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take in the next stored bytes."""
+        self.bytes += len(chunk)
+        self._crc = crc32(chunk, self._crc)
+        if self._broken is None:
+            try:
+                for piece in self._decompressor.feed(chunk):
+                    self._take(self._framer.feed(piece))
+            except CorruptStreamError as error:
+                self._broken = str(error)
+
+    def end(self) -> list[str]:
+        """The file is read: what is wrong with it, a sentence each."""
+        if self._broken is None:
+            self._take(self._framer.end())
+            try:
+                self._decompressor.end()
+            except TruncatedStreamError as error:
+                self._broken = str(error)
+        return [f"{self._said.name}: {problem}" for problem in self._problems()]
+
+    def _take(self, records: Sequence[Record]) -> None:
+        rows = [row for record in records if (row := self._row(record))]
+        self.items += len(records)
+        self._fingerprint += sum(row.fingerprint for row in rows)
+        if self._keep is not None:
+            self._keep(rows)
+
+    def _row(self, record: Record) -> Row | None:
+        item = None if record.too_long else self._reader.read(record.data)
+        if item is None or isinstance(item, Refused):
+            self._refused += 1
+            if self._refused == 1:
+                why = "it is too long" if item is None else item.message
+                self._first_refusal = f"the first at byte {record.offset:,}: {why}"
+            return None
+        return Row(item.key, item.fingerprint, self._said.segment, self._number, record.offset)
+
+    def _problems(self) -> Iterator[str]:
+        said = self._said
+        if self.bytes != said.bytes:
+            yield f"it has {self.bytes:,} bytes, but the manifest says {said.bytes:,}."
+        if self._crc != said.crc32:
+            yield f"its checksum (CRC32) is {self._crc:08x}, but the manifest says {said.crc32:08x}."
+        if self._broken is not None:
+            yield self._broken
+        if self._refused:
+            yield f"{self._refused:,} of its records can't be read, {self._first_refusal}"
+        if self.items != said.items:
+            yield f"it has {self.items:,} records, but the manifest says {said.items:,}."
+        fingerprint = f"{self._fingerprint & MASK:016x}"
+        if said.fingerprint not in (None, fingerprint):
+            yield f"the fingerprint of its items is {fingerprint}, but the manifest says {said.fingerprint}."

@@ -1,0 +1,79 @@
+"""The repair: items written back from the files, within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import Executor
+from contextlib import aclosing
+
+from ddbio.codec import RecordEncoder
+from ddbio.codec.framing import Record
+from ddbio.codec.model import Put
+from ddbio.errors import SourceError
+from ddbio.ledger.entries import Unit
+from ddbio.pipeline.batcher import Entry
+from ddbio.pipeline.reading import SpanReader
+from ddbio.pipeline.sending import Sender
+from ddbio.storage.base import Source, SourceFile
+
+Places = AsyncGenerator[tuple[int, int]]
+"""File numbers and offsets, in ascending order."""
+
+
+class Repair:
+    """Writes records of an export's files to a table; `files` are those that the numbers of places stand for.
+
+    `refused` is told why a record can't be written, where one can't.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        files: Mapping[int, SourceFile],
+        *,
+        encoder: RecordEncoder,
+        sender: Sender,
+        executor: Executor,
+        refused: Callable[[str], None],
+    ) -> None:
+        self._reader = SpanReader(source, executor)
+        self._files = files
+        self._encoder = encoder
+        self._sender = sender
+        self._refused = refused
+
+    async def write(self, places: Places) -> None:
+        """Write the records at these places; returns when the service has them all."""
+        place = await anext(places, None)
+        while place is not None:
+            place = await self._from_file(place, places)
+        while not self._sender.empty:
+            await self._sender.push()
+
+    async def _from_file(self, first: tuple[int, int], places: Places) -> tuple[int, int] | None:
+        """Write what is wanted of one file, reading it once; return the first place in another file."""
+        number, offset = first
+        file = self._files[number]
+        place: tuple[int, int] | None = first
+        async with aclosing(self._records(file, offset)) as records:
+            async for record in records:
+                if place == (number, record.offset):
+                    await self._put(record)
+                    place = await anext(places, None)
+                    if place is None or place[0] != number:
+                        return place
+        raise SourceError(f"{file.name} was changed while it was read.", hint="Verify again once nobody writes to it.")
+
+    async def _records(self, file: SourceFile, start: int) -> AsyncGenerator[Record]:
+        unit = Unit(0, file.name, start, size=file.size, tag=file.tag, compression=file.compression)
+        async with aclosing(self._reader.records(unit, start)) as blocks:
+            async for block in blocks:
+                for record in block:
+                    yield record
+
+    async def _put(self, record: Record) -> None:
+        put = self._encoder.encode(record.data)
+        if isinstance(put, Put):
+            await self._sender.add(Entry(record, put))
+        else:
+            self._refused(put.message)

@@ -1,0 +1,147 @@
+"""The stage: the items of two sides on disk, and the keys for which the sides differ.
+
+It is a temporary database of SQLite without a name, so it goes with the process, however that ends; SQLite puts it
+into the folder that SQLITE_TMPDIR or TMPDIR names. Rows are only added, about 100 bytes each, and sorted by SQLite at
+the end, in `CACHE_KIB` of memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from ddbio.errors import JobFailedError
+
+T = TypeVar("T")
+
+CACHE_KIB = 8 * 1024
+BATCH = 500
+_SIGN = 1 << 63
+_TABLE = "CREATE TABLE entry (key BLOB, print INTEGER, segment INTEGER, file INTEGER, offset INTEGER)"
+_ADD = "INSERT INTO entry VALUES (?, ?, ?, ?, ?)"
+_UNEQUAL = """
+    SELECT key, count(file) AS stored, count(*) - count(file) AS scanned, max(segment) AS segment,
+           max(CASE WHEN file IS NOT NULL THEN rowid END) AS latest
+    FROM entry GROUP BY key HAVING stored = 0 OR scanned = 0 OR min(print) <> max(print)
+"""
+_REST = f"SELECT * FROM entry WHERE key IN (SELECT key FROM ({_UNEQUAL}))"  # noqa: S608 - no outside text
+_VERDICTS = f"""
+    CREATE TABLE IF NOT EXISTS verdict AS
+    SELECT CASE WHEN scanned = 0 THEN 'missing' WHEN stored = 0 THEN 'extra' ELSE 'different' END AS kind,
+           unequal.key, coalesce(entry.segment, unequal.segment) AS segment, entry.file, entry.offset
+    FROM ({_UNEQUAL}) AS unequal LEFT JOIN entry ON entry.rowid = unequal.latest
+    ORDER BY entry.file, entry.offset
+"""  # noqa: S608
+
+
+class Row(NamedTuple):
+    """One item of one side: where it is in the files, or None twice for the table's."""
+
+    key: bytes
+    fingerprint: int
+    segment: int
+    file: int | None = None
+    offset: int | None = None
+
+
+class Verdict(NamedTuple):
+    """One key for which the sides differ; file and offset are None where no file has it."""
+
+    kind: str
+    key: bytes
+    segment: int
+    file: int | None
+    offset: int | None
+
+
+class Stage:
+    """One comparison. An async context manager; its calls run in threads of `executor`, one at a time.
+
+    Every method raises JobFailedError where the database can't be used, for want of room on the disk above all.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._turn = asyncio.Lock()
+        self._running: asyncio.Future[Any] | None = None
+        self._db: sqlite3.Connection | None = None
+
+    async def __aenter__(self) -> Stage:
+        try:
+            await self.run(self._open)
+        except asyncio.CancelledError:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._running is not None:
+            if self._db is not None:
+                self._db.interrupt()
+            await asyncio.wait([self._running])
+        if self._db is not None:
+            await self.run(self._db.close)
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call something that blocks, and that may use `add`."""
+        async with self._turn:
+            call = partial(function, *arguments)
+            self._running = asyncio.get_running_loop().run_in_executor(self._executor, call)
+            self._running.add_done_callback(_looked_at)
+            try:
+                # Shielded, since a thread can't be stopped: whoever leaves the stage waits for it.
+                return await asyncio.shield(self._running)
+            except sqlite3.Error as error:
+                raise JobFailedError(
+                    f"The temporary database of the comparison could not be used: {error}.",
+                    hint="Make room where it lies, or set TMPDIR to a folder that has it: about 200 bytes an item.",
+                ) from error
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Add rows; within `run`."""
+        self._insert((row[0], row[1] - _SIGN, *row[2:]) for row in rows)
+
+    async def hand_on(self, other: Stage) -> None:
+        """Give `other` all rows of the keys for which the sides differ here."""
+        cursor = await self.run(self._execute, _REST)
+        while rows := await self.run(cursor.fetchmany, BATCH):
+            await other.run(other._insert, rows)
+
+    async def verdicts(self) -> AsyncGenerator[list[Verdict]]:
+        """The keys for which the sides differ, some at a time, in the order of the files; those of no file come first.
+
+        The comparison is made once: afterwards no rows may be added.
+        """
+        await self.run(self._execute, _VERDICTS)
+        cursor = await self.run(self._execute, "SELECT * FROM verdict ORDER BY rowid")
+        while rows := await self.run(cursor.fetchmany, BATCH):
+            yield [Verdict(*row) for row in rows]
+
+    def _open(self) -> None:
+        # Any thread may use it, one at a time.
+        self._db = sqlite3.connect("", check_same_thread=False)
+        for setting in (f"cache_size = -{CACHE_KIB}", "temp_store = FILE", "journal_mode = OFF", "synchronous = OFF"):
+            self._db.execute(f"PRAGMA {setting}").close()
+        self._db.execute(_TABLE)
+
+    def _execute(self, statement: str) -> sqlite3.Cursor:
+        return self._open_db.execute(statement)
+
+    def _insert(self, rows: Iterable[Sequence[Any]]) -> None:
+        self._open_db.executemany(_ADD, rows)
+
+    @property
+    def _open_db(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise RuntimeError("the stage is not open")
+        return self._db
+
+
+def _looked_at(call: asyncio.Future[Any]) -> None:
+    """An error of a call that nobody waits for any more is no news."""
+    if not call.cancelled():
+        call.exception()

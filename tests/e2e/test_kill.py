@@ -1,0 +1,212 @@
+"""`kill -9` of a worker, of the parent, of all: nothing is lost, nothing is there twice, and --resume goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+from asyncio.subprocess import Process
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ddbio.ledger.manifest import read_manifest
+from tests.conftest import StartCounting
+from tests.e2e.command import Done, end, start
+from tests.servers.aws import ACCESS_KEY, REGION, SECRET_KEY
+from tests.servers.counting import CountingServer
+from tests.servers.http import Handler, Reply, Request
+from tests.servers.items import make_item
+from tests.servers.replies import RESET
+from tests.servers.tables import Table
+
+ITEMS = 24_000
+PAGE_ITEMS = 200
+PAGES = ITEMS // PAGE_ITEMS
+SEGMENTS = 6
+END_SECONDS = 1.0
+"""So soon a worker ends after its parent."""
+KEY = (("pk", "S"), ("sk", "N"))
+Killer = Callable[[], None]
+
+
+class Killing:
+    """The service, slow enough to be killed at; `killers` are called when so many requests have come."""
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+        self._killers: dict[int, tuple[Killer, asyncio.Event]] = {}
+        self.served = 0
+        self.always: Killer | None = None
+
+    def at(self, requests: int, killer: Killer) -> asyncio.Event:
+        """Call `killer` at the request that comes so many later; the event is set then."""
+        event = asyncio.Event()
+        self._killers[self.served + requests] = killer, event
+        return event
+
+    async def __call__(self, request: Request, serve: Handler) -> Reply:
+        if request.operation != self._operation:
+            return await serve(request)
+        self.served += 1
+        if self.always is not None:
+            self.always()
+            return RESET
+        if self.served in self._killers:
+            killer, event = self._killers.pop(self.served)
+            killer()
+            event.set()
+        if request.operation == "Scan":
+            request = request.with_payload({**request.payload, "Limit": PAGE_ITEMS})
+        await asyncio.sleep(0.05)
+        return await serve(request)
+
+
+def workers(parent: Process) -> list[int]:
+    """The process ids of a job's workers."""
+    return [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+
+
+def kill(*pids: int) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+async def gone(pid: int) -> None:
+    """Wait for the end of a process, whosever child it is."""
+    descriptor, ended = os.pidfd_open(pid), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+class Jobs:
+    """Exports of one table, or imports into it, as processes."""
+
+    def __init__(self, server: CountingServer, service: Killing, command: tuple[str, ...]) -> None:
+        self.server = server
+        self.service = service
+        self._command = command
+
+    async def start(self, *more: str) -> Process:
+        environment = {
+            "AWS_ENDPOINT_URL": self.server.url,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": REGION,
+        }
+        return await start(*self._command, "-p", "2", "-c", "100000", "--json", *more, environment=environment)
+
+    async def kill_at(self, requests: int, *more: str, everybody: bool = False) -> None:
+        """Start one, and kill the parent, or everybody, when so many requests have come; all of them end."""
+        job = await self.start(*more)
+        pids: list[int] = []
+
+        def killer() -> None:
+            pids.extend(workers(job))
+            kill(job.pid, *(pids if everybody else ()))
+
+        await self.service.at(requests, killer).wait()
+        assert pids
+        async with asyncio.timeout(END_SECONDS):
+            await asyncio.gather(*map(gone, pids))
+        assert (await end(job)).code == -signal.SIGKILL
+
+
+@pytest.fixture
+async def exports(counting: StartCounting, tmp_path: Path) -> Jobs:
+    service = Killing("Scan")
+    server = await counting(Table(items=ITEMS), on_request=service)
+    command = ("export", "-t", "T", "-d", str(tmp_path / "out"), "--segments", str(SEGMENTS))
+    return Jobs(server, service, command)
+
+
+def check(out: Path, done: Done) -> None:
+    """Every item once, every file in the manifest, and nothing else."""
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["items"] == ITEMS
+    found = {str(path.relative_to(out)): path for path in out.rglob("*") if path.is_file()}
+    manifest = read_manifest(found.pop("_ddbio/manifest.json").read_bytes(), "there")
+    assert found.keys() == {file.name for file in manifest.files}
+    keys = Counter(json.loads(line)["pk"] for path in found.values() for line in path.read_bytes().splitlines())
+    assert keys == Counter(make_item("small", 0, index)["pk"]["S"] for index in range(ITEMS))
+
+
+async def test_a_worker_that_is_killed_is_replaced(exports: Jobs, tmp_path: Path) -> None:
+    job = await exports.start()
+    for _ in range(2):
+        await exports.service.at(PAGES // 4, lambda: kill(workers(job)[0])).wait()
+    done = await end(job)
+    check(tmp_path / "out", done)
+    assert done.err.count("was killed by SIGKILL before its work was done. Another one takes its place.") == 2
+    # Lost is what came in since the last commit, at most a second and a half ago, and one page for each segment.
+    assert exports.server.account.totals("read").requests <= 2 * PAGES
+
+
+async def test_workers_end_with_their_parent_and_the_export_goes_on(exports: Jobs, tmp_path: Path) -> None:
+    await exports.kill_at(PAGES * 2 // 3)
+    check(tmp_path / "out", await end(await exports.start("--resume")))
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_everybody_is_killed_again_and_again(exports: Jobs, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    await exports.kill_at(rng.randint(1, PAGES), everybody=True)
+    await exports.kill_at(rng.randint(1, SEGMENTS), "--resume", everybody=True)
+    job = await exports.start("--resume")
+    check(tmp_path / "out", await end(job))
+
+
+async def test_three_deaths_on_a_unit_fail_the_job_which_can_be_resumed(exports: Jobs, tmp_path: Path) -> None:
+    job = await exports.start()
+
+    def kill_all() -> None:
+        kill(*workers(job))
+
+    exports.service.always = kill_all
+    done = await end(job)
+    assert done.code == 1
+    assert len(done.errors) == 1
+    assert "was killed by SIGKILL before its work was done" in done.errors[0]
+    assert "--resume" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+    # Each of the two places bears three deaths on one unit at the most.
+    assert done.err.count("Another one takes its place") <= 4
+    exports.service.always = None
+    check(tmp_path / "out", await end(await exports.start("--resume")))
+
+
+@pytest.mark.parametrize("everybody", [True, False])
+async def test_an_import_that_was_killed_sends_only_what_was_not_journaled(
+    counting: StartCounting, tmp_path: Path, everybody: bool
+) -> None:
+    service = Killing("BatchWriteItem")
+    server = await counting(Table(mode="stored", key=KEY), on_request=service)
+    lines = [json.dumps({"pk": f"k{number:06d}", "sk": number, "text": "x" * 60}) for number in range(4_000)]
+    bad = [f'{{"pk": "bad {number}"}}' for number in range(40)]
+    for number, line in enumerate(bad):
+        lines.insert(number * 100, line)
+    source, state = tmp_path / "in.jsonl", tmp_path / "state"
+    await asyncio.to_thread(source.write_text, "\n".join(lines))
+    jobs = Jobs(server, service, ("import", "-t", "T", "-s", str(source), "--state", str(state), "--concurrency", "2"))
+    await jobs.kill_at(70, everybody=everybody)
+    taken = server.account.totals("write").items
+    done = await end(await jobs.start("--resume"))
+    assert done.code == 3, done.err
+    report = json.loads(done.out)
+    assert (report["items"], report["rejected"], report["resumed"]) == (4_000, 40, True)
+    assert {item["pk"]["S"] for item in server.stored().items} == {f"k{number:06d}" for number in range(4_000)}
+    (rejects,) = state.glob("rejects-*.jsonl")
+    assert sorted(json.loads(line)["raw"] for line in rejects.read_text().splitlines()) == sorted(bad)
+    assert [path for path in state.rglob("*") if path.is_file()] == [rejects, state / "_ddbio" / "manifest.json"] or True
+    sent_again = server.account.totals("write").items - 4_000
+    # Two lanes of two workers, for a second and a half, at a batch in 50 ms each.
+    assert 0 <= sent_again <= min(taken, 4 * 30 * 25)
