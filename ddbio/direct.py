@@ -54,7 +54,10 @@ class scan:  # noqa: N801 - used like a function: async for item in scan(...)
     """The items of a table, within a budget, as an async iterator.
 
     `async for item in scan(ScanOptions(table="t"))` gives items in DynamoDB JSON; `.pages()` gives lists of them, one
-    for each page. Nothing is read ahead: when the loop is left, no request is on its way.
+    for each page. Nothing is read ahead: when the loop is left, no request is on its way. The connections of a loop
+    that was left early are closed by the event loop soon after; `aclosing(scan(…).pages())` closes them at once.
+
+    Raises the errors of `ddbio.errors`, when the first item or page is asked for.
     """
 
     def __init__(self, options: ScanOptions) -> None:
@@ -101,13 +104,14 @@ class WriterOptions:
 class BatchWriter:
     """Writes items to a table in batches, within a budget; an async context manager.
 
-    Leaving it normally sends everything and returns when the service has it all; leaving it by an exception sends
-    nothing more.
+    Any number of tasks may put at once, also other ones than the task that has entered it. Leaving it normally sends
+    everything and returns when the service has it all; leaving it by an exception sends nothing more.
     """
 
     def __init__(self, options: WriterOptions) -> None:
         self._options = options
         self._stack = AsyncExitStack()
+        self._sender: Sender | None = None
         self._refusals: list[str] = []
 
     async def __aenter__(self) -> BatchWriter:
@@ -136,25 +140,33 @@ class BatchWriter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
+        sender, self._sender = self._sender, None  # from here on nobody's items would be sent
+        if error is not None or sender is None:
             await self._stack.__aexit__(kind, error, trace)
             return
         async with self._stack:
-            while not self._sender.empty:
-                await self._sender.push()
+            while not sender.empty:
+                await sender.push()
         self._raise_refusals()
 
     async def put(self, item: Mapping[str, Any]) -> None:
         """Take one item in DynamoDB JSON; it is written when its batch is full, at the latest when the writer closes.
 
-        Raises RejectedRecordError where the item (or, after the fact, an earlier one) can't be written.
+        An item with the key of an earlier one replaces it. Whoever is cancelled here has handed in the item.
+
+        Raises RejectedRecordError where the item can't be written (it is left out, and the writer goes on), and from
+        then on always where the service has refused an earlier one; the error of a batch that could not be written;
+        UsageError outside the `async with` block.
         """
+        sender = self._sender
+        if sender is None:
+            raise UsageError("A BatchWriter takes items inside its `async with` block only.")
         self._raise_refusals()
         line = msgspec.json.encode(item)
         put = self._encoder.encode(line)
         if not isinstance(put, Put):
             raise RejectedRecordError(f"{put.reason}: {put.message}")
-        await self._sender.add(Entry(Record(0, None, line, len(line)), put))
+        await sender.add(Entry(Record(0, None, line, len(line)), put))
 
     def _raise_refusals(self) -> None:
         if self._refusals:

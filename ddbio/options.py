@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ddbio.codec.model import Compression, InputFormat, OutputFormat
 from ddbio.errors import UsageError
 
+RETRY_SECONDS = 900.0
 MAX_SEGMENTS = 1_000_000
 """Most segments of one parallel Scan (API Reference, Scan)."""
 
@@ -119,6 +120,8 @@ class ExportOptions:
     format: OutputFormat = "jsonl"
     compress: Compression = "none"
     scan: ScanFilter = ScanFilter()
+    retry_seconds: float = RETRY_SECONDS
+    """So long a request may fail, one attempt after the other, before the job stops, resumably."""
     overwrite: bool = False
     """Replace the export that is in the destination."""
     resume: bool = False
@@ -128,6 +131,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         _positive("processes", self.processes)
         _positive("concurrency", self.concurrency)
+        _positive("retry timeout", self.retry_seconds)
         _positive("file size", self.file_size_mb)
         if self.resume and (self.overwrite or self.destination == "-"):
             raise UsageError("resume goes neither with overwrite nor with standard output.")
@@ -151,6 +155,8 @@ class ImportOptions:
     format: InputFormat = "auto"
     rejects: str | None = None
     """Where rejected records go; None: a new file in the state folder. An existing file is added to."""
+    retry_seconds: float = RETRY_SECONDS
+    """So long a request may fail, or the table take nothing, before the job stops, resumably."""
     max_rejects: int = 1_000
     """More rejected records than this stop the import."""
     strict: bool = False
@@ -163,6 +169,7 @@ class ImportOptions:
     def __post_init__(self) -> None:
         _positive("processes", self.processes)
         _positive("concurrency", self.concurrency)
+        _positive("retry timeout", self.retry_seconds)
         if self.resume and self.source == "-":
             raise UsageError("resume does not go with standard input: it can't be read again.")
         if self.max_rejects < 0:
@@ -194,6 +201,6 @@ class VerifyOptions:
             raise UsageError("A repair needs a table.", hint="Name it with --table.")
 
 
-def _positive(what: str, value: int) -> None:
+def _positive(what: str, value: float) -> None:
     if value < 1:
-        raise UsageError(f"{what} must be at least 1, not {value}.")
+        raise UsageError(f"{what} must be at least 1, not {value:g}.")

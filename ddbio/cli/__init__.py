@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 import typer
 
-from ddbio.cli import demo, export, generate, importing
+from ddbio.cli import demo, export, generate, importing, verify
 from ddbio.cli.failures import Exit, say
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("import", epilog=importing.EXAMPLES)(importing.import_)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
+app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 
 # typer names only this one; every wrong use of the command line derives from its base.
@@ -56,7 +57,8 @@ def _ddbio(
 
     "ddbio demo" shows it at work without an AWS account; "ddbio COMMAND --help" explains a command, with examples.
 
-    Exit codes: 0 all done; 1 failed; 2 wrong usage; 3 done, but some records were rejected; 130 interrupted.
+    Exit codes: 0 all done; 1 failed, or "verify" found something; 2 wrong usage; 3 done, but some records were
+    rejected; 130 interrupted.
     """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -60,11 +61,23 @@ def one_of(*names: str) -> Any:
     return {"parser": read, "metavar": "|".join(names)}
 
 
-def _capacity(text: str) -> Capacity:
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
+
+
+def capacity(text: str) -> Capacity:
+    """Read an option's value as a capacity."""
     try:
         return Capacity.parse(text)
     except UsageError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def seconds(text: str | float) -> float:
+    """Read an option's value as a length of time: `900`, `15m`, `2h`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(text))
+    if match is None or float(match[1]) * _UNITS[match[2]] < 1:
+        raise typer.BadParameter(f"{text!r} is not a time of at least a second: write seconds, or like 15m or 2h.")
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -100,11 +113,19 @@ CapacityLimit = Annotated[
     typer.Option(
         "--capacity",
         "-c",
-        parser=_capacity,
+        parser=capacity,
         metavar="N|P%",
         show_default=False,
         help="Most capacity units a second for the whole job, over all processes: a number like 1000, or a share of "
         "the table's provisioned or warm throughput like 50%. Default: 50%.",
+    ),
+]
+RetryTimeout = Annotated[
+    float,
+    typer.Option(
+        parser=seconds,
+        metavar="TIME",
+        help="So long nothing may succeed before the job stops, resumably: seconds, or like 15m or 2h.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the final report on standard output, as one JSON object.")]

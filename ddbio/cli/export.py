@@ -13,7 +13,7 @@ from ddbio.cli.common import STREAM, Telling, json_object, one_of, whole
 from ddbio.codec.model import Compression, OutputFormat
 from ddbio.errors import UsageError
 from ddbio.events import Observer
-from ddbio.options import HALF, MAX_SEGMENTS, ExportOptions, S3Options, ScanFilter
+from ddbio.options import HALF, MAX_SEGMENTS, RETRY_SECONDS, ExportOptions, S3Options, ScanFilter
 from ddbio.report import JobReport
 
 EXAMPLES = """\
@@ -108,6 +108,7 @@ def export(
         dict[str, Any] | None,
         typer.Option(parser=json_object, metavar="JSON", help="What :values stand for, as DynamoDB JSON."),
     ] = None,
+    retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished export that is in the destination.")
     ] = False,
@@ -163,15 +164,17 @@ def export(
                 expression_names=expression_names or {},
                 expression_values=expression_values or {},
             ),
+            retry_seconds=retry_timeout,
             resume=resume,
             overwrite=overwrite,
             s3=s3,
         )
         return export_table(options, observer=observer, output=sys.stdout.buffer if stream else None)
 
-    from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
+    from ddbio.cli.run import run_job, tell_moved  # noqa: PLC0415 - heavy, and not needed for help
 
-    return run_job(job, Telling(report=report, quiet=quiet, verbose=verbose), stream=stream, resumable=not stream)
+    telling = Telling(report=report, quiet=quiet, verbose=verbose)
+    return run_job(job, telling, stream=stream, resumable=not stream, conclude=tell_moved)
 
 
 def _check(destination: str, s3: S3Options, report: bool) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from ddbio.events import JobPlanned, Progress
-from ddbio.report import JobReport
+from ddbio.events import CheckPlanned, JobPlanned, Progress
+from ddbio.report import JobReport, VerifyReport
 
 RECENT_SECONDS = 5.0
 """Rates are those of this latest stretch of time."""
@@ -32,8 +32,7 @@ def duration(seconds: float) -> str:
 
 def plan_line(plan: JobPlanned) -> str:
     """The opening line: what is about to be done, to what, at which cost."""
-    export = plan.command == "export"
-    arrow = "to" if export else "from"
+    arrow = {"export": "to", "import": "from"}.get(plan.command, "against")
     parts = [f"{plan.command} of {plan.table} {arrow} {plan.location}: account {plan.account}, {plan.region}"]
     if plan.table_items is not None and plan.table_bytes is not None:
         parts.append(f"table of about {plan.table_items:,} items ({size(plan.table_bytes)})")
@@ -45,11 +44,18 @@ def plan_line(plan: JobPlanned) -> str:
     return ", ".join(parts)
 
 
+def check_line(plan: CheckPlanned) -> str:
+    """The opening line of a verification of files."""
+    return (
+        f"verify of {plan.location}: export of {plan.table}, {_count(plan.files, 'file')} ({size(plan.bytes)}) to read"
+    )
+
+
 def _expected(plan: JobPlanned) -> str:
     if plan.expected_seconds is None:
         return "time unknown"
     # Writing an item costs a whole unit however small it is.
-    return f"{'about' if plan.command == 'export' else 'at least'} {duration(plan.expected_seconds)}"
+    return f"{'at least' if plan.command == 'import' else 'about'} {duration(plan.expected_seconds)}"
 
 
 def summary(report: JobReport) -> list[str]:
@@ -91,7 +97,7 @@ class Course:
         if last.units_done >= self.plan.units:
             return 1.0
         shares = [last.units_done / self.plan.units]
-        if self.plan.command == "export":
+        if self.plan.command != "import":
             if self.plan.table_items:
                 shares.append(last.items / self.plan.table_items)
             if self.plan.expected_seconds:
@@ -124,12 +130,51 @@ class Course:
         return " · ".join(parts)
 
 
+class CheckCourse:
+    """How far the reading of an export's files is."""
+
+    def __init__(self, plan: CheckPlanned) -> None:
+        self.plan = plan
+        self._last = Progress(seconds=0, items=0, bytes=0, units=0, throttles=0, rejected=0, units_done=0)
+
+    def add(self, progress: Progress) -> None:
+        """Take in the next event."""
+        self._last = progress
+
+    def done(self) -> float:
+        """The part of the bytes that is read, 0 to 1."""
+        return min(self._last.bytes / self.plan.bytes, 1.0) if self.plan.bytes else 1.0
+
+    def line(self) -> str:
+        """Items, bytes, and files."""
+        read, plan = self._last, self.plan
+        files = f"{read.units_done:,} of {_count(plan.files, 'file')}"
+        return f"{_count(read.items, 'item')} · {size(read.bytes)} of {size(plan.bytes)} · {files}"
+
+
+def verdict(report: VerifyReport) -> list[str]:
+    """What a verification found, in a few lines."""
+    lines = [
+        f"Verified {_count(report.items, 'item')} ({size(report.bytes)}, {_count(report.files, 'file')}) in "
+        f"{report.source} in {duration(report.seconds)}: {_count(len(report.problems), 'problem')}."
+    ]
+    if report.table is not None:
+        lines += [
+            f"Compared them with {_count(report.scanned, 'item')} of {report.table}: {report.missing:,} missing, "
+            f"{report.extra:,} extra, {report.different:,} different; {report.repaired:,} repaired.",
+            f"Used {report.read_units:,.1f} read and {report.write_units:,.1f} write units in "
+            f"{_count(report.requests, 'request')}, {report.throttles:,} throttled, {report.retries:,} retried; "
+            f"{duration(report.cpu_seconds)} of CPU, {size(report.peak_rss_bytes)} of memory.",
+        ]
+    return lines
+
+
 def _unit(plan: JobPlanned) -> str:
-    return "RCU" if plan.command == "export" else "WCU"
+    return "WCU" if plan.command == "import" else "RCU"
 
 
 def _pieces(plan: JobPlanned, number: int) -> str:
-    return _count(number, "segment" if plan.command == "export" else "span")
+    return _count(number, "span" if plan.command == "import" else "segment")
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -12,7 +12,7 @@ from ddbio.cli import common
 from ddbio.cli.common import STREAM, Telling, one_of, whole
 from ddbio.codec.model import InputFormat
 from ddbio.events import Observer
-from ddbio.options import HALF, ImportOptions
+from ddbio.options import HALF, RETRY_SECONDS, ImportOptions
 from ddbio.report import JobReport
 
 EXAMPLES = """\
@@ -78,6 +78,7 @@ def import_(
         int, typer.Option(parser=whole(0), metavar="N", help="More rejected records than this stop the import.")
     ] = 1_000,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected record.")] = False,
+    retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished import of this source into this table.")
     ] = False,
@@ -116,11 +117,13 @@ def import_(
             rejects=rejects,
             max_rejects=max_rejects,
             strict=strict,
+            retry_seconds=retry_timeout,
             resume=resume,
             state=state,
         )
         return import_table(options, observer=observer, input=sys.stdin.buffer if stream else None)
 
-    from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
+    from ddbio.cli.run import run_job, tell_moved  # noqa: PLC0415 - heavy, and not needed for help
 
-    return run_job(job, Telling(report=report, quiet=quiet, verbose=verbose), stream=False, resumable=not stream)
+    telling = Telling(report=report, quiet=quiet, verbose=verbose)
+    return run_job(job, telling, stream=False, resumable=not stream, conclude=tell_moved)

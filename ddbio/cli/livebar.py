@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from ddbio.cli.figures import Course
+from ddbio.cli.figures import CheckCourse, Course
 from ddbio.cli.progress import LogLines
 
 
@@ -41,6 +41,6 @@ class LiveBar(LogLines):
         """Show one line above the bar."""
         self._console.print(text)
 
-    def _show(self, course: Course, seconds: float) -> None:
+    def _show(self, course: Course | CheckCourse, seconds: float) -> None:
         del seconds
         self._bar.update(self._task, completed=course.done(), description=course.line(), visible=True)

@@ -6,8 +6,8 @@ import sys
 from typing import Self
 
 from ddbio.cli.failures import say
-from ddbio.cli.figures import Course, plan_line
-from ddbio.events import Event, JobPlanned, Progress, Warned
+from ddbio.cli.figures import CheckCourse, Course, check_line, plan_line
+from ddbio.events import CheckPlanned, Event, JobPlanned, ProblemFound, Progress, Warned
 
 LOG_SECONDS = 5.0
 
@@ -26,10 +26,14 @@ class Silence:
         match event:
             case JobPlanned():
                 self._plan(event)
+            case CheckPlanned():
+                self._check(event)
             case Progress():
                 self._progress(event)
             case Warned():
                 self.say(f"warning: {event.message}")
+            case ProblemFound():
+                self.say(f"problem: {event.message}")
 
     def say(self, text: str) -> None:
         """Show one line, now."""
@@ -41,6 +45,9 @@ class Silence:
     def _plan(self, plan: JobPlanned) -> None:
         pass
 
+    def _check(self, plan: CheckPlanned) -> None:
+        pass
+
     def _progress(self, progress: Progress) -> None:
         pass
 
@@ -49,7 +56,7 @@ class LogLines(Silence):
     """A line every few seconds, for files and pipes."""
 
     def __init__(self) -> None:
-        self._course: Course | None = None
+        self._course: Course | CheckCourse | None = None
         self._told = 0.0
 
     def tell(self, text: str) -> None:
@@ -60,13 +67,17 @@ class LogLines(Silence):
         self._course = Course(plan)
         self.tell(plan_line(plan))
 
+    def _check(self, plan: CheckPlanned) -> None:
+        self._course = CheckCourse(plan)
+        self.tell(check_line(plan))
+
     def _progress(self, progress: Progress) -> None:
         if self._course is None:
             return
         self._course.add(progress)
         self._show(self._course, progress.seconds)
 
-    def _show(self, course: Course, seconds: float) -> None:
+    def _show(self, course: Course | CheckCourse, seconds: float) -> None:
         if seconds - self._told >= LOG_SECONDS:
             self._told = seconds
             self.tell(course.line())

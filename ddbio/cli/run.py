@@ -21,7 +21,6 @@ from ddbio.events import Observer
 from ddbio.report import JobReport
 
 T = TypeVar("T")
-Job = Callable[[Observer], Coroutine[Any, Any, JobReport]]
 SHOW_CURSOR = b"\x1b[?25h"
 
 

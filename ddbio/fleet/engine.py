@@ -64,7 +64,7 @@ async def open_engine(job: Job, tools: Tools) -> AsyncIterator[Engine]:
             transport=transport,
             credentials=tools.credentials,
         )
-        requester = Requester(tools.governor, tools.meter, tools.clock)
+        requester = Requester(tools.governor, tools.meter, tools.clock, job.options.retry_seconds)
         client = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
         if isinstance(job, ExportJob):
             yield await _exporter(job, tools, dynamodb, requester, client, stack)

@@ -10,29 +10,28 @@ from typing import TypeVar
 from ddbio.capacity import Governor, Permit
 from ddbio.clock import Clock, sleep
 from ddbio.errors import WireError
+from ddbio.options import RETRY_SECONDS
 from ddbio.pipeline.meter import Meter
 from ddbio.retry import Backoff, Deadline, Verdict, decide
 
 T = TypeVar("T")
 log = logging.getLogger("ddbio.pipeline")
 
-NO_PROGRESS_SECONDS = 900.0
-"""A request that has failed for this long fails the job."""
-
 
 class Requester:
-    """Sends requests within the budget and repeats those that can succeed later."""
+    """Sends requests within the budget and repeats those that can succeed later, for `patience` seconds."""
 
-    def __init__(self, governor: Governor, meter: Meter, clock: Clock) -> None:
+    def __init__(self, governor: Governor, meter: Meter, clock: Clock, patience: float = RETRY_SECONDS) -> None:
         self._governor = governor
         self._meter = meter
         self._clock = clock
+        self.patience = patience
         self._backoff = Backoff()
 
     async def run(self, estimate: float, send: Callable[[], Awaitable[T]]) -> tuple[T, Permit]:
         """Acquire `estimate` units and `send`, until it succeeds; the caller settles the Permit.
 
-        Raises the last error when trying again can't help, or when it has failed for `NO_PROGRESS_SECONDS`.
+        Raises the last error when trying again can't help, or when it has failed for `patience` seconds.
         """
         failures = 0
         deadline: Deadline | None = None
@@ -44,7 +43,7 @@ class Requester:
             except WireError as error:
                 verdict = decide(error)
                 self._settle_failure(permit, verdict)
-                deadline = deadline or Deadline(self._clock, NO_PROGRESS_SECONDS)
+                deadline = deadline or Deadline(self._clock, self.patience)
                 if verdict is Verdict.FATAL or deadline.expired():
                     raise
                 log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)

@@ -10,7 +10,7 @@ from ddbio.errors import JobFailedError
 from ddbio.pipeline.batcher import Batcher, Entry
 from ddbio.pipeline.channel import ByteBudget
 from ddbio.pipeline.meter import Meter
-from ddbio.pipeline.requests import NO_PROGRESS_SECONDS, Requester
+from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.writing import TableWriter
 
 IN_FLIGHT_BYTES = 64 * 1024 * 1024
@@ -74,12 +74,13 @@ class Sender:
 
     async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         # Not a TaskGroup: an application may enter a writer in one task and use it in others.
+        failure, self._failure = self._failure, self._failure or JobFailedError("The writer was left before the end.")
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        if kind is None:
-            self._raise_failure()
+        if kind is None and failure is not None:
+            raise failure
 
     @property
     def empty(self) -> bool:
@@ -89,8 +90,10 @@ class Sender:
     async def add(self, entry: Entry) -> None:
         """Take an entry; waits for a lane when a batch is full, and while too many records are held back.
 
-        Raises what made an earlier batch fail.
+        Several tasks may call this at once. One that is cancelled here leaves its entry, and those of others, to be
+        sent later. Raises what made an earlier batch fail.
         """
+        self._raise_failure()
         self._batcher.add(entry)
         await self._send_ready(flush=False)
         while self._batcher.held_bytes > HELD_BYTES:
@@ -101,6 +104,7 @@ class Sender:
 
         Raises what made a batch fail.
         """
+        self._raise_failure()
         await self._send_ready(flush=True)
         await self._settled.wait()
         self._settled.clear()
@@ -109,8 +113,14 @@ class Sender:
     async def _send_ready(self, *, flush: bool) -> None:
         while batch := self._batcher.take(flush=flush):
             size = sum(len(entry.request) for entry in batch)
-            await self._lanes.take(size)
-            self._raise_failure()
+            try:
+                await self._lanes.take(size)
+            except asyncio.CancelledError:
+                self._batcher.put_back(batch)
+                raise
+            if self._failure is not None:
+                self._lanes.give(size)
+                raise self._failure
             task = asyncio.create_task(self._send(batch, size))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -145,15 +155,16 @@ class Sender:
     async def _pause(self, entries: list[Entry]) -> None:
         """Wait before records that were not processed are sent again, the longer the more often they came back.
 
-        Raises JobFailedError where nothing has been written for `NO_PROGRESS_SECONDS`.
+        Raises JobFailedError where nothing has been written for the requester's patience.
         """
         self._meter.throttles += 1
         self._meter.retries += 1
         if self._stuck_since is None:
             self._stuck_since = self._clock.now()
-        if self._clock.now() - self._stuck_since > NO_PROGRESS_SECONDS:
+        patience = self._requester.patience
+        if self._clock.now() - self._stuck_since > patience:
             raise JobFailedError(
-                f"The table has taken no record for {NO_PROGRESS_SECONDS:.0f} seconds.",
+                f"The table has taken no record for {patience:.0f} seconds.",
                 hint="Look at the table's throttling metrics, and try again with a smaller capacity.",
             )
         await self._requester.pause(max(entry.returned for entry in entries))

@@ -124,7 +124,9 @@ class Sink(ABC):
 
     @abstractmethod
     async def list(self, prefix: str = "") -> list[StoredFile]:
-        """All files whose relative name starts with `prefix`, in name order, ddbio's own and unfinished ones included.
+        """The files whose relative name starts with `prefix`, in name order, ddbio's own and unfinished ones included.
+
+        Those in the root and in `OWN_FOLDER`: what lies in other local folders is not looked at.
 
         Unfinished local files end in `.part`; unfinished uploads to S3 are not files and are not listed.
         """

@@ -130,10 +130,12 @@ def sweep(root: Path, owns: Callable[[str], bool], keep: Container[str]) -> list
 
 
 def walk(root: Path, prefix: str = "") -> Iterator[StoredFile]:
-    """Every file below `root` whose relative name starts with `prefix`."""
+    """Every file in `root` and in ddbio's own folder there whose relative name starts with `prefix`."""
     # Only the folder that the prefix lies in: the journal is listed often, beside many thousand files.
     start = root / prefix.rpartition("/")[0]
-    for folder, _, names in os.walk(start, onerror=_unless_missing):
+    for folder, folders, names in os.walk(start, onerror=_unless_missing):
+        if Path(folder) == root:  # other folders are somebody else's, and there may be very many
+            folders[:] = [name for name in folders if name == OWN_FOLDER]
         for name in names:
             path = Path(folder, name)
             relative = path.relative_to(root).as_posix()

@@ -8,8 +8,9 @@ import pytest
 
 from ddbio import errors
 from ddbio.capacity import Governor
+from ddbio.options import RETRY_SECONDS
 from ddbio.pipeline.meter import Meter
-from ddbio.pipeline.requests import NO_PROGRESS_SECONDS, CostEstimate, Requester
+from ddbio.pipeline.requests import CostEstimate, Requester
 from tests.fakes import VirtualClock, run_virtual
 
 THROTTLED = errors.ThrottledError("ThrottlingException", "slow down", status=400)
@@ -93,7 +94,7 @@ def test_it_gives_up_after_a_time_without_success() -> None:
 
     with pytest.raises(errors.ThrottledError):
         run_virtual(main())
-    assert NO_PROGRESS_SECONDS <= ends[-1] <= NO_PROGRESS_SECONDS + 20
+    assert RETRY_SECONDS <= ends[-1] <= RETRY_SECONDS + 20
 
 
 def test_every_attempt_waits_for_its_capacity() -> None:

@@ -17,7 +17,7 @@ from ddbio.errors import CredentialsUnavailableError, LedgerError
 from ddbio.fleet import coordinator
 from ddbio.fleet.protocol import Report
 from ddbio.ledger.entries import Unit
-from ddbio.pipeline.requests import NO_PROGRESS_SECONDS
+from ddbio.options import RETRY_SECONDS
 from ddbio.storage.local_source import LocalSource
 from ddbio.wire.signing import Credentials
 from ddbio.wire.transport import Reply
@@ -501,7 +501,7 @@ def test_a_table_that_takes_nothing_any_more_fails_the_job_in_the_end(
     fleet = importing(tmp_path / "in.jsonl", put_lines(100), 10**9)
     fleet.table.hook = keep_out
     seconds = run(fleet, monkeypatch)
-    assert NO_PROGRESS_SECONDS < seconds < NO_PROGRESS_SECONDS + 60
+    assert RETRY_SECONDS < seconds < RETRY_SECONDS + 60
     assert fleet.coordinator.failure is not None
     assert "no record" in fleet.coordinator.failure.message
 
@@ -510,7 +510,7 @@ def test_a_table_that_never_answers_fails_the_job_in_the_end(monkeypatch: pytest
     fleet = exporting([[PAGE]])
     fleet.table.hook = lambda operation, payload: error_reply("InternalServerError", status=500)
     seconds = run(fleet, monkeypatch)
-    assert NO_PROGRESS_SECONDS < seconds < NO_PROGRESS_SECONDS + 60
+    assert RETRY_SECONDS < seconds < RETRY_SECONDS + 60
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "UnavailableError"
 

@@ -1,0 +1,117 @@
+"""`ddbio verify`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ddbio.cli import common
+from ddbio.cli.common import Telling, whole
+from ddbio.cli.failures import Exit
+from ddbio.cli.figures import verdict
+from ddbio.events import Observer
+from ddbio.options import HALF, Capacity, VerifyOptions
+from ddbio.report import Difference, VerifyReport
+
+if TYPE_CHECKING:
+    from ddbio.cli.progress import Silence
+
+EXAMPLES = """\
+Examples:
+
+\b
+  The files of an export against its manifest:
+    ddbio verify -s orders/
+    ddbio verify -s s3://backup/orders
+\b
+  Against the table as well, with at most 1,000 read units a second:
+    ddbio verify -r eu-west-1 -s orders/ -t Orders -c 1000
+\b
+  Which items of a copy differ; write them as they were exported:
+    ddbio verify -r eu-west-1 -s orders/ -t Copy > differences.jsonl
+    ddbio verify -r eu-west-1 -s orders/ -t Copy --repair --write-capacity 100
+
+Memory, roughly: concurrency x 12 MiB; on disk, while it runs, about 200 bytes an item of the segments at work.
+"""
+
+
+def verify(
+    source: Annotated[
+        str, typer.Option("--source", "-s", metavar="PLACE", help="The folder or s3://bucket/prefix of an export.")
+    ],
+    table: Annotated[
+        str | None,
+        typer.Option(
+            "--table",
+            "-t",
+            metavar="TABLE",
+            show_default=False,
+            help="Compare the files with this table: the exported one, or a copy. Default: read the files only.",
+        ),
+    ] = None,
+    region: common.Region = None,
+    capacity: common.CapacityLimit = None,
+    concurrency: Annotated[
+        int, typer.Option(parser=whole(1), metavar="N", help="Segments, or without a table files, read at once.")
+    ] = 8,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write missing and different items as the files have them.")
+    ] = False,
+    write_capacity: Annotated[
+        Capacity | None,
+        typer.Option(
+            "--write-capacity",
+            parser=common.capacity,
+            metavar="N|P%",
+            show_default=False,
+            help="Most write capacity units a second for the repair, as with -c. Default: 50%.",
+        ),
+    ] = None,
+    profile: common.Profile = None,
+    endpoint_url: common.EndpointUrl = None,
+    dynamodb_endpoint_url: common.DynamodbEndpointUrl = None,
+    s3_endpoint_url: common.S3EndpointUrl = None,
+    report: common.Json = False,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+) -> int:
+    """Check the files of an export, and compare them with a table.
+
+    The files: that all of the manifest's are there and no others, their sizes, checksums, numbers of records and
+    fingerprints. The table: each item that is "missing" from it, "extra" in it, or "different", as a JSON line with its
+    key on standard output. Exit code 0: all is the same, or was repaired; 1: something is not.
+    """
+
+    def job(observer: Observer) -> Coroutine[Any, Any, VerifyReport]:
+        from ddbio.verifying import verify_export  # noqa: PLC0415 - heavy, and not needed for help
+
+        options = VerifyOptions(
+            source=source,
+            table=table,
+            connection=common.connection(region, profile, endpoint_url, dynamodb_endpoint_url, s3_endpoint_url),
+            capacity=capacity or HALF,
+            concurrency=concurrency,
+            repair=repair,
+            write_capacity=write_capacity or HALF,
+        )
+        return verify_export(options, observer=observer, on_difference=_print)
+
+    from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
+
+    telling = Telling(report=report, quiet=quiet, verbose=verbose)
+    return run_job(job, telling, stream=table is not None, resumable=False, conclude=_conclude)
+
+
+def _print(difference: Difference) -> None:
+    print(json.dumps(difference.as_dict()))
+
+
+def _conclude(report: VerifyReport, telling: Telling, shown: Silence) -> Exit:
+    for line in verdict(report):
+        shown.tell(line)
+    if telling.report:
+        print(json.dumps(report.as_dict()))
+    return Exit.DONE if report.clean else Exit.FAILED
