@@ -119,6 +119,8 @@ class ExportOptions:
     """Largest size of one file as written, in MB of 1,048,576 bytes (one larger page is written whole)."""
     format: OutputFormat = "jsonl"
     compress: Compression = "none"
+    fingerprint: bool = True
+    """Compute fingerprints of the items (`ddbio.codec.fingerprint`), for a later verification."""
     scan: ScanFilter = ScanFilter()
     retry_seconds: float = RETRY_SECONDS
     """So long a request may fail, one attempt after the other, before the job stops, resumably."""

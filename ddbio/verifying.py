@@ -145,7 +145,6 @@ class _Run:
             tell=self._tell,
             found=self._problem,
         )
-        self._look_at_manifest()
 
     def plan_files(self) -> None:
         """Tell that the files will be read."""
@@ -156,6 +155,7 @@ class _Run:
                 location=self._source.location, table=export.table, files=len(export.manifest.files), bytes=size
             )
         )
+        self._look_at_manifest()
 
     async def compare(
         self, session: Session, table: TableInfo, dynamodb: DynamoDB, on_difference: Callable[[Difference], None]
@@ -166,6 +166,7 @@ class _Run:
         if options.repair:
             self._writing = Governor(planning.write_budget(options.write_capacity, table), self._clock)
         self._plan(session, table, self._reading.rate)
+        self._look_at_manifest()
         # Where plain JSON has lost types, both sides lose them in the same way: nothing is found that is not there.
         output: OutputFormat = export.format if export.lossy else "dynamodb-json"
         scan = SegmentScan(
@@ -212,7 +213,7 @@ class _Run:
         )
 
     def _look_at_manifest(self) -> None:
-        """Tell what is wrong, or can't be proven, before anything is read."""
+        """Tell what is wrong, or can't be proven, whatever is read."""
         export = self._export
         for name in export.strangers:
             self._problem(f"{name}: the manifest does not list it, though it is named like a file of this export.")

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from ddbio.codec import RecordEncoder
-from ddbio.codec.fingerprint import item_fingerprint
+from ddbio.codec import RecordEncoder, item_fingerprint
 from ddbio.codec.hints import HintType
 from ddbio.codec.model import MAX_HASH_BYTES, InputFormat, KeyAttribute, KeyType, Refused
 

@@ -108,6 +108,10 @@ def export(
         dict[str, Any] | None,
         typer.Option(parser=json_object, metavar="JSON", help="What :values stand for, as DynamoDB JSON."),
     ] = None,
+    no_fingerprint: Annotated[
+        bool,
+        typer.Option("--no-fingerprint", help="Save the CPU time of the fingerprints by which 'verify' knows items."),
+    ] = False,
     retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished export that is in the destination.")
@@ -164,6 +168,7 @@ def export(
                 expression_names=expression_names or {},
                 expression_values=expression_values or {},
             ),
+            fingerprint=not no_fingerprint,
             retry_seconds=retry_timeout,
             resume=resume,
             overwrite=overwrite,

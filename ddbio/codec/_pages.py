@@ -23,6 +23,7 @@ from ddbio.codec._lexical import (
     skip_space,
 )
 from ddbio.codec._paths import child_path
+from ddbio.codec.fingerprint import MASK, item_fingerprint
 from ddbio.codec.model import MalformedPageError, OutputFormat, Page, Reason
 
 MAX_LEVELS = 100
@@ -51,13 +52,13 @@ _TYPE_BITS = {
 _TYPES = {*_TYPE_BITS, b"N", b"M", b"BOOL", b"NULL"}
 
 
-def transcode_page(body: bytes, fmt: OutputFormat) -> Page:
+def transcode_page(body: bytes, fmt: OutputFormat, fingerprint: bool = False) -> Page:
     """Turn the body of a Scan reply into records; raises `MalformedPageError`."""
     try:
         body.decode()
     except UnicodeDecodeError as error:
         raise malformed(error.start) from None
-    reply = _Reply(body, jsonl=fmt == "jsonl")
+    reply = _Reply(body, jsonl=fmt == "jsonl", fingerprint=fingerprint)
     try:
         reply.read()
     except Fault as fault:
@@ -76,10 +77,11 @@ def missing(member: str) -> MalformedPageError:
 
 
 class _Reply:
-    def __init__(self, data: bytes, *, jsonl: bool) -> None:
+    def __init__(self, data: bytes, *, jsonl: bool, fingerprint: bool) -> None:
         self.data = data
         self.items: _Items | None = None
         self.jsonl = jsonl
+        self.fingerprint = fingerprint
         self.counts: dict[bytes, int] = {}
         self.last_key: bytes | None = None
         self.capacity: float | None = None
@@ -102,6 +104,7 @@ class _Reply:
             last_key=self.last_key,
             capacity=self.capacity,
             types=self.items.types,
+            fingerprint=self.items.fingerprint & MASK,
         )
 
     def _member(self, start: int, name: bytes, pos: int) -> int:
@@ -111,7 +114,7 @@ class _Reply:
             raise Fault(Reason.DUPLICATE_MEMBER, start)
         self.seen.add(name)
         if name == b'"Items"':
-            self.items = _Items(self.data, jsonl=self.jsonl)
+            self.items = _Items(self.data, jsonl=self.jsonl, fingerprint=self.fingerprint)
             return each_element(self.data, pos, self.items.item)
         if name == b'"LastEvaluatedKey"':
             return self._last_key(pos)
@@ -179,9 +182,11 @@ class _Reply:
 class _Items:
     """The items of one page on their way to lines."""
 
-    def __init__(self, data: bytes, *, jsonl: bool) -> None:
+    def __init__(self, data: bytes, *, jsonl: bool, fingerprint: bool) -> None:
         self.data = data
         self.jsonl = jsonl
+        self.printed = fingerprint
+        self.fingerprint = 0
         self.out: list[bytes] = []
         self.count = 0
         self.types: dict[str, int] = {}
@@ -189,10 +194,12 @@ class _Items:
 
     def item(self, pos: int) -> int:
         """Write the item at `pos` as one line; return where it ends."""
-        pos = expect(self.data, pos, b"{")
+        start = expect(self.data, pos, b"{")
         if not self.jsonl:
             self.out.append(b'{"Item":')
-        end = self._members(pos, None, 1)
+        end = self._members(start, None, 1)
+        if self.printed:
+            self.fingerprint += item_fingerprint(self.data[pos:end])
         self.out.append(b"\n" if self.jsonl else b"}\n")
         self.count += 1
         return end

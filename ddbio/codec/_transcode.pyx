@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from ddbio.codec import _numbers
+from ddbio.codec import fingerprint as _fingerprint
 from ddbio.codec import hints as _hints
 from ddbio.codec import model as _model
 from ddbio.codec._faults import refusal
@@ -30,11 +31,16 @@ cdef extern from "_scan.h" nogil:
     const uint32_t LONE "DDBIO_LONE"
     const int64_t POWER_LIMIT "DDBIO_POWER_LIMIT"
     size_t copy_plain "ddbio_copy_plain"(uint8_t *to, const uint8_t *source, const uint8_t *end) noexcept
+    size_t plain_length "ddbio_plain"(const uint8_t *at, const uint8_t *end) noexcept
     void copy "ddbio_copy"(uint8_t *to, const uint8_t *source, size_t length, const uint8_t *end) noexcept
     bint same_bytes "ddbio_same"(const uint8_t *one, const uint8_t *other, size_t length) noexcept
     uint8_t opening_of "ddbio_opening"(const uint8_t *at) noexcept
     const uint8_t *invalid_utf8 "ddbio_invalid_utf8"(const uint8_t *at, const uint8_t *end) noexcept
     uint64_t hash_of "ddbio_hash"(const uint8_t *text, size_t length, uint64_t key0, uint64_t key1) noexcept
+
+cdef extern from "_xxh64.h" nogil:
+    uint64_t xxh64 "ddbio_xxh64"(const uint8_t *at, size_t length, uint64_t seed) noexcept
+    uint64_t xxh64_of "ddbio_xxh64_of"(uint64_t value, uint64_t seed) noexcept
 
 cdef int MAX_DIGITS = _model.MAX_DIGITS
 cdef int MAX_NESTING = _model.MAX_NESTING
@@ -60,6 +66,7 @@ include "_transcode_text.pxi"
 include "_transcode_reader.pxi"
 include "_transcode_values.pxi"
 include "_transcode_record.pxi"
+include "_transcode_print.pxi"
 include "_transcode_paths.pxi"
 include "_transcode_items.pxi"
 include "_transcode_page.pxi"
@@ -69,6 +76,9 @@ if MAX_NESTING + 2 > SCOPES:
 
 cdef int[11] TYPE_BITS
 TYPE_BITS[:] = [0, _hints.S, 0, _hints.B, 0, 0, 0, _hints.L, _hints.SS, _hints.NS, _hints.BS]
+
+cdef uint64_t[11] PRINT_TAGS
+PRINT_TAGS[:] = [0, *(_fingerprint.TAGS[name] for name in ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"))]
 
 _REASONS = {
     NOT_JSON: Reason.NOT_JSON,
@@ -99,13 +109,14 @@ cdef uint8_t *_kept = NULL
 cdef Py_ssize_t _kept_room = 0
 
 
-def transcode_page(bytes body not None, str fmt not None):
+def transcode_page(bytes body not None, str fmt not None, bint fingerprint=False):
     """Turn the body of a Scan reply into records; raises `MalformedPageError`."""
     cdef Reply p
     memset(&p, 0, sizeof(Reply))
     p.text.begin = <cursor>PyBytes_AS_STRING(body)
     p.text.end = p.text.begin + PyBytes_GET_SIZE(body)
     p.jsonl = fmt == "jsonl"
+    p.printer.wanted = fingerprint
     take_room(&p)
     try:
         with nogil:
@@ -116,6 +127,45 @@ def transcode_page(bytes body not None, str fmt not None):
         PyMem_RawFree(p.nodes)
         PyMem_RawFree(p.table)
         PyMem_RawFree(p.spare_begin)
+        PyMem_RawFree(p.printer.room)
+
+
+def item_fingerprint(bytes item not None):
+    """The fingerprint of one item; the same as `fingerprint.item_fingerprint`. Raises ValueError where it is none."""
+    cdef Reply p
+    cdef cursor at
+    memset(&p, 0, sizeof(Reply))
+    p.text.begin = at = <cursor>PyBytes_AS_STRING(item)
+    p.text.end = at + PyBytes_GET_SIZE(item)
+    p.printer.wanted = True
+    take_room(&p)
+    try:
+        at = read_item(&p, at)
+        if p.printer.starved or p.text.verdict == NO_MEMORY:
+            raise MemoryError
+        if at == NULL:
+            raise ValueError(f"no item: byte {p.text.position}")
+        return p.printer.items
+    finally:
+        keep_room(&p)
+        PyMem_RawFree(p.printer.room)
+
+
+cdef cursor read_item(Reply *p, cursor at) noexcept nogil:
+    """Read a text that is one item; what is written of it is of no use."""
+    cdef Text *t = &p.text
+    cdef cursor invalid = invalid_utf8(at, t.end)
+    if invalid != t.end:
+        return fail(t, INVALID_UTF8, invalid)
+    if not make_room(p, at):
+        return fail(t, NO_MEMORY, at)
+    at = expect(t, at, c'{')
+    at = read_attributes(p, at, 1, -1) if at != NULL else NULL
+    at = space(t, at) if at != NULL else NULL
+    if at == NULL:
+        return NULL
+    print_item(&p.printer)
+    return at if at == t.end else fail(t, NOT_JSON, at)
 
 
 cdef void take_room(Reply *p) noexcept:
@@ -137,7 +187,7 @@ cdef void keep_room(Reply *p) noexcept:
 
 
 cdef object page_of(Reply *p, bytes body):
-    if p.text.verdict == NO_MEMORY or p.starved:
+    if p.text.verdict == NO_MEMORY or p.starved or p.printer.starved:
         raise MemoryError
     if p.text.verdict != FINE:
         raise malformed(p.text.position)
@@ -151,6 +201,7 @@ cdef object page_of(Reply *p, bytes body):
         compacted(p) if p.members & LAST_KEY else None,
         float(body[p.capacity - p.text.begin:p.capacity_end - p.text.begin]) if p.capacity != NULL else None,
         types_of(p),
+        p.printer.items,
     )
 
 

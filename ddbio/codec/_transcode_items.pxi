@@ -45,6 +45,8 @@ cdef cursor read_items(Reply *p, cursor at) noexcept nogil:
         p.to[0] = c'\n'
         p.to += 1
         p.items += 1
+        if p.printer.wanted:
+            print_item(&p.printer)
         at = space(t, at)
         if stands(t, at, c']'):
             return at + 1
@@ -56,7 +58,8 @@ cdef cursor read_items(Reply *p, cursor at) noexcept nogil:
 cdef cursor read_attributes(Reply *p, cursor at, int level, int parent) noexcept nogil:
     """Write the attributes behind an opening brace; return the position behind the closing one."""
     cdef Text *t = &p.text
-    cdef cursor next_at
+    cdef cursor next_at, name
+    cdef bint printed = p.printer.wanted and level == 1
     p.to[0] = c'{'
     p.to += 1
     at = space(t, at)
@@ -65,11 +68,14 @@ cdef cursor read_attributes(Reply *p, cursor at, int level, int parent) noexcept
         p.to += 1
         return at + 1
     while True:
-        next_at = read_usual(p, at, parent)
+        next_at = read_usual(p, at, parent, printed)
         if next_at == NULL:
-            next_at = read_attribute(p, space(t, at), level, parent)
+            name = space(t, at)
+            next_at = read_attribute(p, name, level, parent)
             if next_at == NULL:
                 return NULL
+            if printed:
+                p.printer.attributes += print_member(t, &p.printer, &name)
         at = space(t, next_at)
         if stands(t, at, c','):
             p.to[0] = c','
@@ -83,9 +89,9 @@ cdef cursor read_attributes(Reply *p, cursor at, int level, int parent) noexcept
             return at
 
 
-cdef cursor read_usual(Reply *p, cursor at, int parent) noexcept nogil:
+cdef cursor read_usual(Reply *p, cursor at, int parent, bint printed) noexcept nogil:
     """Take an attribute of type S, N or B at once, where it has neither white space nor escapes; else answer NULL."""
-    cdef cursor end = p.text.end, name = at + 1
+    cdef cursor end = p.text.end, name = at + 1, value
     cdef uint8_t *to = p.to
     cdef size_t length, width
     cdef uint8_t kind
@@ -115,6 +121,7 @@ cdef cursor read_usual(Reply *p, cursor at, int parent) noexcept nogil:
         width = copy_plain(to, at, end)
     else:
         return NULL
+    value = at
     at += width
     to += width
     if end - at < 2 or at[0] != c'"' or at[1] != c'}':
@@ -128,6 +135,8 @@ cdef cursor read_usual(Reply *p, cursor at, int parent) noexcept nogil:
         to += 1
         if parent >= 0:
             note(p, find_node(p, parent, name, length), S_BIT if kind == c'S' else B_BIT)
+    if printed:
+        print_attribute(&p.printer, S if kind == c'S' else N if kind == c'N' else B, name, length, value, width)
     p.to = to
     return at + 2
 

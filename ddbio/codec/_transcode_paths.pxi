@@ -47,6 +47,7 @@ cdef struct Reply:
     bint starved
     uint8_t *spare
     uint8_t *spare_begin
+    Printer printer
 
 
 

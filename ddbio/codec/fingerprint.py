@@ -38,7 +38,7 @@ from xxhash import xxh64_intdigest
 from ddbio.codec._numbers import Number, read_number
 
 MASK = 2**64 - 1
-_TAGS = {
+TAGS = {
     kind: tag << 32 for tag, kind in enumerate(("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"), start=1)
 }
 
@@ -66,7 +66,7 @@ def _value(value: _Members, place: int) -> int:
 
 
 def _hash(kind: str, content: Any, place: int) -> int:
-    return xxh64_intdigest(_content(kind, content), (place + _TAGS[kind]) & MASK)
+    return xxh64_intdigest(_content(kind, content), (place + TAGS[kind]) & MASK)
 
 
 def _content(kind: str, content: Any) -> bytes:

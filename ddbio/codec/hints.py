@@ -14,6 +14,8 @@ from typing import Literal
 S, L, B, SS, NS, BS = 1, 2, 4, 8, 16, 32
 LOSSY = B | SS | NS | BS
 """The types that plain JSON does not keep by itself."""
+UNSURE = 64
+"""Other types may have been seen there too."""
 MAX_PATHS = 1_000
 
 HintType = Literal["B", "SS", "NS", "BS"]
@@ -21,25 +23,32 @@ _NAMES: dict[int, HintType] = {B: "B", SS: "SS", NS: "NS", BS: "BS"}
 
 
 class PathTypes:
-    """The types seen at each path, for a whole job; at most `MAX_PATHS` paths."""
+    """The types seen at each path, for a whole job; at most `MAX_PATHS` paths.
+
+    What is merged may have been cut off at `MAX_PATHS` itself. From then on nobody can say that a path which it does
+    not name held no other type: such a path gets no hint.
+    """
 
     def __init__(self) -> None:
         self.masks: dict[str, int] = {}
+        self._cut_off = False
+        self._told_of_room = False
 
     def merge(self, seen: Mapping[str, int]) -> list[str]:
-        """Add what a page or a worker saw; return the paths whose lossy type is seen here for the first time,
-        mixed with another, or not kept for want of room.
+        """Add what a page or a worker saw; return the paths at which a lossy type is seen for the first time (of
+        those for which there is no room, only the first).
         """
-        news = []
+        news = [path for path, mask in seen.items() if mask & LOSSY and self._is_news(path)]
         for path, mask in seen.items():
-            known = self.masks.get(path, 0)
-            merged = known | mask
-            if merged == known:
-                continue
-            if known or len(self.masks) < MAX_PATHS:
-                self.masks[path] = merged
-            if merged & LOSSY:
-                news.append(path)
+            known = self.masks.get(path)
+            if known is not None:
+                self.masks[path] = known | mask
+            elif len(self.masks) < MAX_PATHS:
+                self.masks[path] = mask | UNSURE if self._cut_off else mask
+        if len(seen) >= MAX_PATHS:
+            self._cut_off = True
+            for path in self.masks.keys() - seen.keys():
+                self.masks[path] |= UNSURE
         return news
 
     def hints(self) -> dict[str, HintType]:
@@ -47,5 +56,13 @@ class PathTypes:
         return {path: _NAMES[mask] for path, mask in sorted(self.masks.items()) if mask in _NAMES}
 
     def mixed(self) -> list[str]:
-        """The paths whose lossy type can't be told from another that was seen there."""
+        """The paths whose lossy type can't be told from another that was, or may have been, seen there."""
         return sorted(path for path, mask in self.masks.items() if mask & LOSSY and mask not in _NAMES)
+
+    def _is_news(self, path: str) -> bool:
+        if path in self.masks:
+            return not self.masks[path] & LOSSY
+        if len(self.masks) < MAX_PATHS:
+            return True
+        told, self._told_of_room = self._told_of_room, True
+        return not told

@@ -41,7 +41,8 @@ class Page(NamedTuple):
     while writing and independent of `count`, the reply's own `Count`; `scanned` its `ScannedCount` (`count` where
     absent); `last_key` the `LastEvaluatedKey` as compact JSON bytes, or None at the end of the segment; `capacity` the
     consumed units, or None where the service did not say; `types` maps an attribute's path to a mask of the type bits
-    of `ddbio.codec.hints` seen there (plain `jsonl` only: empty for `dynamodb-json`).
+    of `ddbio.codec.hints` seen there (plain `jsonl` only: empty for `dynamodb-json`); `fingerprint` the sum of the
+    items' fingerprints (`ddbio.codec.fingerprint`), 0 where it was not asked for.
     """
 
     records: bytes
@@ -51,6 +52,7 @@ class Page(NamedTuple):
     last_key: bytes | None
     capacity: float | None
     types: dict[str, int]
+    fingerprint: int = 0
 
 
 class Put(NamedTuple):

@@ -55,5 +55,6 @@ from __future__ import annotations
 
 from ddbio.codec._pages import transcode_page
 from ddbio.codec._records import RecordEncoder
+from ddbio.codec.fingerprint import item_fingerprint
 
-__all__ = ["RecordEncoder", "transcode_page"]
+__all__ = ["RecordEncoder", "item_fingerprint", "transcode_page"]

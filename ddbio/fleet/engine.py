@@ -81,6 +81,7 @@ async def _exporter(
         options.scan,
         total=job.segments,
         output=options.format,
+        fingerprint=options.fingerprint and tools.stream is None,
         dynamodb=dynamodb,
         requester=requester,
         executor=tools.executor,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ddbio.codec.hints import LOSSY, PathTypes
+from ddbio.codec.hints import PathTypes
 from ddbio.errors import JournalError, LedgerError
 from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered
 from ddbio.ledger.journal import Journal
@@ -181,7 +181,7 @@ class Ledger:
         self.bytes += commit.bytes
         if commit.file is not None:
             self._keep_file(unit, commit.file)
-        return self._merge_types(commit.types)
+        return self.types.merge(commit.types)
 
     def _apply_recovery(self, entry: Recovered) -> None:
         unit, file = self.unit(entry.unit), entry.file
@@ -199,11 +199,6 @@ class Ledger:
         self.files[file.name] = file
         unit.open_file = None if file.sealed else file.name
         unit.number = file.number + 1
-
-    def _merge_types(self, types: dict[str, int]) -> list[str]:
-        known = self.types.masks
-        before = {path for path in types if known.get(path, 0) & LOSSY}
-        return [path for path in self.types.merge(types) if path not in before]
 
 
 def _without_rejects(entry: Entry) -> Entry:

@@ -24,7 +24,10 @@ FULL_PAGE_UNITS = 128.5
 
 
 class SegmentScan:
-    """Reads segments of one table or index; `total` is the Scan's TotalSegments."""
+    """Reads segments of one table or index; `total` is the Scan's TotalSegments.
+
+    `fingerprint` says whether the pages are to have one (0 otherwise).
+    """
 
     def __init__(
         self,
@@ -36,12 +39,14 @@ class SegmentScan:
         dynamodb: DynamoDB,
         requester: Requester,
         executor: Executor,
+        fingerprint: bool = False,
     ) -> None:
         self._plan = _plan(table, what, total)
         self._format = output
         self._dynamodb = dynamodb
         self._requester = requester
         self._executor = executor
+        self._fingerprint = fingerprint
         self._cost = CostEstimate(FULL_PAGE_UNITS * (2 if what.consistent else 1))
 
     async def pages(self, segment: int, after: str = "") -> AsyncGenerator[Page]:
@@ -64,7 +69,7 @@ class SegmentScan:
 
     async def _fetch(self, body: bytes) -> Page:
         reply = await self._dynamodb.scan(body)
-        transcode = partial(codec.transcode_page, reply, self._format)
+        transcode = partial(codec.transcode_page, reply, self._format, self._fingerprint)
         try:
             if len(reply) > LARGE_BODY or codec.CODEC == "reference":
                 return await asyncio.get_running_loop().run_in_executor(self._executor, transcode)

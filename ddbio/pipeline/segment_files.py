@@ -12,6 +12,8 @@ import msgspec
 
 from ddbio.clock import Clock
 from ddbio.codec.compression import compress, crc32, suffix
+from ddbio.codec.fingerprint import MASK
+from ddbio.codec.hints import PathTypes
 from ddbio.codec.model import Compression, Page
 from ddbio.ledger.entries import END, FileState, Lease
 from ddbio.pipeline.job import ExportJob
@@ -40,6 +42,8 @@ class _Current:
     items: int = 0
     size: int = 0
     crc: int = 0
+    fingerprint: int = 0
+    fingerprinted: bool = True
 
     def add(self, page: Page, block: bytes) -> None:
         self.last = position_after(page)
@@ -47,6 +51,7 @@ class _Current:
         self.items += page.items
         self.size += len(block)
         self.crc = crc32(block, self.crc)
+        self.fingerprint = (self.fingerprint + page.fingerprint) & MASK
 
     def state(self, *, sealed: bool = False) -> FileState:
         return FileState(
@@ -60,6 +65,7 @@ class _Current:
             bytes=self.size,
             crc32=self.crc,
             sealed=sealed,
+            fingerprint=f"{self.fingerprint:016x}" if self.fingerprinted else None,
         )
 
 
@@ -102,7 +108,7 @@ class SegmentFiles:
         self._current: _Current | None = None
         self._marks: deque[_Mark] = deque()
         self._written_to = self._position = lease.position
-        self._types: dict[str, int] = {}
+        self._types = PathTypes()
         self._committed_at = clock.now()
 
     async def add(self, page: Page) -> int:
@@ -111,8 +117,7 @@ class SegmentFiles:
         state = self._current.state() if self._current else None
         self._written_to = position_after(page)
         self._marks.append(_Mark(state, self._written_to, page.count, page.items, size))
-        for path, mask in page.types.items():
-            self._types[path] = self._types.get(path, 0) | mask
+        self._types.merge(page.types)
         if self._clock.now() - self._committed_at >= COMMIT_SECONDS:
             await self._commit(await self._current.file.sync() if self._current else 0)
             self._committed_at = self._clock.now()
@@ -122,7 +127,7 @@ class SegmentFiles:
         """The segment is read to its end: seal its last file, and commit that it is done."""
         state = await self._close(self._current) if self._current else None
         await self._commit(0)
-        await self._committer.commit(self._position, file=state, types=self._types, done=True)
+        await self._committer.commit(self._position, file=state, types=self._types.masks, done=True)
 
     async def leave(self) -> None:
         """Let go of the file that is not sealed, if there is one: whoever recovers the job seals or removes it."""
@@ -152,7 +157,8 @@ class SegmentFiles:
         name = file_name(self._options.table, self._segment, number, self._options.compress)
         file = await self._sink.create(name, max_bytes=self._max_bytes)
         self._next_number += 1
-        return _Current(file, self._segment, number, first=self._written_to, last=self._written_to)
+        at = self._written_to
+        return _Current(file, self._segment, number, first=at, last=at, fingerprinted=self._options.fingerprint)
 
     async def _close(self, current: _Current) -> FileState:
         """Seal the current file, once the coordinator has made durable that it is complete."""
@@ -170,7 +176,7 @@ class SegmentFiles:
         if not passed:
             return
         self._position = passed[-1].position
-        types, self._types = self._types, {}
+        types, self._types = self._types.masks, PathTypes()
         await self._committer.commit(
             self._position,
             file=self._with_token(passed[-1].state),

@@ -77,11 +77,14 @@ class Service:
     def __init__(self, operation: str = "Scan") -> None:
         self.operation = operation
         self.answers: dict[int, Reply] = {}
+        self.open = asyncio.Event()
+        self.open.set()
         self._served = 0
 
     async def __call__(self, request: Request, serve: Handler) -> Reply:
         if request.operation != self.operation:
             return await serve(request)
+        await self.open.wait()
         self._served += 1
         if self._served in self.answers:
             return self.answers[self._served]
@@ -314,7 +317,7 @@ async def test_a_lost_file_is_read_again(exports: Exports) -> None:
     if isinstance(exports.place, Folder):
         for part in exports.place.root.rglob("*.part"):
             part.unlink()
-    elif isinstance(exports.place, Bucket):
+    elif isinstance(exports.place, Bucket) and exports.place.server.name != "moto":  # it answers 500 for such an upload
         client = exports.place.server.client("s3")
         for upload in client.list_multipart_uploads(Bucket=exports.place.name).get("Uploads", []):
             client.abort_multipart_upload(Bucket=exports.place.name, Key=upload["Key"], UploadId=upload["UploadId"])
@@ -409,11 +412,14 @@ def fail_at(patch: pytest.MonkeyPatch, calls: int) -> None:
 
 
 async def test_one_job_at_a_time(exports: Exports) -> None:
+    begun = exports.journaled.more(1)
+    exports.service.open.clear()
     first = asyncio.ensure_future(exports.run())
-    await exports.journaled.more(2).wait()
+    await begun.wait()
     for options in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(JobLockedError):
             await exports.run(**options)
+    exports.service.open.set()
     exports.check(await first)
 
 
