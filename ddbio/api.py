@@ -5,6 +5,7 @@ Cancelling a job's task stops it within about two seconds, so that it can be res
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
@@ -15,17 +16,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddbio import planning
+from ddbio.codec import RecordEncoder
 from ddbio.codec.hints import HintType
-from ddbio.errors import UsageError
+from ddbio.errors import SourceError
 from ddbio.events import JobPlanned, Observer, Warned, silent
-from ddbio.exported import claim
 from ddbio.identity import absolute, export_identity, import_identity, short_digest
-from ddbio.ledger.checkpoint import Checkpoint, look, refuse_unfinished, same_job
-from ddbio.ledger.entries import Identity, Opened
+from ddbio.ledger.checkpoint import look
+from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
-from ddbio.ledger.manifest import Manifest, TableRecord, Totals, encode, read_hints, read_manifest
-from ddbio.ledger.recovery import recover, sweep
-from ddbio.ledger.rejects import RejectsFile
+from ddbio.ledger.manifest import read_hints
+from ddbio.ledger.recovery import sweep
+from ddbio.lifecycle import begin_export, begin_import, conclude, finished_report, rejects_file
 from ddbio.options import Connection, ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, TableFacts
 from ddbio.report import JobReport
@@ -33,7 +34,7 @@ from ddbio.running import Run
 from ddbio.runtime import threads
 from ddbio.session import Session
 from ddbio.storage import S3, Std, parse_location
-from ddbio.storage.base import MANIFEST, Sink, Source
+from ddbio.storage.base import Source
 from ddbio.storage.local import LocalSink
 from ddbio.storage.places import open_sink, open_source
 from ddbio.table import TableInfo
@@ -66,16 +67,16 @@ async def export_table(
         await stack.enter_async_context(sink.lock(run))
         wanted = 1 if place.streams else options.processes
         count = planning.segment_count(options.segments, table.size_bytes, wanted)
-        opened = Opened(run, export_identity(options, table), count)
+        opened = Opened(run, await asyncio.to_thread(export_identity, options, table), count)
         ledger = Ledger()
         if not place.streams:
             before = await look(sink, overwrite=options.overwrite)
             if options.resume and before.manifest is not None and before.state == "finished":
                 await before.journal.remove()
-                return _finished(before.manifest, opened.identity, sink, observer)
+                return finished_report(before.manifest, opened.identity, sink, observer)
             ledger = Ledger(before.journal)
             stack.push_async_callback(ledger.leave)
-            opened = await _begin_export(options, sink, before, ledger, opened, observer)
+            opened = await begin_export(options, sink, before, ledger, opened, observer)
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
         units = planning.segments(opened.segments)
         processes = planning.process_count(wanted, budget, planning.PAGE_UNITS, len(units))
@@ -95,7 +96,7 @@ async def export_table(
         if place.streams:
             return replace(report, files=0)
         await sweep(ledger, sink, options.table)
-        return await _conclude(sink, opened, table, ledger, report, resumed=opened.run != run)
+        return await conclude(sink, opened, table, ledger, report, resumed=opened.run != run)
 
 
 async def import_table(
@@ -118,20 +119,21 @@ async def import_table(
         source = open_source(options.source, client=place.client, executor=place.executor, stream=input)
         await stack.enter_async_context(source)
         files = await source.files()
-        hints = await _hints(source)
+        hints = await _hints(source, table)
         units = planning.spans(files, options.processes)
-        state = LocalSink(_state_folder(options, table, place), run, executor=place.executor)
+        state = LocalSink(await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor)
         await stack.enter_async_context(state)
-        opened = Opened(run, import_identity(options, table, files, hints), 0, tuple(units))
-        ledger = Ledger(None, _rejects(options, state, run))
+        identity = await asyncio.to_thread(import_identity, options, table, files, hints)
+        opened = Opened(run, identity, 0, tuple(units))
+        ledger = Ledger(None, rejects_file(options, state, run))
         if not place.streams:
             await stack.enter_async_context(state.lock(run))
             before = await look(state)
             if options.resume and before.manifest is not None and before.state == "finished":
                 await before.journal.remove()
-                report = _finished(before.manifest, opened.identity, state, observer)
+                report = finished_report(before.manifest, opened.identity, state, observer)
                 return replace(report, files=len(files))
-            ledger, opened = await _begin_import(options, state, before, opened, observer)
+            ledger, opened = await begin_import(options, state, before, opened, observer)
             stack.push_async_callback(ledger.leave)
         units = list(opened.units)
         wanted = 1 if place.streams else options.processes
@@ -155,128 +157,8 @@ async def import_table(
         if place.streams:
             return report
         return replace(
-            await _conclude(state, opened, table, ledger, report, resumed=opened.run != run), files=len(files)
+            await conclude(state, opened, table, ledger, report, resumed=opened.run != run), files=len(files)
         )
-
-
-async def _begin_export(
-    options: ExportOptions, sink: Sink, before: Checkpoint, ledger: Ledger, opened: Opened, observer: Observer
-) -> Opened:
-    """Fill the ledger of a new export, or of the one that is resumed, with what its last run left behind settled."""
-    if options.resume and before.opened is not None:
-        same_job(before.opened.identity, opened.identity)
-        if options.segments not in (None, before.opened.segments):
-            raise _other_segments(before.opened.segments, options.segments)
-        ledger.replay(before.entries)
-        await recover(ledger, sink)
-        await sweep(ledger, sink, options.table)
-        return before.opened
-    _begins_anew(options.resume, sink, observer)
-    if not options.overwrite:
-        refuse_unfinished(before, sink.location)
-    await claim(sink, options, before)
-    await sweep(ledger, sink, options.table)
-    await ledger.record([opened])
-    return opened
-
-
-async def _begin_import(
-    options: ImportOptions, state: Sink, before: Checkpoint, opened: Opened, observer: Observer
-) -> tuple[Ledger, Opened]:
-    """The ledger of a new import, or of the one that is resumed, without rejects that no commit speaks of."""
-    await state.sweep(lambda _: False, ())
-    if options.resume and before.opened is not None:
-        same_job(before.opened.identity, opened.identity)
-        rejects = _rejects(options, state, before.opened.run)
-        await rejects.cut(before.journal.rejects_bytes)
-        ledger = Ledger(before.journal, rejects)
-        ledger.replay(before.entries)
-        return ledger, before.opened
-    _begins_anew(options.resume, state, observer)
-    refuse_unfinished(before, state.location)
-    if before.manifest is not None and read_manifest(before.manifest, state.location).identity.command == "export":
-        raise UsageError(f"{state.location} holds an export.", hint="Choose another folder with --state.")
-    await before.journal.remove()
-    await state.delete(MANIFEST)
-    ledger = Ledger(before.journal, _rejects(options, state, opened.run))
-    await ledger.record([opened])
-    return ledger, opened
-
-
-def _begins_anew(resume: bool, sink: Sink, observer: Observer) -> None:
-    if resume:
-        observer(Warned(f"Nothing to resume in {sink.location}: the job begins anew."))
-
-
-def _other_segments(begun: int, asked: int | None) -> UsageError:
-    return UsageError(
-        f"The export was begun with {begun:,} segments and can't go on with {asked:,}.", hint="Leave --segments out."
-    )
-
-
-def _finished(text: bytes, asked: Identity, sink: Sink, observer: Observer) -> JobReport:
-    """The report of a job that has nothing left to do."""
-    manifest = read_manifest(text, sink.location)
-    same_job(manifest.identity, asked)
-    observer(Warned(f"The job in {sink.location} is finished: nothing is left to do."))
-    totals = manifest.totals
-    return JobReport(
-        command=asked.command,
-        table=asked.table,
-        items=totals.items,
-        bytes=totals.bytes,
-        files=len(manifest.files),
-        rejected=totals.rejected,
-        rejects=totals.rejects,
-        capacity_units=0,
-        requests=0,
-        throttles=0,
-        retries=0,
-        seconds=0,
-        cpu_seconds=0,
-        peak_rss_bytes=0,
-        resumed=True,
-        manifest=_manifest_location(sink),
-    )
-
-
-async def _conclude(
-    sink: Sink, opened: Opened, table: TableInfo, ledger: Ledger, report: JobReport, *, resumed: bool
-) -> JobReport:
-    """Write the manifest, then remove the journal that it replaces."""
-    manifest = Manifest(
-        ddbio_manifest=1,
-        run=opened.run,
-        identity=opened.identity,
-        table=TableRecord(
-            arn=table.arn,
-            item_count=table.item_count,
-            size_bytes=table.size_bytes,
-            indexes=list(table.indexes),
-        ),
-        segments=opened.segments,
-        files=sorted(ledger.files.values(), key=lambda file: file.name),
-        type_hints=ledger.types.hints(),
-        mixed=ledger.types.mixed(),
-        totals=Totals(
-            items=report.items,
-            bytes=report.bytes,
-            rejected=report.rejected,
-            rejects=report.rejects,
-            capacity_units=report.capacity_units,
-            requests=report.requests,
-            throttles=report.throttles,
-            retries=report.retries,
-            seconds=report.seconds,
-        ),
-    )
-    await sink.put(MANIFEST, encode(manifest))
-    await ledger.close()
-    return replace(report, resumed=resumed, manifest=_manifest_location(sink))
-
-
-def _manifest_location(sink: Sink) -> str:
-    return f"{sink.location.rstrip('/')}/{MANIFEST}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,9 +201,17 @@ def _new_run() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.SystemRandom().getrandbits(24):06x}"
 
 
-async def _hints(source: Source) -> dict[str, HintType]:
+async def _hints(source: Source, table: TableInfo) -> dict[str, HintType]:
     manifest = await source.manifest()
-    return {} if manifest is None else read_hints(manifest, source.location)
+    hints = {} if manifest is None else read_hints(manifest, source.location)
+    try:
+        RecordEncoder(table.keys, "auto", hints)
+    except ValueError as error:
+        raise SourceError(
+            f"The manifest of {source.location} has a type hint that can't be used: {error}.",
+            hint="Mend it, or move it out of the way.",
+        ) from error
+    return hints
 
 
 def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Path:
@@ -330,10 +220,6 @@ def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Pa
     source = absolute(options.source)
     digest = short_digest((table.account, table.region, place.session.dynamodb_endpoint, table.table_id, source))
     return Path(".ddbio") / f"{table.name}-{digest}"
-
-
-def _rejects(options: ImportOptions, state: Sink, run: str) -> RejectsFile:
-    return RejectsFile(Path(options.rejects or Path(state.location) / f"rejects-{run}.jsonl"))
 
 
 def _planned(

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 CACHE_KIB = 8 * 1024
 BATCH = 500
+STEPS = 100_000
+"""Steps of SQLite's machine, of about 0.1 µs, after which a statement looks whether it is still wanted."""
 _SIGN = 1 << 63
 _TABLE = "CREATE TABLE entry (key BLOB, print INTEGER, segment INTEGER, file INTEGER, offset INTEGER)"
 _ADD = "INSERT INTO entry VALUES (?, ?, ?, ?, ?)"
@@ -69,6 +71,7 @@ class Stage:
         self._turn = asyncio.Lock()
         self._running: asyncio.Future[Any] | None = None
         self._db: sqlite3.Connection | None = None
+        self._leaving = False
 
     async def __aenter__(self) -> Stage:
         try:
@@ -79,9 +82,8 @@ class Stage:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._leaving = True
         if self._running is not None:
-            if self._db is not None:
-                self._db.interrupt()
             await asyncio.wait([self._running])
         if self._db is not None:
             await self.run(self._db.close)
@@ -127,6 +129,8 @@ class Stage:
         for setting in (f"cache_size = -{CACHE_KIB}", "temp_store = FILE", "journal_mode = OFF", "synchronous = OFF"):
             self._db.execute(f"PRAGMA {setting}").close()
         self._db.execute(_TABLE)
+        # Not `interrupt`, which is lost on a statement that is about to begin.
+        self._db.set_progress_handler(lambda: self._leaving, STEPS)
 
     def _execute(self, statement: str) -> sqlite3.Cursor:
         return self._open_db.execute(statement)

@@ -15,6 +15,9 @@ LOG_SECONDS = 5.0
 class Silence:
     """Nothing but warnings."""
 
+    begun = False
+    """A job was planned, and can be gone on with."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -25,6 +28,7 @@ class Silence:
         """Show an event; never raises."""
         match event:
             case JobPlanned():
+                self.begun = True
                 self._plan(event)
             case CheckPlanned():
                 self._check(event)

@@ -43,6 +43,10 @@ def run_job(
         with shown:
             report = run(job(shown), lambda: shown.say("Stopping: no new requests. Press Ctrl-C again to end at once."))
     except (asyncio.CancelledError, KeyboardInterrupt):
+        if resumable and not shown.begun:
+            # The same command with --resume would go on with an earlier job, or find that one finished.
+            say("Interrupted before anything was done.")
+            return Exit.INTERRUPTED
         say("Interrupted.")
         if resumable:
             say(f"Go on with: {resuming(sys.argv)}")

@@ -14,12 +14,14 @@ from ddbio.errors import WorkerLostError
 from ddbio.fleet import frames
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.failure import describe
-from ddbio.fleet.protocol import Report, Welcome
+from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.pipeline.job import Job
 from ddbio.wire.signing import Credentials
 
-STOP_SECONDS = 1.0
-"""How long workers get to stop by themselves; then they are killed."""
+STOP_SECONDS = 0.6
+"""How long workers get to stop when the job is cancelled; then they are killed."""
+EXIT_SECONDS = 2.0
+"""How long a worker that has nothing left to do gets to end by itself."""
 
 
 async def run_processes(job: Job, desk: Desk, credentials: Credentials, processes: int) -> None:
@@ -27,11 +29,15 @@ async def run_processes(job: Job, desk: Desk, credentials: Credentials, processe
 
     When this is cancelled, the workers are told to stop, and killed after `STOP_SECONDS`.
     """
-    serving = asyncio.ensure_future(_serve_all(job, desk, credentials, processes))
+    workers: set[asyncio.StreamWriter] = set()
+    serving = asyncio.ensure_future(_serve_all(job, desk, credentials, processes, workers))
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         desk.abort()
+        async with asyncio.TaskGroup() as group:
+            for writer in workers:
+                group.create_task(_send(writer, Grant(rate=0.0, stop="abort")))
         await asyncio.wait([serving], timeout=STOP_SECONDS)
         raise
     except ExceptionGroup as group:

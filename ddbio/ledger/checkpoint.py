@@ -29,22 +29,18 @@ class Checkpoint(NamedTuple):
 
 async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
     """Find out what is at `sink`. Raises JournalError where a journal is damaged, unless it is to be overwritten."""
-    journal = Journal(sink)
-    entries: tuple[Entry, ...] = ()
+    journal, manifest = Journal(sink), await sink.get(MANIFEST)
+    nothing_to_do = Checkpoint("none" if manifest is None else "finished", journal, manifest=manifest)
     try:
-        entries = tuple(await journal.read())
+        opened = await journal.opened()
+        # A run may end between its manifest and the end of its journal's removal.
+        if opened is None or (manifest is not None and read_manifest(manifest, sink.location).run == opened.run):
+            return nothing_to_do
+        return Checkpoint("unfinished", journal, opened, tuple(await journal.read()))
     except JournalError:
         if not overwrite:
             raise
-    manifest = await sink.get(MANIFEST)
-    opened = next((entry for entry in entries if isinstance(entry, Opened)), None)
-    if opened is None:
-        state: Literal["none", "finished"] = "none" if manifest is None else "finished"
-        return Checkpoint(state, journal, manifest=manifest)
-    if manifest is not None and read_manifest(manifest, sink.location).run == opened.run:
-        # The run ended between its manifest and the removal of its journal.
-        return Checkpoint("finished", journal, manifest=manifest)
-    return Checkpoint("unfinished", journal, opened, entries)
+        return nothing_to_do
 
 
 def refuse_unfinished(checkpoint: Checkpoint, location: str) -> None:

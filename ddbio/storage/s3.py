@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -22,8 +22,10 @@ from ddbio.storage import s3_uploads as uploads
 from ddbio.storage.base import LOCK, OWN_FOLDER, PROBE, OutputFile, Sink, StoredFile
 from ddbio.storage.s3_errors import code_of, edge
 from ddbio.storage.s3_lock import Lease, hold
+from ddbio.storage.s3_retry import insist
 from ddbio.storage.steps import Steps
 
+T = TypeVar("T")
 MIB = 1024 * 1024
 SMALLEST_PART = 8 * MIB
 """S3 takes 5 MiB at least, the last part excepted (S3 User Guide, "Multipart upload limits")."""
@@ -108,11 +110,11 @@ class S3Sink(Sink):
     async def put(self, name: str, data: bytes) -> None:
         self.refuse_if_lost()
         with edge(f"write {self.location}{name}", DestinationError):
-            await self.client.put_object(**self.address(name), Body=data, **self.parameters)
+            await self.insist(lambda: self.client.put_object(**self.address(name), Body=data, **self.parameters))
 
     async def get(self, name: str) -> bytes | None:
         with edge(f"read {self.location}{name}", DestinationError):
-            return await read_object(self.client, self.bucket, self.key(name))
+            return await self.insist(lambda: read_object(self.client, self.bucket, self.key(name)))
 
     async def list(self, prefix: str = "") -> list[StoredFile]:
         with edge(f"list {self.location}{prefix}", DestinationError):
@@ -155,6 +157,10 @@ class S3Sink(Sink):
         parameters = {name: value for name, value in self.parameters.items() if name != "StorageClass"}
         self._lease = Lease(self.client, self.address(LOCK), self.location, run, parameters, self._clock)
         return hold(self._lease)
+
+    async def insist(self, send: Callable[[], Awaitable[T]]) -> T:
+        """What `send` returns, tried again while its failure may pass."""
+        return await insist(send, self._clock)
 
     def refuse_if_lost(self) -> None:
         """Raise `JobLockedError` where the lock that this sink held is lost."""
@@ -271,8 +277,10 @@ class S3OutputFile(OutputFile):
 
     async def _upload(self, number: int, body: bytes) -> None:
         with edge(f"store part {number} of {self._place}", DestinationError):
-            reply = await self._sink.client.upload_part(
-                **self._address, UploadId=self._upload_id, PartNumber=number, Body=body
+            reply = await self._sink.insist(
+                lambda: self._sink.client.upload_part(
+                    **self._address, UploadId=self._upload_id, PartNumber=number, Body=body
+                )
             )
         end, etag = self._ends[number - 1], reply["ETag"].strip('"')
         self._stored[number] = uploads.Part(end, etag, reply.get("ChecksumCRC32", ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import aiohttp
 from botocore import exceptions as boto
 
 from ddbio.errors import DestinationError, PreflightError, SourceError
@@ -33,6 +34,21 @@ _HINTS = {
     "InternalError": _PRESSURE,
     "ServiceUnavailable": _PRESSURE,
 }
+# A body that breaks off comes as an error of aiohttp.
+_NETWORK = (boto.ConnectionError, boto.HTTPClientError, aiohttp.ClientError)
+_PASSING = frozenset(
+    {
+        *("BadDigest", "XAmzContentChecksumMismatch", "InternalError", "ServiceUnavailable", "SlowDown"),
+        *("RequestTimeout", "IncompleteBody"),
+    }
+)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed later: after an overload, a lost connection, a spoilt or incomplete body."""
+    if isinstance(error, boto.ClientError):
+        return code_of(error) in _PASSING
+    return isinstance(error, (*_NETWORK, boto.IncompleteReadError, boto.FlexibleChecksumError))
 
 
 def code_of(error: boto.ClientError) -> str:
@@ -61,7 +77,7 @@ def edge(action: str, error_type: type[DestinationError | PreflightError | Sourc
         raise error_type(f"Could not {action}: {code}: {said.rstrip('.')}.", hint=_HINTS.get(code)) from error
     except boto.NoCredentialsError as error:
         raise error_type(f"Could not {action}: there are no credentials.", hint=_CREDENTIALS) from error
-    except (boto.ConnectionError, boto.HTTPClientError) as error:
+    except _NETWORK as error:
         hint = "Check the network and the endpoint URL."
         raise error_type(f"Could not {action}: {_line(error)}.", hint=hint) from error
     except boto.BotoCoreError as error:

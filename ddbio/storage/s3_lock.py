@@ -20,6 +20,7 @@ from ddbio.clock import Clock, sleep
 from ddbio.errors import DestinationError, JobLockedError, PreflightError
 from ddbio.storage.holder import Holder, locked, read, this_process
 from ddbio.storage.s3_errors import edge, ignoring
+from ddbio.storage.s3_retry import insist
 
 LEASE_SECONDS = 60.0
 """A lease that was not renewed for so long, by the server's clock, can be taken over."""
@@ -65,7 +66,7 @@ class Lease:
         asked = self._clock.now()
         with edge(f"lock {self._place}", PreflightError):
             for _ in range(_ATTEMPTS):
-                found = await self._look()
+                found = await insist(self._look, self._clock)
                 if found is not None and self._is_own(found.holder):  # whatever the reply to the write was
                     self._valid_until = asked + VALID_SECONDS
                     return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections import Counter
@@ -74,6 +75,7 @@ async def _main(options: argparse.Namespace, servers: Servers) -> bool:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run them; the exit code is 1 where one failed."""
     options = _arguments(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no process may be left behind
     with Servers() as servers:
         good = uvloop.run(_main(options, servers))
     sys.exit(0 if good else 1)

@@ -139,6 +139,11 @@ async def _fill(plan: ExportPlan, tables: Server, world: World) -> None:
 def _files(out: Path, s3: Server | None, bucket: str) -> dict[str, bytes]:
     if s3 is not None:
         return {name.removeprefix(PREFIX): data for name, data in s3.objects(bucket).items()}
+    return local_files(out)
+
+
+def local_files(out: Path) -> dict[str, bytes]:
+    """All files below a folder, by their names relative to it."""
     return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 

@@ -12,7 +12,7 @@ MORE_ATTEMPTS = 12
 """After the last blow a job has so many attempts to get done; S3's faults may stop it now and then."""
 COMMIT_SECONDS = 2.5
 """What one commit interval is: a second of work, half a second to the next Report, and the journal's own time."""
-RUN_SECONDS = 3.0
+RUN_SECONDS = 2.5
 """About how long the requests of an undisturbed run take."""
 LONGEST_PAUSE = 0.4
 FATAL: tuple[Victim, ...] = ("parent", "everybody", "interrupt")
@@ -21,19 +21,19 @@ FATAL: tuple[Victim, ...] = ("parent", "everybody", "interrupt")
 def draw_rates(rng: Random, most: float) -> dict[str, float]:
     """A rate for each kind of fault that passes by itself; about a third of the kinds stay away."""
     kinds = sorted(KINDS.keys() - NEEDS_OTHER_KEYS)
-    top = rng.uniform(0, most)
+    top = rng.choice((most / 10, most / 3, most))
     return {kind: rng.uniform(0, top) if rng.random() < 2 / 3 else 0.0 for kind in kinds}
 
 
 def draw_blows(rng: Random, requests: int) -> tuple[tuple[Blow, ...], ...]:
-    """The blows of the first few attempts at a job of so many requests: one to three of them end it."""
-    return tuple(_attempt(rng, requests) for _ in range(rng.randint(1, 3)))
+    """The blows of the first few attempts at a job of so many requests."""
+    return tuple(_attempt(rng, requests) for _ in range(rng.randint(2, 4)))
 
 
 def _attempt(rng: Random, requests: int) -> tuple[Blow, ...]:
     # Three deaths on one unit fail a job, by design.
-    blows = [_blow(rng, "worker", requests // 3) for _ in range(rng.choice((0, 0, 1, 1, 2)))]
-    if not blows or rng.random() < 0.8:
+    blows = [_blow(rng, "worker", requests // 3) for _ in range(rng.choice((0, 0, 0, 1, 1, 2)))]
+    if not blows or rng.random() < 0.85:
         blows.append(_blow(rng, rng.choice(FATAL), requests // 2))
     return tuple(blows)
 
@@ -51,9 +51,7 @@ def pause(requests: int, lanes: int) -> float:
     return min(RUN_SECONDS * lanes / max(requests, 1), LONGEST_PAUSE)
 
 
-async def until_done(
-    attempts: Attempts, planned: tuple[tuple[Blow, ...], ...], done: int, *, may_stop: bool
-) -> None:
+async def until_done(attempts: Attempts, planned: tuple[tuple[Blow, ...], ...], done: int, *, may_stop: bool) -> None:
     """Attempt until the exit code is `done`. Raises ChaosError where an attempt ends otherwise than it may.
 
     `may_stop`: a job may end with an error that says so and can be resumed.
@@ -80,7 +78,7 @@ def judge(account: FaultAccount, undisturbed: Served, disturbances: int, per_com
     most = busiest if per_commit is None else Served(*map(max, busiest, per_commit))
     violations = account.judge(undisturbed, disturbances, most)
     violations += [
-        f"a put was acknowledged {times} times, at most {1 + disturbances} are allowed after {disturbances} disturbances"
+        f"a put was acknowledged {times} times, at most {1 + disturbances} allowed after {disturbances} disturbances"
         for times in set(account.puts.values())
         if times > 1 + disturbances
     ]

@@ -21,9 +21,11 @@ Kind = Literal["export", "import"]
 def servers_of(kind: Kind, seed: int) -> set[str]:
     """The names of the servers that a run needs, besides the counting one."""
     if kind == "import":
-        return {plan_import(seed).tables} - {"counting"}
-    plan = plan_export(seed)
-    return {plan.tables, plan.place} - {"counting", "folder"}
+        names: set[str] = {plan_import(seed).tables}
+    else:
+        plan = plan_export(seed)
+        names = {plan.tables, plan.place}
+    return names - {"counting", "folder"}
 
 
 async def run(kind: Kind, seed: int, world: World) -> dict[str, Any]:

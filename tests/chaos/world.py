@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from tests.chaos.relay import Pace, Relay, later
+from tests.faults.credentials import KeyRing
 from tests.faults.proxy import FaultProxy
 from tests.faults.schedule import Schedule
 from tests.servers.aws import Server
@@ -83,12 +84,17 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    tables: Server, pace: Pace, schedule: Schedule, s3: Server | None = None, s3_schedule: Schedule | None = None
+    tables: Server,
+    pace: Pace,
+    schedule: Schedule,
+    s3: Server | None = None,
+    s3_schedule: Schedule | None = None,
+    keys: KeyRing | None = None,
 ) -> AsyncIterator[Stage]:
     """Set the proxies and what stands behind them up."""
     async with AsyncExitStack() as stack:
         relay = await stack.enter_async_context(Relay(tables.url, pace))
-        proxy = await stack.enter_async_context(FaultProxy(relay.url, schedule))
+        proxy = await stack.enter_async_context(FaultProxy(relay.url, schedule, keys=keys))
         environment = {
             **tables.environment(),
             "AWS_ENDPOINT_URL": proxy.url,
@@ -98,7 +104,8 @@ async def staged(
         }
         if s3 is not None:
             clock = await stack.enter_async_context(Relay(s3.url, later))
-            keys = {"access_key": s3.access_key, "secret_key": s3.secret_key}
-            s3_proxy = await stack.enter_async_context(FaultProxy(clock.url, s3_schedule, **keys))
+            s3_proxy = await stack.enter_async_context(
+                FaultProxy(clock.url, s3_schedule, access_key=s3.access_key, secret_key=s3.secret_key)
+            )
             environment |= {"AWS_ENDPOINT_URL_S3": s3_proxy.url}
         yield Stage(proxy, pace, environment)

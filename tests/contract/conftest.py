@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.contract.places import NAMES, Bucket, Place, open_place, s3_client
+from tests.contract.stopping import Journaled
 from tests.servers.aws import Server
 
 
@@ -30,3 +31,9 @@ async def bucket(s3: Server) -> AsyncIterator[Bucket]:
     """Each S3 in turn: a prefix in an empty bucket."""
     async with s3_client(s3) as client:
         yield Bucket(s3, client)
+
+
+@pytest.fixture
+def journaled(monkeypatch: pytest.MonkeyPatch) -> Journaled:
+    """Watches every journal."""
+    return Journaled(monkeypatch)

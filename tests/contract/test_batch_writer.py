@@ -1,4 +1,4 @@
-"""`BatchWriter` as an application uses it, on servers: what gets in, who is told of what does not, what is left behind."""
+"""`BatchWriter` as an application uses it, on servers: what gets in, who is told of what does not, what is left."""
 
 from __future__ import annotations
 

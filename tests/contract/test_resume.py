@@ -11,47 +11,41 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ddbio import export_table, import_table
+from ddbio import export_table
 from ddbio.errors import (
     CheckpointMismatchError,
     DdbioError,
     JobLockedError,
     JournalError,
-    TooManyRejectsError,
     UnfinishedJobError,
     UsageError,
 )
 from ddbio.events import Event, Warned
-from ddbio.ledger.entries import Entry
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import Manifest, read_manifest
-from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions, ScanFilter
-from ddbio.pipeline import importing, segment_files
+from ddbio.options import Capacity, Connection, ExportOptions, ScanFilter
+from ddbio.pipeline import segment_files
 from ddbio.report import JobReport
 from ddbio.storage import s3
 from ddbio.storage.base import MANIFEST, OWN_FOLDER
 from tests.conftest import StartCounting
 from tests.contract.places import PREFIX, Bucket, Folder, Place
+from tests.contract.stopping import PAGE_ITEMS, Journaled, Service, cancelled
 from tests.powerloss import VARIANTS, recording
 from tests.servers.counting import CountingServer
-from tests.servers.http import Handler, Reply, Request
 from tests.servers.items import make_item
 from tests.servers.replies import error_reply
 from tests.servers.tables import Table
 
 ITEMS = 600
-PAGE_ITEMS = 20
 SEGMENTS = 3
-KEY = (("pk", "S"), ("sk", "N"))
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +53,6 @@ def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit each page, cut a file after a few, and store parts of a page or two where the server takes them."""
     monkeypatch.setattr(segment_files, "COMMIT_SECONDS", 0.0)
     monkeypatch.setattr(segment_files, "MEGABYTE", 12_000)
-    monkeypatch.setattr(importing, "COMMIT_SECONDS", 0.0)
     monkeypatch.setattr(s3, "SMALLEST_PART", 4_000)
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)
 
@@ -69,51 +62,6 @@ def coarse_for_seaweed(request: pytest.FixtureRequest, fine_grain: None, monkeyp
     """SeaweedFS takes no part under 5 MiB but the last."""
     if "place" in request.fixturenames and request.node.callspec.params["place"] == "seaweed":
         monkeypatch.setattr(s3, "SMALLEST_PART", 8 * s3.MIB)
-
-
-class Service:
-    """The service: small pages. `answer` is given in its place to a request that is named by its number."""
-
-    def __init__(self, operation: str = "Scan") -> None:
-        self.operation = operation
-        self.answers: dict[int, Reply] = {}
-        self.open = asyncio.Event()
-        self.open.set()
-        self._served = 0
-
-    async def __call__(self, request: Request, serve: Handler) -> Reply:
-        if request.operation != self.operation:
-            return await serve(request)
-        await self.open.wait()
-        self._served += 1
-        if self._served in self.answers:
-            return self.answers[self._served]
-        if request.operation == "Scan":
-            request = request.with_payload({**request.payload, "Limit": PAGE_ITEMS})
-        return await serve(request)
-
-
-class Journaled:
-    """Tells when the journal has got a number of chunks more."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._events: list[list[Any]] = []
-        append = Journal.append
-
-        async def counted(journal: Journal, entries: Sequence[Entry], rejects_bytes: int = 0) -> None:
-            await append(journal, entries, rejects_bytes)
-            for waiting in self._events:
-                waiting[0] -= 1
-                if waiting[0] == 0:
-                    waiting[1].set()
-
-        monkeypatch.setattr(Journal, "append", counted)
-
-    def more(self, chunks: int) -> asyncio.Event:
-        """An event that is set when so many more were written."""
-        event = asyncio.Event()
-        self._events.append([chunks, event])
-        return event
 
 
 class Exports:
@@ -144,7 +92,7 @@ class Exports:
         return await export_table(replace(self.options, **options), observer=self.events.append)
 
     async def interrupt(self, chunks: int = 4, delay: float = 0.0, **options: Any) -> bool:
-        """Cancel an export `delay` seconds after so many chunks of its journal; returns whether it was still at work."""
+        """Cancel an export `delay` seconds after so many chunks; returns whether it was still at work."""
         return await cancelled(asyncio.ensure_future(self.run(**options)), self.journaled.more(chunks), delay)
 
     @property
@@ -169,25 +117,6 @@ class Exports:
         lines = [line for data in files.values() for line in data.splitlines()]
         keys = Counter(json.loads(line)["pk"] for line in lines)
         assert keys == Counter(make_item("small", 0, index)["pk"]["S"] for index in range(ITEMS))
-
-
-async def cancelled(task: asyncio.Future[JobReport], event: asyncio.Event, delay: float) -> bool:
-    """Cancel `task` so long after the event; whether it had not ended by then."""
-    waiting = asyncio.ensure_future(event.wait())
-    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    await asyncio.wait([task], timeout=delay)
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
-        return False
-    return True
-
-
-@pytest.fixture
-def journaled(monkeypatch: pytest.MonkeyPatch) -> Journaled:
-    """Watches every journal."""
-    return Journaled(monkeypatch)
 
 
 @pytest.fixture
@@ -303,7 +232,7 @@ async def test_nothing_to_resume_begins_anew_and_says_so(exports: Exports) -> No
 
 async def test_a_lost_file_is_read_again(exports: Exports) -> None:
     """A part or an upload that somebody has removed: its unit goes back to the file's beginning."""
-    names = []
+    names: list[str] = []
     recover = Journal.append
 
     async def keep_names(self: Journal, entries: Any, rejects_bytes: int = 0) -> None:

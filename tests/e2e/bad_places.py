@@ -158,6 +158,13 @@ PLACES: tuple[Place, ...] = (
     ),
     refused("a manifest of another program", manifest('{"files":[]}'), ".", "manifest", SourceError),
     refused(
+        "a manifest with a path that can't be read",
+        manifest('{"ddbio_manifest":1,"type_hints":{"a[":"SS"}}'),
+        ".",
+        "manifest",
+        SourceError,
+    ),
+    refused(
         "a manifest with an unknown type",
         manifest('{"ddbio_manifest":1,"type_hints":{"a":"X"}}'),
         ".",

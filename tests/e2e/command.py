@@ -44,10 +44,14 @@ def ddbio(
     return Done(done.returncode, done.stdout, done.stderr.decode())
 
 
-async def start(*arguments: str, environment: Mapping[str, str]) -> Process:
-    """Start a command, beside servers that run in this event loop."""
+async def start(*arguments: str, environment: Mapping[str, str], session: bool = False) -> Process:
+    """Start a command, beside servers that run in this event loop; with `session`, as the leader of one of its own."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ddbio", *arguments, env={**os.environ, **environment}, stdout=PIPE, stderr=PIPE
+        *(sys.executable, "-m", "ddbio", *arguments),
+        env={**os.environ, **environment},
+        stdout=PIPE,
+        stderr=PIPE,
+        start_new_session=session,
     )
 
 

@@ -28,6 +28,7 @@ ITEMS = 24_000
 PAGE_ITEMS = 200
 PAGES = ITEMS // PAGE_ITEMS
 SEGMENTS = 6
+SEEDS = int(os.environ.get("DDBIO_KILL_SEEDS", "1"))
 END_SECONDS = 1.0
 """So soon a worker ends after its parent."""
 KEY = (("pk", "S"), ("sk", "N"))
@@ -156,11 +157,11 @@ async def test_workers_end_with_their_parent_and_the_export_goes_on(exports: Job
     check(tmp_path / "out", await end(await exports.start("--resume")))
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(SEEDS))
 async def test_everybody_is_killed_again_and_again(exports: Jobs, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    await exports.kill_at(rng.randint(1, PAGES), everybody=True)
-    await exports.kill_at(rng.randint(1, SEGMENTS), "--resume", everybody=True)
+    await exports.kill_at(rng.randint(1, PAGES * 3 // 4), everybody=True)
+    await exports.kill_at(rng.randint(1, PAGES // 4), "--resume", everybody=True)
     job = await exports.start("--resume")
     check(tmp_path / "out", await end(job))
 
@@ -178,8 +179,8 @@ async def test_three_deaths_on_a_unit_fail_the_job_which_can_be_resumed(exports:
     assert "was killed by SIGKILL before its work was done" in done.errors[0]
     assert "--resume" in done.err.splitlines()[-1]
     assert "Traceback" not in done.err
-    # Each of the two places bears three deaths on one unit at the most.
-    assert done.err.count("Another one takes its place") <= 4
+    # A third death of any unit is the last one.
+    assert done.err.count("Another one takes its place") <= 2 * SEGMENTS
     exports.service.always = None
     check(tmp_path / "out", await end(await exports.start("--resume")))
 
@@ -194,10 +195,10 @@ async def test_an_import_that_was_killed_sends_only_what_was_not_journaled(
     bad = [f'{{"pk": "bad {number}"}}' for number in range(40)]
     for number, line in enumerate(bad):
         lines.insert(number * 100, line)
-    source, state = tmp_path / "in.jsonl", tmp_path / "state"
-    await asyncio.to_thread(source.write_text, "\n".join(lines))
+    source, state = tmp_path / "in", tmp_path / "state"
+    await asyncio.to_thread(write_files, source, lines)
     jobs = Jobs(server, service, ("import", "-t", "T", "-s", str(source), "--state", str(state), "--concurrency", "2"))
-    await jobs.kill_at(70, everybody=everybody)
+    await jobs.kill_at(110, everybody=everybody)
     taken = server.account.totals("write").items
     done = await end(await jobs.start("--resume"))
     assert done.code == 3, done.err
@@ -206,7 +207,14 @@ async def test_an_import_that_was_killed_sends_only_what_was_not_journaled(
     assert {item["pk"]["S"] for item in server.stored().items} == {f"k{number:06d}" for number in range(4_000)}
     (rejects,) = state.glob("rejects-*.jsonl")
     assert sorted(json.loads(line)["raw"] for line in rejects.read_text().splitlines()) == sorted(bad)
-    assert [path for path in state.rglob("*") if path.is_file()] == [rejects, state / "_ddbio" / "manifest.json"] or True
+    assert {path for path in state.rglob("*") if path.is_file()} == {rejects, state / "_ddbio" / "manifest.json"}
     sent_again = server.account.totals("write").items - 4_000
     # Two lanes of two workers, for a second and a half, at a batch in 50 ms each.
     assert 0 <= sent_again <= min(taken, 4 * 30 * 25)
+
+
+def write_files(folder: Path, lines: list[str]) -> None:
+    """Every fourth line into the same file."""
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.jsonl").write_text("\n".join(lines[number::4]))

@@ -1,10 +1,15 @@
-"""Ctrl-C and SIGTERM: quick, clean, and told."""
+"""Ctrl-C and SIGTERM: quick, clean, told, and followed by the command that goes on."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shlex
 import signal
+from asyncio.subprocess import Process
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -12,101 +17,244 @@ import pytest
 
 from ddbio.generate import blocks, write_file
 from tests.conftest import StartCounting
-from tests.e2e.command import end, start
-from tests.servers.aws import ACCESS_KEY, REGION, SECRET_KEY
+from tests.contract.faulty import proxy
+from tests.e2e.command import Done, end, start
+from tests.servers.aws import ACCESS_KEY, REGION, SECRET_KEY, Server
+from tests.servers.counting import CountingServer
 from tests.servers.http import Handler, Reply, Request
+from tests.servers.items import make_item
 from tests.servers.tables import Table
 
-SECONDS = 4.0
-"""Two for the job to stop, and as many for a busy machine."""
+STOP_SECONDS = 2.0
+"""So soon after the signal a job ends; the time is printed."""
+BUSY_SECONDS = 4.0
+"""What a machine that does other things may add to it: only this is not tested."""
+ITEMS = 9_000
+PAGE_ITEMS = 100
+PAGES = ITEMS // PAGE_ITEMS
+SEGMENTS = 12
+KEY = (("hash", "S"), ("range", "S"))
 
 
-class Served:
-    """Tells when an operation has been served a number of times."""
+class Slow:
+    """A service that takes its time, in small pages; tells when an operation was served a number of times."""
 
-    def __init__(self, operation: str, times: int) -> None:
+    def __init__(self, operation: str, times: int, *, seconds: float = 0.3) -> None:
         self._operation = operation
         self._left = times
+        self.seconds = seconds
         self.reached = asyncio.Event()
 
     async def __call__(self, request: Request, serve: Handler) -> Reply:
+        if request.operation != self._operation:
+            return await serve(request)
+        if request.operation == "Scan":
+            request = request.with_payload({**request.payload, "Limit": PAGE_ITEMS})
+        await asyncio.sleep(self.seconds)
         reply = await serve(request)
-        if request.operation == self._operation:
-            self._left -= 1
-            if self._left == 0:
-                self.reached.set()
+        self._left -= 1
+        if self._left == 0:
+            self.reached.set()
         return reply
 
 
-def environment(url: str) -> dict[str, str]:
+def environment(server: CountingServer, s3: Server | None = None) -> dict[str, str]:
     return {
-        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL_DYNAMODB": server.url,
+        "AWS_ENDPOINT_URL_S3": s3.url if s3 else "http://127.0.0.1:9",
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_REGION": REGION,
     }
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_interrupted_export(
-    counting: StartCounting, tmp_path: Path, processes: str, number: signal.Signals
-) -> None:
-    served = Served("Scan", 6)
-    server = await counting(Table(items=2_000_000), on_request=served)
-    out = tmp_path / "out"
-    process = await start(
-        *("export", "-t", "T", "-c", "1000", "-p", processes, "--segments", "2000", "-d", str(out)),
-        environment=environment(server.url),
-    )
-    await served.reached.wait()
+async def interrupt(process: Process, number: signal.Signals = signal.SIGINT) -> Done:
+    """Send the signal to the parent; it must end in time, having said so, and how to go on."""
     process.send_signal(number)
     began = perf_counter()
     done = await end(process)
-    assert perf_counter() - began < SECONDS
+    seconds = perf_counter() - began
+    print(f"ended {seconds:.2f} s after {number.name}")
+    assert seconds < STOP_SECONDS + BUSY_SECONDS
     assert done.code == 130, done.err
-    assert "Stopping: " in done.err
-    assert f"Interrupted. Finished files are kept in {out}; the same command with --overwrite starts anew." in done.err
+    assert "Stopping: no new requests." in done.err
     assert "Traceback" not in done.err
-    assert [path.name for path in out.rglob("*") if path.is_file() and path.suffix != ".json"] == []
-    for file in out.glob("*.json"):
-        assert all(json.loads(line) for line in file.read_text().splitlines())
-        assert file.read_bytes().endswith(b"\n")
+    return done
 
 
-async def test_interrupted_import(counting: StartCounting, tmp_path: Path) -> None:
-    served = Served("BatchWriteItem", 5)
-    key = (("hash", "S"), ("range", "S"))
-    server = await counting(Table(mode="stored", key=key), on_request=served)
-    source = tmp_path / "in.json"
-    await asyncio.to_thread(write_file, blocks(60_000, seed=1), str(source))
+def command_to_resume(done: Done) -> list[str]:
+    """The arguments of the command that the last line names."""
+    *_, interrupted, line = done.err.splitlines()
+    assert interrupted == "Interrupted."
+    assert line.startswith("Go on with: ddbio ")
+    words = shlex.split(line.removeprefix("Go on with: ddbio "))
+    assert words[-1] == "--resume"
+    return words
+
+
+def check_lines(keys: Counter[str]) -> None:
+    assert keys == Counter(make_item("small", 0, number)["pk"]["S"] for number in range(ITEMS))
+
+
+@pytest.mark.parametrize(("processes", "number"), [("1", signal.SIGTERM), ("2", signal.SIGINT)])
+async def test_interrupted_export_goes_on(
+    counting: StartCounting, tmp_path: Path, processes: str, number: signal.Signals
+) -> None:
+    service = Slow("Scan", PAGES * 2 // 3)
+    server = await counting(Table(items=ITEMS), on_request=service)
+    out = tmp_path / "out of the table"
     process = await start(
-        *("import", "-t", "T", "-c", "500", "-p", "2", "-s", str(source), "--state", str(tmp_path / "state")),
-        environment=environment(server.url),
+        *("export", "-t", "T", "-c", "100000", "-p", processes, "--segments", str(SEGMENTS), "-d", str(out)),
+        environment=environment(server),
     )
-    await served.reached.wait()
-    process.send_signal(signal.SIGINT)
+    await service.reached.wait()
+    done = await interrupt(process, number)
+    left = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
+    assert [path for path in left if path.parts[:2] != ("_ddbio", "journal") and path.suffix != ".json"] == []
+    for file in out.glob("*.json"):
+        text = file.read_bytes()
+        assert text.endswith(b"\n")
+        assert all(json.loads(line) for line in text.splitlines())
+    read = server.account.totals("read").items
+    assert read < ITEMS
+
+    service.seconds = 0.0
+    resumed = await end(await start(*command_to_resume(done), "--json", environment=environment(server)))
+    assert resumed.code == 0, resumed.err
+    report = json.loads(resumed.out)
+    assert (report["items"], report["resumed"]) == (ITEMS, True)
+    check_lines(
+        Counter(json.loads(line)["pk"] for file in out.glob("*.json") for line in file.read_text().splitlines())
+    )
+    assert not list(out.rglob("*.part"))
+    assert server.account.totals("read").items < read + ITEMS, "what was durable was read again"
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_interrupted_export_to_s3_goes_on(counting: StartCounting, seaweed: Server, processes: str) -> None:
+    service = Slow("Scan", PAGES * 2 // 3)
+    server = await counting(Table(items=ITEMS), on_request=service)
+    bucket = await asyncio.to_thread(seaweed.create_bucket)
+    process = await start(
+        *("export", "-t", "T", "-c", "100000", "-p", processes, "--segments", str(SEGMENTS)),
+        *("-d", f"s3://{bucket}/x"),
+        environment=environment(server, seaweed),
+    )
+    await service.reached.wait()
+    done = await interrupt(process)
+    service.seconds = 0.0
+    command = command_to_resume(done)
+    resumed = await end(await start(*command, "--json", environment=environment(server, seaweed)))
+    assert resumed.code == 0, resumed.err
+    assert json.loads(resumed.out)["items"] == ITEMS
+    objects = await asyncio.to_thread(seaweed.objects, bucket, "x/T-")
+    check_lines(Counter(json.loads(line)["pk"] for body in objects.values() for line in body.splitlines()))
+    assert await asyncio.to_thread(seaweed.uploads, bucket) == []
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_interrupted_import_goes_on(counting: StartCounting, tmp_path: Path, processes: str) -> None:
+    service = Slow("BatchWriteItem", 100, seconds=0.1)
+    server = await counting(Table(mode="stored", key=KEY), on_request=service)
+    source = tmp_path / "in.json"
+    await asyncio.to_thread(write_file, blocks(ITEMS, seed=1), str(source))
+    process = await start(
+        *("import", "-t", "T", "-c", "100000", "-p", processes, "-s", str(source), "--state", str(tmp_path / "state")),
+        environment=environment(server),
+    )
+    await service.reached.wait()
+    done = await interrupt(process)
+    assert len(server.stored()) < ITEMS
+    service.seconds = 0.0
+    resumed = await end(await start(*command_to_resume(done), "--json", environment=environment(server)))
+    assert resumed.code == 0, resumed.err
+    assert json.loads(resumed.out)["items"] == ITEMS
+    assert len(server.stored()) == ITEMS
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_interrupted_while_s3_does_not_answer(counting: StartCounting, seaweed: Server, processes: str) -> None:
+    """What could not be sealed in time is left to the run that resumes."""
+    service = Slow("Scan", PAGES * 2 // 3)
+    server = await counting(Table(items=ITEMS), on_request=service)
+    bucket = await asyncio.to_thread(seaweed.create_bucket)
+    async with proxy(seaweed.url) as between:
+        process = await start(
+            *("export", "-t", "T", "-c", "100000", "-p", processes, "--segments", str(SEGMENTS)),
+            *("-d", f"s3://{bucket}/x"),
+            environment=environment(server, replace(seaweed, url=between.url)),
+        )
+        await service.reached.wait()
+        between.stall_after = 0
+        command_to_resume(await interrupt(process))
+
+
+async def test_interrupted_while_the_service_does_not_answer(counting: StartCounting, tmp_path: Path) -> None:
+    service = Slow("Scan", 1, seconds=0.0)
+    server = await counting(Table(items=ITEMS), on_request=service)
+    process = await start(
+        *("export", "-t", "T", "-c", "100000", "-p", "2", "--segments", "300", "-d", str(tmp_path / "out")),
+        environment=environment(server),
+    )
+    await service.reached.wait()
+    service.seconds = 3600.0
+    await interrupt(process)
+
+
+async def test_interrupted_before_it_began(counting: StartCounting, tmp_path: Path) -> None:
+    """Nothing can be resumed: above all not the older export that was to be replaced."""
+    service = Slow("DescribeTable", 2, seconds=0.0)
+    server = await counting(Table(items=100), on_request=service)
+    command = ("export", "-t", "T", "-p", "1", "-d", str(tmp_path / "out"))
+    assert (await end(await start(*command, environment=environment(server)))).code == 0
+    hanging = asyncio.Event()
+
+    async def hang(request: Request, serve: Handler) -> Reply:
+        hanging.set()
+        await asyncio.sleep(3600)
+        return await serve(request)
+
+    server.on_request = hang
+    process = await start(*command, "--overwrite", environment=environment(server))
+    await hanging.wait()
+    done = await interrupt(process)
+    assert done.err.splitlines()[-1] == "Interrupted before anything was done."
+
+
+async def test_ctrl_c_at_a_terminal_goes_to_everybody_and_ends_the_same(
+    counting: StartCounting, tmp_path: Path
+) -> None:
+    """The terminal sends SIGINT to the whole foreground group: the workers leave it to their parent."""
+    service = Slow("Scan", PAGES * 2 // 3)
+    server = await counting(Table(items=ITEMS), on_request=service)
+    process = await start(
+        *("export", "-t", "T", "-c", "100000", "-p", "2", "--segments", str(SEGMENTS), "-d", str(tmp_path / "out")),
+        environment=environment(server),
+        session=True,
+    )
+    await service.reached.wait()
     began = perf_counter()
+    os.killpg(process.pid, signal.SIGINT)
     done = await end(process)
-    assert perf_counter() - began < SECONDS
-    assert done.code == 130, done.err
-    assert "Interrupted. What is written stays in the table" in done.err
-    assert "Traceback" not in done.err
+    assert perf_counter() - began < STOP_SECONDS + BUSY_SECONDS
+    assert done.code == 130
+    assert "was killed" not in done.err
+    command_to_resume(done)
 
 
 async def test_second_ctrl_c_ends_at_once(counting: StartCounting, tmp_path: Path) -> None:
-    served = Served("Scan", 3)
-    server = await counting(Table(items=2_000_000), on_request=served)
+    service = Slow("Scan", 3)
+    server = await counting(Table(items=ITEMS), on_request=service)
     process = await start(
-        *("export", "-t", "T", "-c", "1000", "-p", "2", "-d", str(tmp_path / "out")),
-        environment=environment(server.url),
+        *("export", "-t", "T", "-c", "100000", "-p", "2", "-d", str(tmp_path / "out")),
+        environment=environment(server),
     )
-    await served.reached.wait()
+    await service.reached.wait()
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
     began = perf_counter()
     done = await end(process)
-    assert perf_counter() - began < SECONDS
+    assert perf_counter() - began < BUSY_SECONDS
     assert done.code == 130
 
 

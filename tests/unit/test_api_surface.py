@@ -83,7 +83,7 @@ def test_every_public_class_and_function_is_documented() -> None:
 def test_options_are_frozen_and_keyword_only() -> None:
     for name in ddbio.__all__:
         value = getattr(ddbio, name)
-        if name.endswith("Options") or name in ("Connection", "Capacity", "ScanFilter", "JobReport"):
+        if name.endswith("Options") or name.endswith("Report") or name in ("Connection", "Capacity", "ScanFilter"):
             assert value.__dataclass_params__.frozen, name
             assert all(field.kw_only for field in dataclasses.fields(value)), name
 
@@ -93,7 +93,7 @@ def test_the_types_are_for_everybody() -> None:
 
 
 def test_jobs_are_coroutines_and_observers_are_optional() -> None:
-    for job in (ddbio.export_table, ddbio.import_table):
+    for job in (ddbio.export_table, ddbio.import_table, ddbio.verify_export):
         assert inspect.iscoroutinefunction(job)
         parameters = list(inspect.signature(job).parameters.values())
         assert parameters[0].name == "options"

@@ -19,7 +19,7 @@ from ddbio.cli import app
 from ddbio.cli.failures import Exit
 from ddbio.codec.model import Reason
 from ddbio.ledger.entries import Reject
-from ddbio.report import JobReport
+from ddbio.report import JobReport, VerifyReport
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -80,11 +80,12 @@ def test_readme_gives_the_defaults(command: str) -> None:
 
 
 def test_readme_explains_every_command_and_the_short_flags_of_the_contract() -> None:
-    assert set(COMMANDS) == {"export", "import", "generate", "demo"}
+    assert set(COMMANDS) == {"export", "import", "verify", "generate", "demo"}
     short = {name: {flag for option in options(name) for flag in option.opts if len(flag) == 2} for name in COMMANDS}
     assert short == {
         "export": {"-r", "-t", "-p", "-c", "-s", "-d"},
         "import": {"-r", "-t", "-p", "-c", "-s"},
+        "verify": {"-r", "-t", "-c", "-s"},
         "generate": {"-c", "-f"},
         "demo": set(),
     }
@@ -98,7 +99,7 @@ def test_examples_are_understood(line: str) -> None:
 
 
 def test_there_are_examples_of_every_command() -> None:
-    assert {line.split()[1] for line in example_lines()} >= {"export", "import", "generate", "demo"}
+    assert {line.split()[1] for line in example_lines()} >= {"export", "import", "verify", "generate", "demo"}
 
 
 def test_marked_commands_are_one_line_and_use_extras_that_exist() -> None:
@@ -145,6 +146,11 @@ def test_report_keeps_the_fields_that_scripts_read() -> None:
     assert list(JobReport.__dataclass_fields__) == contract.split()
     for name in JobReport.__dataclass_fields__:
         assert f"`{name}`" in README, f"README does not explain {name} of the report"
+
+
+def test_report_of_a_verification_is_explained() -> None:
+    for name in VerifyReport.__dataclass_fields__:
+        assert f"`{name}`" in section("The report"), f"README does not explain {name} of the report"
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -30,11 +30,11 @@ def le(value: int) -> bytes:
 
 def number_text(text: str) -> bytes:
     """A number as the description says, made of a decimal."""
-    sign, digits, _ = value = _EXACT.create_decimal(text).as_tuple()
+    value = _EXACT.create_decimal(text)
+    sign, digits, _ = value.as_tuple()
     if not any(digits):
         return b"0"
-    first = Decimal(value).adjusted()
-    return f"{'-' * sign}{''.join(map(str, digits)).strip('0')}e{first}".encode()
+    return f"{'-' * sign}{''.join(map(str, digits)).strip('0')}e{value.adjusted()}".encode()
 
 
 def told(kind: str, content: Any, place: int = 0) -> int:
@@ -132,19 +132,26 @@ def test_what_is_no_number_counts_as_it_is_spelled(codec: ModuleType) -> None:
 
 
 def test_different_values_differ() -> None:
-    values: list[Typed] = [
-        *({"S": text} for text in ("", "1", "true", "a", "b", "ab", "1e0")),
-        *({"N": text} for text in ("1", "-1", "10", "0", "1e-1", "11")),
-        *({"B": text} for text in ("", "QQ==", "QUI=")),
-        *({"BOOL": value} for value in (True, False)),
-        {"NULL": True},
-        *({"SS": value} for value in (["1"], ["a"], ["a", "b"], ["ab"])),
-        *({"NS": value} for value in (["1"], ["1", "10"])),
-        *({"BS": value} for value in (["QQ=="], ["QQ==", "QUI="])),
-        *({"L": value} for value in ([], [{"S": "1"}], [{"S": "a"}, {"S": "b"}], [{"S": "b"}, {"S": "a"}])),
-        *({"L": value} for value in ([{"L": []}], [{"L": []}, {"L": []}], [{"M": {}}], [{"NULL": True}])),
-        *({"M": value} for value in ({}, {"a": {"S": "b"}}, {"b": {"S": "a"}}, {"a": {"M": {"b": {"S": "c"}}}})),
-    ]
+    contents: dict[str, list[Any]] = {
+        "S": ["", "1", "true", "a", "b", "ab", "1e0"],
+        "N": ["1", "-1", "10", "0", "1e-1", "11"],
+        "B": ["", "QQ==", "QUI="],
+        "BOOL": [True, False],
+        "NULL": [True],
+        "SS": [["1"], ["a"], ["a", "b"], ["ab"]],
+        "NS": [["1"], ["1", "10"]],
+        "BS": [["QQ=="], ["QQ==", "QUI="]],
+        "L": [
+            [],
+            [{"S": "1"}],
+            [{"S": "a"}, {"S": "b"}],
+            [{"S": "b"}, {"S": "a"}],
+            [{"L": []}],
+            [{"L": []}, {"L": []}],
+        ],
+        "M": [{}, {"a": {"S": "b"}}, {"b": {"S": "a"}}, {"a": {"M": {"b": {"S": "c"}}}}],
+    }
+    values: list[Typed] = [{kind: content} for kind, found in contents.items() for content in found]
     spelled: list[Any] = [{}, *({"a": value} for value in values), {"b": values[0]}, {"a": values[1], "b": values[3]}]
     spelled.append({"a": values[3], "b": values[1]})
     for codec in IMPLEMENTATIONS:
@@ -181,7 +188,7 @@ def test_the_order_and_the_spelling_do_not_matter(data: st.DataObject, item: Typ
     assert len(found) == 1
 
 
-def meaning(value: Any) -> Any:
+def meaning(value: Any) -> object:
     """What the service sees of an item: comparable, and blind to order and spelling."""
     match value:
         case {"N": str(text)} if len(value) == 1:

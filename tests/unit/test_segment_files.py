@@ -111,6 +111,20 @@ async def test_pages_go_into_one_file_while_they_fit(segment: Segment) -> None:
     segment.check()
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_file_carries_the_sum_of_its_pages_fingerprints(wanted: bool) -> None:
+    segment = Segment(fingerprint=wanted)
+    files = segment.open()
+    for size, fingerprint in ((700_000, 2**64 - 1), (200_000, 18), (900_000, 5), (0, 0)):
+        await files.add(page(size)._replace(fingerprint=fingerprint))
+        segment.clock.advance(1)
+    await files.finish()
+    states = {commit.file.name: commit.file for commit in segment.collect() if commit.file}
+    found = [states[name].fingerprint for name in sorted(states)]
+    assert found == ([f"{17:016x}", f"{5:016x}"] if wanted else [None, None])
+    segment.check()
+
+
 async def test_a_file_is_cut_between_pages_and_a_larger_page_stands_alone(segment: Segment) -> None:
     files = segment.open()
     for size in (700_000, 400_000, 3 * MEGABYTE, 10):

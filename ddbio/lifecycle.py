@@ -1,0 +1,145 @@
+"""How a job begins, anew or where it stopped, and how it is concluded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ddbio.errors import UsageError
+from ddbio.events import Observer, Warned
+from ddbio.exported import claim
+from ddbio.ledger.checkpoint import Checkpoint, refuse_unfinished, same_job
+from ddbio.ledger.entries import Identity, Opened
+from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.manifest import Manifest, TableRecord, Totals, encode, read_manifest
+from ddbio.ledger.recovery import recover, sweep
+from ddbio.ledger.rejects import RejectsFile
+from ddbio.options import ExportOptions, ImportOptions
+from ddbio.report import JobReport
+from ddbio.storage.base import MANIFEST, Sink
+from ddbio.table import TableInfo
+
+
+async def begin_export(
+    options: ExportOptions, sink: Sink, before: Checkpoint, ledger: Ledger, opened: Opened, observer: Observer
+) -> Opened:
+    """Fill the ledger of a new export, or of the one that is resumed, with what its last run left behind settled."""
+    if options.resume and before.opened is not None:
+        same_job(before.opened.identity, opened.identity)
+        if options.segments not in (None, before.opened.segments):
+            raise _other_segments(before.opened.segments, options.segments)
+        ledger.replay(before.entries)
+        await recover(ledger, sink)
+        await sweep(ledger, sink, options.table)
+        return before.opened
+    _begins_anew(options.resume, sink, observer)
+    if not options.overwrite:
+        refuse_unfinished(before, sink.location)
+    await claim(sink, options, before)
+    await sweep(ledger, sink, options.table)
+    await ledger.record([opened])
+    return opened
+
+
+async def begin_import(
+    options: ImportOptions, state: Sink, before: Checkpoint, opened: Opened, observer: Observer
+) -> tuple[Ledger, Opened]:
+    """The ledger of a new import, or of the one that is resumed, without rejects that no commit speaks of."""
+    await state.sweep(lambda _: False, ())
+    if options.resume and before.opened is not None:
+        same_job(before.opened.identity, opened.identity)
+        rejects = rejects_file(options, state, before.opened.run)
+        await rejects.cut(before.journal.rejects_bytes)
+        ledger = Ledger(before.journal, rejects)
+        ledger.replay(before.entries)
+        return ledger, before.opened
+    _begins_anew(options.resume, state, observer)
+    refuse_unfinished(before, state.location)
+    if before.manifest is not None and read_manifest(before.manifest, state.location).identity.command == "export":
+        raise UsageError(f"{state.location} holds an export.", hint="Choose another folder with --state.")
+    await before.journal.remove()
+    await state.delete(MANIFEST)
+    ledger = Ledger(before.journal, rejects_file(options, state, opened.run))
+    await ledger.record([opened])
+    return ledger, opened
+
+
+def _begins_anew(resume: bool, sink: Sink, observer: Observer) -> None:
+    if resume:
+        observer(Warned(f"Nothing to resume in {sink.location}: the job begins anew."))
+
+
+def _other_segments(begun: int, asked: int | None) -> UsageError:
+    return UsageError(
+        f"The export was begun with {begun:,} segments and can't go on with {asked:,}.", hint="Leave --segments out."
+    )
+
+
+def finished_report(text: bytes, asked: Identity, sink: Sink, observer: Observer) -> JobReport:
+    """The report of a job that has nothing left to do."""
+    manifest = read_manifest(text, sink.location)
+    same_job(manifest.identity, asked)
+    observer(Warned(f"The job in {sink.location} is finished: nothing is left to do."))
+    totals = manifest.totals
+    return JobReport(
+        command=asked.command,
+        table=asked.table,
+        items=totals.items,
+        bytes=totals.bytes,
+        files=len(manifest.files),
+        rejected=totals.rejected,
+        rejects=totals.rejects,
+        capacity_units=0,
+        requests=0,
+        throttles=0,
+        retries=0,
+        seconds=0,
+        cpu_seconds=0,
+        peak_rss_bytes=0,
+        resumed=True,
+        manifest=_manifest_location(sink),
+    )
+
+
+async def conclude(
+    sink: Sink, opened: Opened, table: TableInfo, ledger: Ledger, report: JobReport, *, resumed: bool
+) -> JobReport:
+    """Write the manifest, then remove the journal that it replaces."""
+    manifest = Manifest(
+        ddbio_manifest=1,
+        run=opened.run,
+        identity=opened.identity,
+        table=TableRecord(
+            arn=table.arn,
+            item_count=table.item_count,
+            size_bytes=table.size_bytes,
+            indexes=list(table.indexes),
+        ),
+        segments=opened.segments,
+        files=sorted(ledger.files.values(), key=lambda file: file.name),
+        type_hints=ledger.types.hints(),
+        mixed=ledger.types.mixed(),
+        totals=Totals(
+            items=report.items,
+            bytes=report.bytes,
+            rejected=report.rejected,
+            rejects=report.rejects,
+            capacity_units=report.capacity_units,
+            requests=report.requests,
+            throttles=report.throttles,
+            retries=report.retries,
+            seconds=report.seconds,
+        ),
+    )
+    await sink.put(MANIFEST, encode(manifest))
+    await ledger.close()
+    return replace(report, resumed=resumed, manifest=_manifest_location(sink))
+
+
+def _manifest_location(sink: Sink) -> str:
+    return f"{sink.location.rstrip('/')}/{MANIFEST}"
+
+
+def rejects_file(options: ImportOptions, state: Sink, run: str) -> RejectsFile:
+    """Where the rejected records of the run `run` go."""
+    return RejectsFile(Path(options.rejects or Path(state.location) / f"rejects-{run}.jsonl"))

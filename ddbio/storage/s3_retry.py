@@ -1,0 +1,31 @@
+"""What may be sent to S3 once more: after the client's own retries, and for what the client does not repeat.
+
+The client repeats a request whose reply is an overload or a lost connection (`ddbio.session`), for which it has a
+limited credit; a body that was spoilt on its way, in either direction, it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import TypeVar
+
+from ddbio.clock import Clock, sleep
+from ddbio.retry import Backoff
+from ddbio.storage.s3_errors import may_pass
+
+T = TypeVar("T")
+ATTEMPTS = 5
+BACKOFF = Backoff(base=0.25, cap=5.0)
+
+
+async def insist(send: Callable[[], Awaitable[T]], clock: Clock) -> T:
+    """What `send` returns, tried up to `ATTEMPTS` times where the failure may pass; raises what the client raises."""
+    for failures in count():
+        try:
+            return await send()
+        except Exception as error:
+            if failures + 1 >= ATTEMPTS or not may_pass(error):
+                raise
+        await sleep(clock, BACKOFF.delay(failures))
+    raise AssertionError("unreachable")

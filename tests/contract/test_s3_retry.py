@@ -1,0 +1,87 @@
+"""What S3 spoils or refuses for a while is sent again; what stays wrong ends in an error, after a bounded time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from ddbio.errors import DestinationError
+from ddbio.storage import s3_retry
+from ddbio.storage.s3_retry import ATTEMPTS
+from tests.contract.places import Bucket, blocks, s3_client, write_all
+from tests.faults.proxy import FaultProxy
+from tests.faults.schedule import Schedule
+from tests.servers.aws import Server
+
+NAME = "T-0000-00000.json"
+PARTS = blocks(6, 8 * 1024 * 1024)
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_retry.BACKOFF, "_base", 0.0)
+
+
+def often(*kinds: str) -> Mapping[str, float]:
+    """Half of all requests fail in one of these ways."""
+    return dict.fromkeys(kinds, 0.5 / len(kinds))
+
+
+@pytest.mark.parametrize("kind", ["bad_digest", "slow_down", "internal_error", "reset_before", "reset_after"])
+async def test_a_part_is_sent_again(seaweed: Server, kind: str) -> None:
+    # Seed 2: no part meets the fault in all of its attempts.
+    async with (
+        FaultProxy(seaweed.url, access_key=seaweed.access_key, secret_key=seaweed.secret_key) as proxy,
+        s3_client(seaweed, proxy.url) as client,
+    ):
+        bucket = Bucket(seaweed, client)
+        async with bucket.sink() as sink:
+            file = await sink.create(NAME, max_bytes=1)
+            await file.begin()
+            proxy.schedule = Schedule(2, often(kind))
+            await write_all(file, PARTS)
+            await file.finish()
+            proxy.schedule = Schedule(2, {})
+            await file.seal()
+        assert proxy.account.faults[kind] > 0
+        assert bucket.finished() == {NAME: b"".join(PARTS)}
+
+
+async def test_a_small_object_is_sent_and_read_again(moto: Server) -> None:
+    async with FaultProxy(moto.url, Schedule(2, often("bad_digest", "cut"))) as proxy:
+        async with s3_client(moto, proxy.url) as client, Bucket(moto, client).sink() as sink:
+            for number in range(10):
+                await sink.put(f"{number}.json", b"x" * 1000)
+                assert await sink.get(f"{number}.json") == b"x" * 1000
+        assert proxy.account.faults.keys() == {"bad_digest", "cut"}
+
+
+@pytest.mark.parametrize(("code", "attempts"), [("BadDigest", ATTEMPTS), ("SlowDown", ATTEMPTS), ("NoSuchUpload", 1)])
+async def test_what_stays_wrong_ends_in_an_error(bucket: Bucket, code: str, attempts: int) -> None:
+    client = Refusing(bucket.client, code)
+    async with bucket.sink(client=client) as sink:
+        file = await sink.create(NAME, max_bytes=1)
+        await file.write(b"x")
+        with pytest.raises(DestinationError, match=code):
+            await file.finish()
+    assert client.asked == attempts
+    assert bucket.unfinished() == []
+
+
+class Refusing:
+    """A client to which every part is refused."""
+
+    def __init__(self, client: Any, code: str) -> None:
+        self._client = client
+        self._error = ClientError({"Error": {"Code": code, "Message": "no"}}, "UploadPart")
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def upload_part(self, **_: Any) -> Any:
+        self.asked += 1
+        raise self._error

@@ -1,0 +1,131 @@
+"""The checkpoint: what an earlier run left, and whether it is this job's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
+from ddbio.ledger.checkpoint import look, refuse_unfinished, same_job
+from ddbio.ledger.entries import Commit, Identity, Opened, Unit
+from ddbio.ledger.journal import PREFIX, Journal
+from ddbio.storage.base import MANIFEST
+from tests.fakes import MemorySink
+
+IDENTITY = Identity(
+    command="export",
+    account="123456789012",
+    region="eu-west-1",
+    table="T",
+    table_id="id-1",
+    keys=(("pk", "S"),),
+    place="/out",
+    what={"format": "jsonl", "index": None},
+)
+OPENED = Opened("run-1", IDENTITY, 3, (Unit(0, "f"),))
+COMMIT = Commit(0, 1, 1, "p", read=1, written=1)
+
+
+def manifest(run: str) -> bytes:
+    table = {"arn": "arn", "item_count": 1, "size_bytes": 1, "indexes": []}
+    totals = dict.fromkeys(
+        ("items", "bytes", "rejected", "capacity_units", "requests", "throttles", "retries", "seconds"), 0
+    )
+    return msgspec.json.encode(
+        {
+            "ddbio_manifest": 1,
+            "run": run,
+            "identity": IDENTITY,
+            "table": table,
+            "segments": 3,
+            "files": [],
+            "type_hints": {},
+            "mixed": [],
+            "totals": {**totals, "rejects": None},
+        }
+    )
+
+
+async def journaled(*chunks: Any) -> MemorySink:
+    sink = MemorySink()
+    journal = Journal(sink)
+    for chunk in chunks:
+        await journal.append([chunk])
+    return sink
+
+
+async def test_nothing() -> None:
+    found = await look(MemorySink())
+    assert (found.state, found.opened, found.entries, found.manifest) == ("none", None, (), None)
+    refuse_unfinished(found, "/out")
+
+
+async def test_a_journal_is_an_unfinished_job() -> None:
+    found = await look(await journaled(OPENED, COMMIT))
+    assert (found.state, found.opened, found.entries) == ("unfinished", OPENED, (OPENED, COMMIT))
+    with pytest.raises(UnfinishedJobError, match="An unfinished job lies in /out") as caught:
+        refuse_unfinished(found, "/out")
+    assert "--resume" in str(caught.value.hint)
+
+
+async def test_a_manifest_is_a_finished_job() -> None:
+    sink = MemorySink()
+    sink.small[MANIFEST] = manifest("run-1")
+    found = await look(sink)
+    assert (found.state, found.opened, found.manifest) == ("finished", None, sink.small[MANIFEST])
+    refuse_unfinished(found, "/out")
+
+
+async def test_a_run_that_died_between_its_manifest_and_the_end_of_its_journal_is_finished() -> None:
+    sink = await journaled(OPENED, COMMIT)
+    sink.small[MANIFEST] = manifest("run-1")
+    assert (await look(sink)).state == "finished"
+
+
+async def test_a_manifest_of_an_earlier_job_does_not_finish_this_one() -> None:
+    sink = await journaled(OPENED, COMMIT)
+    sink.small[MANIFEST] = manifest("run-0")
+    assert (await look(sink)).state == "unfinished"
+
+
+async def test_a_manifest_that_can_not_be_read_is_told() -> None:
+    sink = await journaled(OPENED)
+    sink.small[MANIFEST] = b"{"
+    with pytest.raises(SourceError, match="The manifest of memory"):
+        await look(sink)
+
+
+async def test_a_damaged_journal_stops_everything_but_overwriting() -> None:
+    sink = await journaled(OPENED, COMMIT)
+    del sink.small[f"{PREFIX}00000001.json"]
+    with pytest.raises(JournalError):
+        await look(sink)
+    found = await look(sink, overwrite=True)
+    assert (found.state, found.entries) == ("none", ())
+    await found.journal.discard()
+    await found.journal.append([OPENED])
+    assert (await look(sink)).entries == (OPENED,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"table_id": "id-2"}, "its table_id was id-1, now it is id-2"),
+        ({"region": "us-east-1"}, "its region was eu-west-1, now it is us-east-1"),
+        ({"what": {"format": "dynamodb-json", "index": None}}, "its format was jsonl, now it is dynamodb-json"),
+        ({"what": {"format": "jsonl", "index": "by-date"}}, "its index was None, now it is by-date"),
+        ({"what": {"format": "jsonl", "index": None, "new": 1}}, "its new was None, now it is 1"),
+        ({"command": "import"}, "its command was export, now it is import"),
+    ],
+)
+def test_another_job_is_refused_naming_both_values(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(CheckpointMismatchError, match=told):
+        same_job(IDENTITY, msgspec.structs.replace(IDENTITY, **changes))
+
+
+async def test_a_job_that_went_through_the_journal_is_the_same() -> None:
+    found = await look(await journaled(OPENED))
+    assert found.opened is not None
+    same_job(found.opened.identity, IDENTITY)
