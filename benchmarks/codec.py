@@ -120,6 +120,7 @@ def measure(codec: ModuleType, seconds: float) -> list[dict[str, Any]]:
         body, items = page_of(make)
         for fmt in FORMATS:
             page = best(lambda body=body, fmt=fmt: codec.transcode_page(body, fmt), seconds)  # type: ignore[misc]
+            printed = best(lambda body=body, fmt=fmt: codec.transcode_page(body, fmt, True), seconds)  # type: ignore[misc]
             records = codec.transcode_page(body, fmt).records.splitlines()
             put = best(encode_all(codec, records), seconds)
             rows.append(
@@ -129,6 +130,7 @@ def measure(codec: ModuleType, seconds: float) -> list[dict[str, Any]]:
                     "format": fmt,
                     "page_gb_per_second": round(len(body) / page / 1e9, 3),
                     "page_milliseconds": round(page * 1e3, 3),
+                    "fingerprint_milliseconds": round((printed - page) * 1e3, 3),
                     "puts_thousands_per_second": round(items / put / 1e3, 1),
                 }
             )
@@ -154,11 +156,13 @@ def main() -> None:
     if options.json:
         print(json.dumps({"codec": rows, "framing_nanoseconds_per_record": round(framing * 1e9)}, indent=1))
         return
-    print(f"{'codec':10} {'shape':7} {'format':14} {'page GB/s':>10} {'page ms':>9} {'1000 puts/s':>12}")
+    print(
+        f"{'codec':10} {'shape':7} {'format':14} {'page GB/s':>10} {'page ms':>9} {'print ms':>9} {'1000 puts/s':>12}"
+    )
     for row in rows:
         print(
             f"{row['codec']:10} {row['shape']:7} {row['format']:14} {row['page_gb_per_second']:10} "
-            f"{row['page_milliseconds']:9} {row['puts_thousands_per_second']:12}"
+            f"{row['page_milliseconds']:9} {row['fingerprint_milliseconds']:9} {row['puts_thousands_per_second']:12}"
         )
     print(f"framing: {framing * 1e9:.0f} ns a record")
 

@@ -28,7 +28,7 @@ from ddbio.report import JobReport
 from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialSource
 
-SEAL_SECONDS = 0.7
+SEAL_SECONDS = 0.5
 """After a stop, so long is spent on sealing what is durable; the rest is done by the run that resumes."""
 log = logging.getLogger("ddbio")
 

@@ -34,7 +34,7 @@ Examples:
     ddbio verify -r eu-west-1 -s orders/ -t Copy | jq .key
     ddbio verify -r eu-west-1 -s orders/ -t Copy --repair --write-capacity 100
 
-Memory, roughly: concurrency x 12 MiB; on disk, while it runs, about 200 bytes an item of the segments at work.
+Memory, roughly: concurrency x 20 MiB; on disk, while it runs, about 200 bytes an item of the segments at work.
 """
 
 

@@ -65,26 +65,6 @@ static inline size_t ddbio_copy_plain(uint8_t *to, const uint8_t *from, const ui
     return (size_t)(at - from);
 }
 
-/* How many bytes of a string come before its first quote, backslash or control character. */
-static inline size_t ddbio_plain(const uint8_t *from, const uint8_t *end)
-{
-    const uint8_t *at = from;
-#ifdef DDBIO_SSE2
-    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1f);
-    for (; end - at >= 16; at += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)at);
-        __m128i found = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)),
-                                     _mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes));
-        int mask = _mm_movemask_epi8(found);
-        if (mask)
-            return (size_t)(at - from) + (size_t)__builtin_ctz((unsigned)mask);
-    }
-#endif
-    while (at < end && ddbio_is_plain(*at))
-        at++;
-    return (size_t)(at - from);
-}
-
 /* Copy `length` bytes that lie before `end`. */
 static inline void ddbio_copy(uint8_t *to, const uint8_t *from, size_t length, const uint8_t *end)
 {

@@ -31,7 +31,6 @@ cdef extern from "_scan.h" nogil:
     const uint32_t LONE "DDBIO_LONE"
     const int64_t POWER_LIMIT "DDBIO_POWER_LIMIT"
     size_t copy_plain "ddbio_copy_plain"(uint8_t *to, const uint8_t *source, const uint8_t *end) noexcept
-    size_t plain_length "ddbio_plain"(const uint8_t *at, const uint8_t *end) noexcept
     void copy "ddbio_copy"(uint8_t *to, const uint8_t *source, size_t length, const uint8_t *end) noexcept
     bint same_bytes "ddbio_same"(const uint8_t *one, const uint8_t *other, size_t length) noexcept
     uint8_t opening_of "ddbio_opening"(const uint8_t *at) noexcept
@@ -164,7 +163,7 @@ cdef cursor read_item(Reply *p, cursor at) noexcept nogil:
     at = space(t, at) if at != NULL else NULL
     if at == NULL:
         return NULL
-    print_item(&p.printer)
+    p.printer.items = xxh64_of(p.printer.last, seed_of(0, M))
     return at if at == t.end else fail(t, NOT_JSON, at)
 
 

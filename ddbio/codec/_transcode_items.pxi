@@ -46,7 +46,7 @@ cdef cursor read_items(Reply *p, cursor at) noexcept nogil:
         p.to += 1
         p.items += 1
         if p.printer.wanted:
-            print_item(&p.printer)
+            p.printer.items += xxh64_of(p.printer.last, seed_of(0, M))
         at = space(t, at)
         if stands(t, at, c']'):
             return at + 1
@@ -58,24 +58,23 @@ cdef cursor read_items(Reply *p, cursor at) noexcept nogil:
 cdef cursor read_attributes(Reply *p, cursor at, int level, int parent) noexcept nogil:
     """Write the attributes behind an opening brace; return the position behind the closing one."""
     cdef Text *t = &p.text
-    cdef cursor next_at, name
-    cdef bint printed = p.printer.wanted and level == 1
+    cdef cursor next_at
+    cdef uint64_t total = 0
     p.to[0] = c'{'
     p.to += 1
     at = space(t, at)
     if stands(t, at, c'}'):
         p.to[0] = c'}'
         p.to += 1
+        p.printer.last = 0
         return at + 1
     while True:
-        next_at = read_usual(p, at, parent, printed)
+        next_at = read_usual(p, at, parent)
         if next_at == NULL:
-            name = space(t, at)
-            next_at = read_attribute(p, name, level, parent)
+            next_at = read_attribute(p, space(t, at), level, parent)
             if next_at == NULL:
                 return NULL
-            if printed:
-                p.printer.attributes += print_member(t, &p.printer, &name)
+        total += p.printer.last
         at = space(t, next_at)
         if stands(t, at, c','):
             p.to[0] = c','
@@ -86,10 +85,11 @@ cdef cursor read_attributes(Reply *p, cursor at, int level, int parent) noexcept
         p.to += 1
         at += 1
         if (at - 1)[0] == c'}':
+            p.printer.last = total
             return at
 
 
-cdef cursor read_usual(Reply *p, cursor at, int parent, bint printed) noexcept nogil:
+cdef cursor read_usual(Reply *p, cursor at, int parent) noexcept nogil:
     """Take an attribute of type S, N or B at once, where it has neither white space nor escapes; else answer NULL."""
     cdef cursor end = p.text.end, name = at + 1, value
     cdef uint8_t *to = p.to
@@ -135,8 +135,8 @@ cdef cursor read_usual(Reply *p, cursor at, int parent, bint printed) noexcept n
         to += 1
         if parent >= 0:
             note(p, find_node(p, parent, name, length), S_BIT if kind == c'S' else B_BIT)
-    if printed:
-        print_attribute(&p.printer, S if kind == c'S' else N if kind == c'N' else B, name, length, value, width)
+    if p.printer.wanted:
+        print_usual(&p.printer, S if kind == c'S' else N if kind == c'N' else B, name, length, value, width)
     p.to = to
     return at + 2
 
@@ -160,6 +160,7 @@ cdef cursor read_attribute(Reply *p, cursor at, int level, int parent) noexcept 
     cdef Text *t = &p.text
     cdef cursor name = at + 1
     cdef Py_ssize_t length
+    cdef uint64_t place
     at = copy_string(t, at, &p.to)
     if at == NULL:
         return NULL
@@ -169,10 +170,12 @@ cdef cursor read_attribute(Reply *p, cursor at, int level, int parent) noexcept 
         return NULL
     p.to[0] = c':'
     p.to += 1
-    return read_value(p, space(t, at), level, parent, name, length)
+    place = place_of(t, &p.printer, name, length) if p.printer.wanted else 0
+    return read_value(p, space(t, at), level, parent, name, length, place)
 
 
-cdef cursor read_value(Reply *p, cursor at, int level, int parent, cursor name, Py_ssize_t length) noexcept nogil:
+cdef cursor read_value(Reply *p, cursor at, int level, int parent, cursor name, Py_ssize_t length,
+                       uint64_t place) noexcept nogil:
     """Write the attribute value at `at`, whose path is that of the member `name` of `parent`."""
     cdef Text *t = &p.text
     cdef uint8_t *to
@@ -205,7 +208,7 @@ cdef cursor read_value(Reply *p, cursor at, int level, int parent, cursor name, 
     at = expect(t, at, c':')
     if at == NULL:
         return NULL
-    at = read_inner(p, space(t, at), level, node, kind)
+    at = read_inner(p, space(t, at), level, node, kind, seed_of(place, kind))
     if at == NULL:
         return NULL
     if not p.jsonl:
@@ -214,18 +217,27 @@ cdef cursor read_value(Reply *p, cursor at, int level, int parent, cursor name, 
     return expect(t, at, c'}')
 
 
-cdef cursor read_inner(Reply *p, cursor at, int level, int node, Kind kind) noexcept nogil:
+cdef cursor read_inner(Reply *p, cursor at, int level, int node, Kind kind, uint64_t seed) noexcept nogil:
     """Write the value of an attribute value's only member."""
-    if kind == S or kind == B:
-        return copy_string(&p.text, at, &p.to)
-    if kind == N:
-        return read_page_number(p, at)
+    if kind == S or kind == N or kind == B:
+        return read_page_text(p, at, kind, seed)
     if kind == BOOL or kind == NULL_:
-        return read_page_literal(p, at, kind)
+        return read_page_literal(p, at, kind, seed)
     if kind == M:
         at = expect(&p.text, at, c'{')
-        return read_attributes(p, at, level + 1, node) if at != NULL else NULL
-    return read_elements(p, at, level, node, kind)
+        at = read_attributes(p, at, level + 1, node) if at != NULL else NULL
+    else:
+        at = read_elements(p, at, level, node, kind)
+    p.printer.last = xxh64_of(p.printer.last, seed)
+    return at
+
+
+cdef cursor read_page_text(Reply *p, cursor at, Kind kind, uint64_t seed) noexcept nogil:
+    """Write what is a string in the reply: of type S, N or B, or an element of a set of these."""
+    cdef cursor end = read_page_number(p, at) if kind == N else copy_string(&p.text, at, &p.to)
+    if end != NULL and p.printer.wanted:
+        p.printer.last = print_text(&p.text, &p.printer, at + 1, end - at - 2, kind, seed)
+    return end
 
 
 cdef cursor read_page_number(Reply *p, cursor at) noexcept nogil:
@@ -243,7 +255,7 @@ cdef cursor read_page_number(Reply *p, cursor at) noexcept nogil:
     return end
 
 
-cdef cursor read_page_literal(Reply *p, cursor at, Kind kind) noexcept nogil:
+cdef cursor read_page_literal(Reply *p, cursor at, Kind kind, uint64_t seed) noexcept nogil:
     cdef Py_ssize_t length = literal(&p.text, at)
     if length == 0 or at[0] == c'n' or (kind == NULL_ and at[0] == c'f'):
         return fail(&p.text, TYPE_INVALID, at)
@@ -252,12 +264,16 @@ cdef cursor read_page_literal(Reply *p, cursor at, Kind kind) noexcept nogil:
     else:
         memcpy(p.to, at, length)
     p.to += length
+    if p.printer.wanted:
+        p.printer.last = xxh64(at, length if kind == BOOL else 0, seed)
     return at + length
 
 
 cdef cursor read_elements(Reply *p, cursor at, int level, int node, Kind kind) noexcept nogil:
     """Write a list, or a set, which opens at `at`."""
     cdef Text *t = &p.text
+    cdef Kind element = N if kind == NS else S
+    cdef uint64_t total = 0
     at = expect(t, at, c'[')
     if at == NULL:
         return NULL
@@ -268,11 +284,11 @@ cdef cursor read_elements(Reply *p, cursor at, int level, int node, Kind kind) n
         while True:
             at = space(t, at)
             if kind == L:
-                at = read_value(p, at, level + 1, node, ELEMENT, 1)
-            elif kind == NS:
-                at = read_page_number(p, at)
+                at = read_value(p, at, level + 1, node, ELEMENT, 1, total)
+                total = p.printer.last
             else:
-                at = copy_string(t, at, &p.to)
+                at = read_page_text(p, at, element, 0)
+                total += p.printer.last
             if at == NULL:
                 return NULL
             at = space(t, at)
@@ -285,4 +301,5 @@ cdef cursor read_elements(Reply *p, cursor at, int level, int node, Kind kind) n
         return fail(t, NOT_JSON, at)
     p.to[0] = c']'
     p.to += 1
+    p.printer.last = total
     return at + 1

@@ -13,9 +13,14 @@ _LENGTH_BYTES = 4
 
 async def send(writer: asyncio.StreamWriter, message: Any) -> None:
     """Write one message; raises ConnectionError when the other side is gone."""
+    post(writer, message)
+    await writer.drain()
+
+
+def post(writer: asyncio.StreamWriter, message: Any) -> None:
+    """Write one message without waiting for the other side to take it."""
     body = msgspec.msgpack.encode(message)
     writer.write(len(body).to_bytes(_LENGTH_BYTES, "big") + body)
-    await writer.drain()
 
 
 async def receive(reader: asyncio.StreamReader, kind: type[T]) -> T | None:

@@ -35,9 +35,8 @@ async def run_processes(job: Job, desk: Desk, credentials: Credentials, processe
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         desk.abort()
-        async with asyncio.TaskGroup() as group:
-            for writer in workers:
-                group.create_task(_send(writer, Grant(rate=0.0, stop="abort")))
+        for writer in workers:
+            frames.post(writer, Grant(rate=0.0, stop="abort"))
         await asyncio.wait([serving], timeout=STOP_SECONDS)
         raise
     except ExceptionGroup as group:
@@ -47,41 +46,55 @@ async def run_processes(job: Job, desk: Desk, credentials: Credentials, processe
         await asyncio.wait([serving])
 
 
-async def _serve_all(job: Job, desk: Desk, credentials: Credentials, processes: int) -> None:
+async def _serve_all(
+    job: Job, desk: Desk, credentials: Credentials, processes: int, workers: set[asyncio.StreamWriter]
+) -> None:
     async with asyncio.TaskGroup() as group:
         for number in range(processes):
-            group.create_task(_keep_serving(job, desk, credentials, number))
+            group.create_task(_keep_serving(job, desk, credentials, number, workers))
 
 
-async def _keep_serving(job: Job, desk: Desk, credentials: Credentials, number: int) -> None:
+async def _keep_serving(
+    job: Job, desk: Desk, credentials: Credentials, number: int, workers: set[asyncio.StreamWriter]
+) -> None:
     """Fill one worker's place: one that dies is replaced, until the desk says that it is enough."""
     for attempt in count():
         welcome = Welcome(worker=number, run=f"{job.run}-{number}-{attempt}", job=job, credentials=credentials)
-        status = await _serve(welcome, desk)
+        status = await _serve(welcome, desk, workers)
         if status is None or not await desk.lost(number, describe(_lost(number, status))):
             return
         credentials = await desk.credentials() or credentials
 
 
-async def _serve(welcome: Welcome, desk: Desk) -> int | None:
+async def _serve(welcome: Welcome, desk: Desk, workers: set[asyncio.StreamWriter]) -> int | None:
     """Start one worker and answer its Reports; None after its last one, its exit status where it died before."""
     async with _worker_process() as (process, reader, writer):
-        with suppress(ConnectionError):
-            await frames.send(writer, welcome)
-        while (report := await frames.receive(reader, Report)) is not None:
-            grant = await desk.answer(report)
+        workers.add(writer)
+        try:
             with suppress(ConnectionError):
-                await frames.send(writer, grant)
-            if report.stopped:
-                await _end(process)
-                return None
+                await frames.send(writer, welcome)
+            if await _answer_all(desk, reader, writer):
+                return None  # it has closed everything: nobody waits for its interpreter to be torn down
+        finally:
+            workers.discard(writer)
         return await _end(process)
+
+
+async def _answer_all(desk: Desk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Answer a worker's Reports until there are no more; whether the last one said so."""
+    while (report := await frames.receive(reader, Report)) is not None:
+        grant = await desk.answer(report)
+        with suppress(ConnectionError):
+            await frames.send(writer, grant)
+        if report.stopped:
+            return True
+    return False
 
 
 async def _end(process: asyncio.subprocess.Process) -> int:
     """The exit status of a worker whose socket has ended; one that does not end by itself is killed."""
     try:
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(EXIT_SECONDS):
             return await process.wait()
     except TimeoutError:
         process.kill()

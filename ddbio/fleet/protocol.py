@@ -46,7 +46,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """From the coordinator to a worker."""
+    """From the coordinator to a worker: the answer to a Report. One that says `abort` may also come unasked for."""
 
     rate: float
     """Capacity units per second that the worker may spend."""

@@ -72,6 +72,10 @@ class Worker:
             raise
         await self._exchange(self._report(failure=failure, stopped=True))
 
+    def report_now(self) -> None:
+        """Do not wait for news: the coordinator has something to say."""
+        self._wake.set()
+
     async def _work(self) -> Failure | None:
         """Work until told to stop; return what went wrong."""
         failure: Failure | None = None
@@ -157,11 +161,15 @@ async def _serve(socket_number: int) -> None:
     """Be a worker process: the job comes over an inherited socket, whose end is the end of this process."""
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=socket_number))
     welcome = await frames.receive(reader, Welcome)
+    if welcome is None:
+        return
     grants: asyncio.Queue[Grant] = asyncio.Queue()
 
     async def listen() -> None:
         while (grant := await frames.receive(reader, Grant)) is not None:
             grants.put_nowait(grant)
+            if grant.stop == "abort":  # perhaps unasked for: it answers the next Report
+                worker.report_now()
         # The parent is gone. Nothing may be renamed, sealed or cleaned up any more: another run may be at it already.
         os._exit(1)
 
@@ -169,10 +177,9 @@ async def _serve(socket_number: int) -> None:
         await frames.send(writer, report)
         return await grants.get()
 
-    if welcome is None:
-        return
+    worker = Worker(welcome, exchange, LoopClock())
     listening = asyncio.create_task(listen())
-    await Worker(welcome, exchange, LoopClock()).run()
+    await worker.run()
     listening.cancel()
     writer.close()
 

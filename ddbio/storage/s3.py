@@ -108,9 +108,13 @@ class S3Sink(Sink):
         return file
 
     async def put(self, name: str, data: bytes) -> None:
-        self.refuse_if_lost()
+        def send() -> Awaitable[Any]:
+            self.refuse_if_lost()
+            put: Awaitable[Any] = self.client.put_object(**self.address(name), Body=data, **self.parameters)
+            return put
+
         with edge(f"write {self.location}{name}", DestinationError):
-            await self.insist(lambda: self.client.put_object(**self.address(name), Body=data, **self.parameters))
+            await self.insist(send)
 
     async def get(self, name: str) -> bytes | None:
         with edge(f"read {self.location}{name}", DestinationError):

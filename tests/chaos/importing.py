@@ -30,7 +30,10 @@ Layout = Literal["one file", "files", "gzip", "spans"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImportPlan:
-    """Everything that a seed settles of an import. `text` is how long each item's text is, in characters."""
+    """Everything that a seed settles of an import.
+
+    `text` is how long each item's text is, in characters; `before`: a put that was on its way at a blow is lost.
+    """
 
     seed: int
     tables: Tables
@@ -45,6 +48,7 @@ class ImportPlan:
     pause: float
     rates: Mapping[str, float]
     attempts: tuple[tuple[Blow, ...], ...]
+    before: bool
 
     @property
     def table(self) -> str:
@@ -63,7 +67,7 @@ def plan_import(seed: int) -> ImportPlan:
     rng = Random(f"import {seed}")
     tables: Tables = rng.choices(("counting", "dynalite", "moto"), (84, 8, 8))[0]
     layout: Layout = rng.choices(("one file", "files", "gzip", "spans"), (15, 35, 20, 30))[0]
-    records = rng.randint(1_500, 4_000) if tables == "counting" else rng.randint(800, 1_500)
+    records = rng.randint(400, 4_000) if tables == "counting" else rng.randint(400, 1_500)
     text = 2_500_000 // records if layout == "spans" else rng.randint(10, 300)
     concurrency = rng.choice((1, 2, 4, 8))
     return ImportPlan(
@@ -81,6 +85,7 @@ def plan_import(seed: int) -> ImportPlan:
         pause=pause(records // BATCH, (1 if layout == "one file" else PROCESSES) * concurrency),
         rates=draw_rates(rng, 0.04),
         attempts=draw_blows(rng, records // BATCH),
+        before=rng.random() < 0.7,
     )
 
 
@@ -152,7 +157,7 @@ async def run_import(plan: ImportPlan, world: World, folder: Path) -> dict[str, 
         await asyncio.to_thread(tables.create_table, plan.table)
     records = make_records(plan)
     await asyncio.to_thread(write_source, plan, records, folder / "in")
-    async with staged(tables, Pace(None, plan.pause), Schedule(plan.seed, plan.rates)) as stage:
+    async with staged(tables, Pace(None, plan.pause, before=plan.before), Schedule(plan.seed, plan.rates)) as stage:
         attempts = Attempts(plan.command(folder), stage.environment, folder, stage.pace)
         await until_done(attempts, plan.attempts, 3 if plan.bad else 0, may_stop=False)
         found = in_form(await asyncio.to_thread(tables.items, plan.table), "dynamodb-json")

@@ -14,7 +14,7 @@ COMMIT_SECONDS = 2.5
 """What one commit interval is: a second of work, half a second to the next Report, and the journal's own time."""
 RUN_SECONDS = 2.5
 """About how long the requests of an undisturbed run take."""
-LONGEST_PAUSE = 0.4
+LONGEST_PAUSE = 1.5
 FATAL: tuple[Victim, ...] = ("parent", "everybody", "interrupt")
 
 

@@ -17,7 +17,7 @@ from tests.chaos.relay import Pace
 
 HANG_SECONDS = 120.0
 """An attempt that takes longer hangs."""
-END_SECONDS = 10.0
+END_SECONDS = 30.0
 """So soon workers end after their parent, and a job after Ctrl-C, on a busy machine."""
 DUMP_SECONDS = 3.0
 MARK = "DDBIO_CHAOS_RUN"
@@ -113,6 +113,7 @@ class Attempts:
         for pid in victims[blow.victim]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGINT if blow.victim == "interrupt" else signal.SIGKILL)
+        self._pace.drop()
         if blow.victim != "worker":
             await self._all_end(blow.victim)
         return bool(victims[blow.victim])

@@ -53,11 +53,17 @@ class Relay:
 
 
 class Pace:
-    """Small pages, and a pause before each reply: the work is done by then, whoever is killed meanwhile."""
+    """Small pages, and a pause before each reply: whoever is killed meanwhile, the work is done by then.
 
-    def __init__(self, page_items: int | None, seconds: float) -> None:
+    With `before` the pause comes before the work, which is not done at all where `drop` is called meanwhile: a dead
+    client's request does not arrive.
+    """
+
+    def __init__(self, page_items: int | None, seconds: float, *, before: bool = False) -> None:
         self._page_items = page_items
         self._seconds = seconds
+        self._before = before
+        self._drops = 0
         self._served = 0
         self._awaited: list[tuple[int, asyncio.Event]] = []
 
@@ -66,6 +72,10 @@ class Pace:
         event = asyncio.Event()
         self._awaited.append((self._served + requests, event))
         return event
+
+    def drop(self) -> None:
+        """Reset the requests that are on their way."""
+        self._drops += 1
 
     async def __call__(self, request: Request, serve: Handler) -> Reply:
         request = await request.whole()
@@ -77,6 +87,10 @@ class Pace:
                 event.set()
         if request.operation == "Scan" and self._page_items is not None:
             request = request.with_payload({**request.payload, "Limit": self._page_items})
+        if self._before:
+            drops = self._drops
+            await asyncio.sleep(self._seconds)
+            return RESET if drops != self._drops else await serve(request)
         reply = await serve(request)
         await asyncio.sleep(self._seconds)
         return reply

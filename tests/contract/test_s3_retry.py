@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ddbio.errors import DestinationError
+from ddbio.retry import Backoff
 from ddbio.storage import s3_retry
 from ddbio.storage.s3_retry import ATTEMPTS
 from tests.contract.places import Bucket, blocks, s3_client, write_all
@@ -22,7 +23,7 @@ PARTS = blocks(6, 8 * 1024 * 1024)
 
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_retry.BACKOFF, "_base", 0.0)
+    monkeypatch.setattr(s3_retry, "BACKOFF", Backoff(base=0.0))
 
 
 def often(*kinds: str) -> Mapping[str, float]:

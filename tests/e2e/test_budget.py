@@ -40,9 +40,7 @@ def within(counted: dict[str, Any], budget: float, request: float) -> None:
 
 def test_import_keeps_to_its_budget(tmp_path: Path) -> None:
     source = tmp_path / "items.json"
-    source.write_text(
-        "".join(json.dumps({"pk": f"p{i}", "sk": i, "text": "x" * 100}) + "\n" for i in range(20_000))
-    )
+    source.write_text("".join(json.dumps({"pk": f"p{i}", "sk": i, "text": "x" * 100}) + "\n" for i in range(20_000)))
     with counting("--mode", "stored") as server:
         done = ddbio(
             *("import", "-t", "T", "-s", str(source), "-p", str(PROCESSES), "-c", "500", "--state", str(tmp_path)),

@@ -26,6 +26,11 @@ def exact(text: bytes) -> Any:
     return json.loads(text, parse_float=Decimal, parse_int=Decimal)
 
 
+def packed_items(folder: Path) -> list[Any]:
+    files = sorted(folder.glob("*.gz"))
+    return [exact(line) for file in files for line in gzip.decompress(file.read_bytes()).splitlines()]
+
+
 def exported_lines(folder: Path) -> list[bytes]:
     return [line for file in sorted(folder.glob("*.json")) for line in file.read_bytes().splitlines()]
 
@@ -77,10 +82,7 @@ async def roundtrip_of_native_export(
     await export_table(
         ExportOptions(table=table, destination=str(out), connection=connection, capacity=FAST, format="dynamodb-json")
     )
-    before = [
-        exact(line) for file in sorted(folder.glob("*.gz")) for line in gzip.decompress(file.read_bytes()).splitlines()
-    ]
-    return before, [exact(line) for line in exported_lines(out)]
+    return packed_items(folder), [exact(line) for line in exported_lines(out)]
 
 
 def by_text(items: list[Any]) -> list[str]:
@@ -128,13 +130,17 @@ async def test_export_of_the_service_comes_in_unchanged(
     assert by_text(after) == by_text(before)
 
 
+def data_folder() -> Path:
+    [data] = Path(AWS_EXPORT or "").glob("**/data")
+    return data
+
+
 if AWS_EXPORT:
 
     async def test_real_export_of_the_service(
         dynalite: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert AWS_EXPORT is not None
-        [data] = Path(AWS_EXPORT).glob("**/data")
+        data = data_folder()
         key: Key = (("pk", "S"), ("sk", "S"))
         before, after = await roundtrip_of_native_export(dynalite, data, key, tmp_path, monkeypatch)
         assert len(after) == len(before) > 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ddbio.codec.model import Compression
 from ddbio.errors import DestinationError, JournalError
 from ddbio.ledger.entries import Commit, Entry, FileState, Identity, Opened, Recovered, Unit
-from ddbio.ledger.journal import PREFIX, AT_ONCE, Journal
+from ddbio.ledger.journal import AT_ONCE, PREFIX, Journal
 from tests.fakes import MemorySink
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -200,7 +200,8 @@ OPENED = Opened("run", Identity("export", "1", "r", "T", "id", (), "/out", {}), 
 async def dying() -> tuple[Dying, Journal]:
     sink = Dying()
     journal = Journal(sink)
-    for entry in (OPENED, *map(commit, "234")):
+    entries: list[Entry] = [OPENED, commit("2"), commit("3"), commit("4")]
+    for entry in entries:
         await journal.append([entry])
     return sink, journal
 
