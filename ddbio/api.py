@@ -118,11 +118,11 @@ async def import_table(
         budget = planning.write_budget(options.capacity, table)
         source = open_source(options.source, client=place.client, executor=place.executor, stream=input)
         await stack.enter_async_context(source)
-        files = await source.files()
-        hints = await _hints(source, table)
-        units = planning.spans(files, options.processes)
         state = LocalSink(await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor)
         await stack.enter_async_context(state)
+        files = await _input_files(source, rejects_file(options, state, run))
+        hints = await _hints(source, table)
+        units = planning.spans(files, options.processes)
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
         opened = Opened(run, identity, 0, tuple(units))
         ledger = Ledger(None, rejects_file(options, state, run))
@@ -212,6 +212,22 @@ async def _hints(source: Source, table: TableInfo) -> dict[str, HintType]:
             hint="Mend it, or move it out of the way.",
         ) from error
     return hints
+
+
+async def _input_files(source: Source, rejects: RejectsFile) -> list[SourceFile]:
+    """What is to be read. Raises PreflightError where the rejects can't be written, or would be read as well."""
+    async with rejects.tried():
+        files = await source.files()
+        if isinstance(source, LocalSource) and await asyncio.to_thread(_is_among, rejects.path, files):
+            raise PreflightError(
+                f"The rejects file {rejects.path} would be one of the files that are read from {source.location}.",
+                hint="Give another place with --rejects or --state.",
+            )
+    return files
+
+
+def _is_among(path: Path, files: Sequence[SourceFile]) -> bool:
+    return any(path.samefile(file.name) for file in files)
 
 
 def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Path:

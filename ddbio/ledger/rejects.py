@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from ddbio.errors import DestinationError
+from ddbio.errors import DdbioError, DestinationError, PreflightError
 from ddbio.ledger.entries import Reject
 
 T = TypeVar("T")
@@ -22,8 +23,20 @@ class RejectsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
         self._size: int | None = None
+
+    @asynccontextmanager
+    async def tried(self) -> AsyncIterator[None]:
+        """Try the file for writing: it exists inside the block, and what was made for that is gone behind it.
+
+        Raises PreflightError.
+        """
+        made = await asyncio.to_thread(self._missing)
+        try:
+            await self._change(self._open, None, PreflightError)
+            yield
+        finally:
+            await asyncio.to_thread(_remove, made)
 
     async def add(self, rejects: Iterable[Reject]) -> int:
         """Write these rejects durably; return the file's size. Raises DestinationError where that can't be done."""
@@ -36,18 +49,34 @@ class RejectsFile:
         """Remove what stands behind `size` bytes: rejects whose commit did not become durable."""
         self._size = await self._change(self._cut, size)
 
-    async def _change(self, change: Callable[[T], int], argument: T) -> int:
+    async def _change(
+        self, change: Callable[[T], int], argument: T, kind: type[DdbioError] = DestinationError
+    ) -> int:
         try:
             return await asyncio.to_thread(change, argument)
         except OSError as error:
-            raise DestinationError(
-                f"The rejects file {self.path} can't be written: {error.strerror}.", hint="Give another with --rejects."
+            raise kind(
+                f"The rejects file {self.path} can't be written: {error.strerror}.",
+                hint="Give another place with --rejects or --state.",
             ) from error
+
+    def _missing(self) -> list[Path]:
+        """The file and the folders above it that do not exist, the innermost first."""
+        return [path for path in (self.path, *self.path.parents) if not path.exists()]
+
+    def _open(self, _: None) -> int:
+        if self.path.exists() and not self.path.is_file() and not self.path.is_dir():
+            raise PreflightError(
+                f"The rejects file {self.path} is not a regular file.", hint="It is made durable, and added to."
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            return file.tell()
 
     def _append(self, lines: bytes) -> int:
         if not lines:
             return self.path.stat().st_size if self.path.exists() else 0
-        new = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        new = self._missing()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             file.write(lines)
@@ -66,6 +95,13 @@ class RejectsFile:
             file.truncate(left)
             os.fsync(file.fileno())
         return left
+
+
+def _remove(made: Sequence[Path]) -> None:
+    """Remove what was made, as far as it was, and nobody has put anything into it."""
+    for path in made:
+        with suppress(OSError):
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -92,7 +92,7 @@ def plan_export(seed: int) -> ExportPlan:
         compress=rng.choice(("none", "gzip", "zstd")),
         pause=pause(requests, min(segments, PROCESSES * concurrency)),
         rates=draw_rates(rng, 0.04),
-        s3_rates=draw_rates(rng, 0.02),
+        s3_rates=draw_rates(rng, 0.06),
         attempts=draw_blows(rng, requests),
     )
 
