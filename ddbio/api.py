@@ -6,10 +6,11 @@ Cancelling a job's task stops it within about two seconds, so that it can be res
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, BinaryIO
 from ddbio import planning
 from ddbio.codec import RecordEncoder
 from ddbio.codec.hints import HintType
-from ddbio.errors import SourceError
+from ddbio.errors import PreflightError, SourceError
 from ddbio.events import JobPlanned, Observer, Warned, silent
 from ddbio.identity import absolute, export_identity, import_identity, short_digest
 from ddbio.ledger.checkpoint import look
@@ -26,6 +27,7 @@ from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.manifest import read_hints
 from ddbio.ledger.recovery import sweep
+from ddbio.ledger.rejects import RejectsFile
 from ddbio.lifecycle import begin_export, begin_import, conclude, finished_report, rejects_file
 from ddbio.options import Connection, ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, TableFacts
@@ -34,8 +36,9 @@ from ddbio.running import Run
 from ddbio.runtime import threads
 from ddbio.session import Session
 from ddbio.storage import S3, Std, parse_location
-from ddbio.storage.base import Source
+from ddbio.storage.base import Source, SourceFile
 from ddbio.storage.local import LocalSink
+from ddbio.storage.local_source import LocalSource
 from ddbio.storage.places import open_sink, open_source
 from ddbio.table import TableInfo
 
@@ -227,7 +230,12 @@ async def _input_files(source: Source, rejects: RejectsFile) -> list[SourceFile]
 
 
 def _is_among(path: Path, files: Sequence[SourceFile]) -> bool:
-    return any(path.samefile(file.name) for file in files)
+    mine = path.stat()
+    for file in files:
+        with suppress(OSError):  # what is wrong with a source is found out when it is read
+            if os.path.samestat(mine, Path(file.name).stat()):
+                return True
+    return False
 
 
 def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Path:

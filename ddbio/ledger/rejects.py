@@ -49,9 +49,7 @@ class RejectsFile:
         """Remove what stands behind `size` bytes: rejects whose commit did not become durable."""
         self._size = await self._change(self._cut, size)
 
-    async def _change(
-        self, change: Callable[[T], int], argument: T, kind: type[DdbioError] = DestinationError
-    ) -> int:
+    async def _change(self, change: Callable[[T], int], argument: T, kind: type[DdbioError] = DestinationError) -> int:
         try:
             return await asyncio.to_thread(change, argument)
         except OSError as error:

@@ -361,10 +361,10 @@ async def test_rejects_of_an_earlier_run_are_kept(dynalite_process: Server, tmp_
 
 
 async def test_rejects_that_can_not_be_written(dynalite_process: Server, tmp_path: Path) -> None:
-    """The job fails rather than to go on without them."""
+    """That is found before anything is written, and leaves nothing behind."""
     (tmp_path / "in.json").write_bytes(b"bad\n")
     (tmp_path / "rejects").mkdir()
     table = dynalite_process.create_table(key=PK)
     job = options(dynalite_process, table, tmp_path / "in.json", tmp_path / "s", rejects=str(tmp_path / "rejects"))
-    with pytest.raises(DestinationError, match="rejects can't be written: Is a directory"):
+    with pytest.raises(PreflightError, match="rejects can't be written: Is a directory"):
         await import_table(job)
