@@ -61,3 +61,12 @@ async def end(process: Process) -> Done:
         out, err = await process.communicate()
     assert process.returncode is not None
     return Done(process.returncode, out, err.decode())
+
+
+def refused(done: Done, code: int, *told: str) -> None:
+    """A command that could do nothing says so in one line, and nothing on standard output."""
+    assert (done.code, done.out) == (code, b""), done.err
+    assert len(done.errors) == 1, done.err
+    assert "Traceback" not in done.err
+    for each in told:
+        assert each in done.errors[0]

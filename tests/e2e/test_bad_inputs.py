@@ -21,7 +21,7 @@ import botocore
 import pytest
 
 from ddbio import Capacity, Connection, Event, ImportOptions, JobPlanned, JobReport, import_table
-from ddbio.errors import DestinationError, SourceError, TooManyRejectsError
+from ddbio.errors import PreflightError, SourceError, TooManyRejectsError
 from tests.conftest import StartCounting
 from tests.e2e.bad_inputs import BROKEN, FILES, PK, Item, Row, bad, one
 from tests.e2e.bad_places import PLACES, Place

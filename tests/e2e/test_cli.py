@@ -13,7 +13,7 @@ import pytest
 
 from ddbio.generate import blocks
 from ddbio.report import JobReport
-from tests.e2e.command import Done, ddbio
+from tests.e2e.command import Done, ddbio, refused
 from tests.servers.aws import REGION, Key, Server
 
 KEY: Key = (("hash", "S"), ("range", "S"))
@@ -50,15 +50,6 @@ def stored(server: Server, table: str) -> list[dict[str, str]]:
 def exported(folder: Path) -> list[dict[str, str]]:
     """What a folder's files hold, in the order of the sort keys."""
     return in_order([json.loads(line) for file in folder.glob("*.json") for line in file.read_text().splitlines()])
-
-
-def refused(done: Done, code: int, *told: str) -> None:
-    """A command that could do nothing says so in one line, and nothing on standard output."""
-    assert (done.code, done.out) == (code, b""), done.err
-    assert len(done.errors) == 1, done.err
-    assert "Traceback" not in done.err
-    for each in told:
-        assert each in done.errors[0]
 
 
 def test_command_lines_of_the_replaced_tool(moto: Server, table: str, tmp_path: Path) -> None:
