@@ -67,15 +67,19 @@ class RejectsFile:
             raise PreflightError(
                 f"The rejects file {self.path} is not a regular file.", hint="It is made durable, and added to."
             )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         with self.path.open("ab") as file:
             return file.tell()
+
+    def _make_folder(self) -> None:
+        if not self.path.parent.exists():  # of a file in its place `mkdir` would say that it exists
+            self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def _append(self, lines: bytes) -> int:
         if not lines:
             return self.path.stat().st_size if self.path.exists() else 0
         new = self._missing()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         with self.path.open("ab") as file:
             file.write(lines)
             file.flush()
