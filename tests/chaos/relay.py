@@ -12,6 +12,7 @@ from typing import Self
 
 from ddbio.storage.base import LOCK
 from ddbio.storage.s3_lock import LEASE_SECONDS
+from tests.faults.s3 import refusal
 from tests.faults.upstream import Upstream, UpstreamError
 from tests.servers.http import Handler, HttpServer, Reply, Request
 from tests.servers.replies import RESET
@@ -96,10 +97,16 @@ class Pace:
         return reply
 
 
-async def later(request: Request, serve: Handler) -> Reply:
-    """Where the lock of a job is read, the server's clock says a later time: so the lock of a dead job has run out."""
+async def as_s3(request: Request, serve: Handler) -> Reply:
+    """Where the lock of a job is read, the server's clock says a later time: so the lock of a dead job has run out.
+
+    And where moto breaks down over the completion of an upload that it does not know, S3's own answer is given.
+    """
     reply = await serve(request)
-    if request.method != "GET" or not request.path.partition("?")[0].endswith(f"/{LOCK}") or reply.fields is None:
+    path, _, query = request.path.partition("?")
+    if request.method == "POST" and "uploadId=" in query and reply.status == 500:
+        return refusal("no_such_upload")
+    if request.method != "GET" or not path.endswith(f"/{LOCK}") or reply.fields is None:
         return reply
     fields = tuple((name, _later(value) if name.lower() == "date" else value) for name, value in reply.fields)
     return replace(reply, fields=fields)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from tests.chaos.relay import Pace, Relay, later
+from tests.chaos.relay import Pace, Relay, as_s3
 from tests.faults.credentials import KeyRing
 from tests.faults.proxy import FaultProxy
 from tests.faults.schedule import Schedule
@@ -103,7 +103,7 @@ async def staged(
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         if s3 is not None:
-            clock = await stack.enter_async_context(Relay(s3.url, later))
+            clock = await stack.enter_async_context(Relay(s3.url, as_s3))
             s3_proxy = await stack.enter_async_context(
                 FaultProxy(clock.url, s3_schedule, access_key=s3.access_key, secret_key=s3.secret_key)
             )
