@@ -136,7 +136,7 @@ class ExportOptions:
         _positive("retry timeout", self.retry_seconds)
         _positive("file size", self.file_size_mb)
         if self.resume and (self.overwrite or self.destination == "-"):
-            raise UsageError("resume goes neither with overwrite nor with standard output.")
+            raise UsageError("--resume goes neither with --overwrite nor with standard output.")
         if self.segments is not None and not 1 <= self.segments <= MAX_SEGMENTS:
             raise UsageError(f"{self.segments} segments are not possible.", hint=f"Give 1 to {MAX_SEGMENTS:,}.")
 
@@ -173,7 +173,7 @@ class ImportOptions:
         _positive("concurrency", self.concurrency)
         _positive("retry timeout", self.retry_seconds)
         if self.resume and self.source == "-":
-            raise UsageError("resume does not go with standard input: it can't be read again.")
+            raise UsageError("--resume does not go with standard input: it can't be read again.")
         if self.max_rejects < 0:
             raise UsageError("max-rejects can't be negative.")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ddbio.clock import LoopClock
-from ddbio.errors import DdbioError, LedgerError
+from ddbio.errors import DdbioError, LedgerError, TooManyRejectsError
 from ddbio.events import Observer
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
@@ -77,7 +77,7 @@ class Run:
             raise
         except DdbioError as error:
             await self._seal_in_time()
-            error.resumable = self.ledger.has_journal
+            error.resumable = self.ledger.has_journal and not isinstance(error, TooManyRejectsError)
             raise
         if not coordinator.done:
             raise LedgerError("The workers ended before all units were done.")

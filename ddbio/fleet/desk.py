@@ -111,7 +111,8 @@ class Desk:
                 Failure(
                     kind="TooManyRejectsError",
                     message=f"{rejected:,} records were rejected, more than the {self._max_rejects:,} allowed.",
-                    hint=f"See {self._ledger.rejects_location} for the reasons; --max-rejects raises the limit.",
+                    hint=f"See {self._ledger.rejects_location} for the reasons; --resume goes on with a higher "
+                    "--max-rejects and without --strict.",
                 )
             )
 

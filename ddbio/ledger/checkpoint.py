@@ -47,7 +47,8 @@ def refuse_unfinished(checkpoint: Checkpoint, location: str) -> None:
     """Without `resume`, an unfinished job is not overwritten. Raises UnfinishedJobError."""
     if checkpoint.state == "unfinished":
         raise UnfinishedJobError(
-            f"An unfinished job lies in {location}.", hint="Go on with it with --resume, or begin anew elsewhere."
+            f"An unfinished job lies in {location}.",
+            hint="Go on with --resume; to begin anew, use --overwrite for an export, another --state for an import.",
         )
 
 
