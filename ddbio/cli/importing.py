@@ -67,7 +67,7 @@ def import_(
         typer.Option(
             "--format",
             **one_of("auto", "jsonl", "dynamodb-json"),
-            help='Plain JSON, or DynamoDB JSON with or without "Item" around it; auto: told by content, record by record.',
+            help='Plain JSON, or DynamoDB JSON with or without "Item" around it; auto tells each record by its content.',
         ),
     ] = "auto",
     rejects: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -49,7 +50,10 @@ class Servers:
 
     def _start(self, name: str) -> Server:
         if name == "moto":
-            return self._stack.enter_context(run_moto())
+            server = self._stack.enter_context(run_moto())
+            # It tells at length of each upload that it does not know (see `relay.as_s3`).
+            logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+            return server
         executable = find_dynalite() if name == "dynalite" else find_weed()
         if executable is None:
             raise LookupError(f"{name} is not installed")
