@@ -67,7 +67,7 @@ def import_(
         typer.Option(
             "--format",
             **one_of("auto", "jsonl", "dynamodb-json"),
-            help='Plain JSON, or DynamoDB JSON with or without "Item" around it; auto tells each record by its content.',
+            help='Plain JSON, or DynamoDB JSON with or without "Item" around it; auto tells them apart.',
         ),
     ] = "auto",
     rejects: Annotated[
