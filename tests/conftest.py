@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pytest
 from blockbuster import BlockBuster
+from hypothesis import settings
 
 from tests.servers.aws import ACCESS_KEY, SECRET_KEY, Server
 from tests.servers.counting import CountingServer
@@ -17,6 +18,10 @@ from tests.servers.moto import reset, run_moto
 from tests.servers.replies import Hook
 from tests.servers.seaweed import find_weed, run_seaweed
 from tests.servers.tables import Table
+
+# No test is judged by the clock of a busy machine.
+settings.register_profile("ddbio", deadline=None)
+settings.load_profile("ddbio")
 
 
 class StartCounting(Protocol):
