@@ -153,7 +153,7 @@ class ImportOptions:
     processes: int = 1
     """Worker processes; 1 runs inside the calling process."""
     concurrency: int = 16
-    """Batches in flight at once in each process."""
+    """Batches in flight, and spans read, at once in each process. Memory: see `ddbio.pipeline.importing`."""
     format: InputFormat = "auto"
     rejects: str | None = None
     """Where rejected records go; None: a new file in the state folder. An existing file is added to."""

@@ -34,8 +34,9 @@ Examples:
       --projection-expression 'id, #y' --expression-names '{"#y": "year"}' \\
       --expression-values '{":y": {"N": "2020"}}'
 
-Memory, roughly: processes x concurrency x 3 pages (1 to 3 MB each), and to S3 8 MiB x (concurrency + 4) more for each
-process.
+Memory of an export, about: 80 MB, and for each process 50 MB + concurrency x 4 MB; to S3 110 MB, and for each process
+150 MB + concurrency x 11 MB, or 17 MB compressed. Pages of more than 1 MB of JSON take more in proportion. It does not
+grow with the table.
 """
 
 

@@ -135,6 +135,14 @@ def test_every_member_of_a_reject_is_explained() -> None:
         assert f"`{name}`" in section("Import")
 
 
+@pytest.mark.parametrize("command", SHARED)
+def test_readme_and_help_say_the_same_of_memory(command: str) -> None:
+    told = " ".join(COMMANDS[command].epilog.partition("\nMemory of ")[2].split())
+    formula, _, growth = told.rpartition(" It does not grow")
+    readme = " ".join(README.replace("×", "x").split())
+    assert f"Memory of {formula} It does not grow{growth.rstrip('.')}" in readme
+
+
 def test_every_exit_code_is_explained() -> None:
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes"), re.MULTILINE)}
     assert codes == set(Exit)

@@ -14,8 +14,9 @@ import pytest
 
 from ddbio import planning
 from ddbio.errors import CredentialsUnavailableError, LedgerError
-from ddbio.fleet import coordinator
-from ddbio.fleet.protocol import Report
+from ddbio.fleet import coordinator, engine
+from ddbio.fleet.protocol import Grant, Report, Welcome
+from ddbio.fleet.worker import Worker
 from ddbio.ledger.entries import Unit
 from ddbio.options import RETRY_SECONDS
 from ddbio.storage.local_source import LocalSource
@@ -551,3 +552,26 @@ def test_an_exchange_that_fails_ends_the_worker(monkeypatch: pytest.MonkeyPatch)
         run(fleet, monkeypatch)
     assert caught.group_contains(ConnectionError)
     assert not fleet.sink.sealed
+
+
+def test_a_worker_that_is_asked_to_reports_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a carrier that has something to say, like that the job was cancelled, need not wait for the next Report."""
+    fleet = exporting([[PAGE]])
+    monkeypatch.setattr(engine, "HttpTransport", lambda **_: fleet.table)
+    monkeypatch.setattr(engine, "open_sink", lambda *_, **__: fleet.sink)
+    reported: list[float] = []
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+
+        async def exchange(report: Report) -> Grant:
+            reported.append(loop.time())
+            return Grant(rate=0.0, stop="abort" if len(reported) > 1 else "")
+
+        worker = Worker(Welcome(worker=0, run="r", job=fleet.job, credentials=CREDENTIALS), exchange, fleet.clock)
+        loop.call_later(0.2, worker.report_now)
+        await worker.run()
+        return loop.time()
+
+    assert run_virtual(main()) < 0.21
+    assert [round(at, 2) for at in reported] == [0.0, 0.2, 0.2]
