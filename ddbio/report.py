@@ -36,7 +36,12 @@ class JobReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, in the order of the fields."""
-        return asdict(self)
+        return _plain(asdict(self))
+
+
+def _plain(members: dict[str, Any]) -> dict[str, Any]:
+    """Times and units to the thousandth, without the noise of binary fractions."""
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in members.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,4 +99,4 @@ class VerifyReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, in the order of the fields."""
-        return asdict(self)
+        return _plain(asdict(self))

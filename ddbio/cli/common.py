@@ -125,6 +125,7 @@ RetryTimeout = Annotated[
     typer.Option(
         parser=seconds,
         metavar="TIME",
+        show_default="15m",
         help="So long nothing may succeed before the job stops, resumably: seconds, or like 15m or 2h.",
     ),
 ]

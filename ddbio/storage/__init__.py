@@ -42,6 +42,8 @@ def parse_location(text: str) -> Location:
         raise UsageError(
             "A location can't be empty.", hint="Give a path, s3://bucket/prefix, or - for a standard stream."
         )
+    if "\0" in text:
+        raise UsageError(f"{text!r} holds a NUL byte; no place has one.", hint="Give a path, s3://bucket/prefix, or -.")
     scheme = _SCHEME.match(text)
     if scheme is None:
         return Local(text)

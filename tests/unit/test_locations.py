@@ -26,7 +26,19 @@ def test_a_location_is_told_by_its_form(text: str, expected: Location) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", "s3://", "s3:///key", "s3://a/key", "s3://my bucket/x", "gs://bucket/x", "file:///x"]
+    "text",
+    [
+        "",
+        "  ",
+        "s3://",
+        "s3:///key",
+        "s3://a/key",
+        "s3://my bucket/x",
+        "gs://bucket/x",
+        "file:///x",
+        "a\0b",
+        "s3://bucket/\0",
+    ],
 )
 def test_what_is_no_location_is_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match="s3://bucket/prefix"):
