@@ -14,12 +14,15 @@ class JobPlanned:
     """Everything is checked; the first paid request comes next."""
 
     command: str
+    """`export`, `import` or `verify`."""
     account: str
+    """Twelve digits, as the table's ARN has them."""
     region: str
     table: str
     table_bytes: int | None
     """The table's size as the service last counted it (about every six hours); None where it is not known."""
     table_items: int | None
+    """The number of its items, as old as its size."""
     source_bytes: int | None
     """Size of the import's files as stored; None for an export or a stream."""
     budget: float
@@ -28,7 +31,9 @@ class JobPlanned:
     """Segments or spans."""
     processes: int
     expected_seconds: float | None
+    """About how long it takes at that budget, by the size; None where that is not known."""
     location: str
+    """Where the files go to or come from, as the person wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +50,19 @@ class CheckPlanned:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far the job is: totals since it started."""
+    """How far the job is: totals since this run of it started."""
 
     seconds: float
     items: int
+    """Items read (export, verify) or acknowledged (import)."""
     bytes: int
+    """Bytes written (export) or read (import, verify)."""
     units: float
     """Capacity units consumed."""
     throttles: int
+    """Requests that were throttled, or came back unprocessed in part."""
     rejected: int
+    """Records put among the rejects, over all runs of the job."""
     units_done: int
     """Segments, spans or files that are done."""
 
