@@ -33,7 +33,7 @@ class JobPlanned:
     expected_seconds: float | None
     """About how long it takes at that budget, by the size; None where that is not known."""
     location: str
-    """Where the files go to or come from, as the person wrote it."""
+    """Where the files go to or come from."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,24 +52,42 @@ def multiset(lines: Iterable[bytes]) -> Counter[str]:
     return found
 
 
-@pytest.mark.parametrize("compress", ["none", "gzip", "zstd"])
-@pytest.mark.parametrize("form", ["jsonl", "dynamodb-json"])
-def test_every_item_exactly_once(
-    dynalite: Server, seaweed: Server, generated: Path, tmp_path: Path, form: str, compress: str
-) -> None:
-    table = dynalite.create_table(key=(("hash", "S"), ("range", "S")))
-    bucket = seaweed.create_bucket()
-    environment = {**seaweed.environment(), "AWS_ENDPOINT_URL_DYNAMODB": dynalite.url}
+@pytest.fixture(scope="module")
+def stored(
+    dynalite_process: Server, generated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Counter[str]]:
+    """A table that the generated items were imported into, and what boto3 finds in it."""
+    table = dynalite_process.create_table(key=(("hash", "S"), ("range", "S")))
+    state = tmp_path_factory.mktemp("state")
     come = ddbio(
-        *("import", "-t", table, "-s", str(generated), "-p", "2", "-c", "100000", "--state", str(tmp_path / "state")),
-        environment=environment,
+        *("import", "-t", table, "-s", str(generated), "-p", "2", "-c", "100000", "--state", str(state)),
+        environment=dynalite_process.environment(),
     )
     assert come.code == 0, come.err
-    stored = multiset(
-        json.dumps({name: value["S"] for name, value in item.items()}).encode() for item in dynalite.items(table)
+    return table, multiset(
+        json.dumps({name: value["S"] for name, value in item.items()}).encode()
+        for item in dynalite_process.items(table)
     )
-    assert stored == multiset(generated.read_bytes().splitlines())
 
+
+def test_every_item_is_imported_once(stored: tuple[str, Counter[str]], generated: Path) -> None:
+    assert stored[1] == multiset(generated.read_bytes().splitlines())
+    assert stored[1].total() == ITEMS
+
+
+@pytest.mark.parametrize("compress", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize("form", ["jsonl", "dynamodb-json"])
+def test_every_item_is_exported_once(
+    dynalite_process: Server,
+    seaweed: Server,
+    stored: tuple[str, Counter[str]],
+    tmp_path: Path,
+    form: str,
+    compress: str,
+) -> None:
+    table, items = stored
+    bucket = seaweed.create_bucket()
+    environment = {**seaweed.environment(), "AWS_ENDPOINT_URL_DYNAMODB": dynalite_process.url}
     folder = tmp_path / "out"
     for destination in (str(folder), f"s3://{bucket}/backup"):
         gone = ddbio(
@@ -87,6 +105,6 @@ def test_every_item_exactly_once(
     }
     for files in (local, remote):
         lines = [line for name, data in files.items() for line in decompressed(name, data).splitlines()]
-        assert multiset(lines) == stored
+        assert multiset(lines) == items
     assert seaweed.uploads(bucket) == []
     assert not list(folder.glob("*.part"))
