@@ -83,11 +83,13 @@ class Server:
         return [item for page in pages for item in page["Items"]]
 
     def drop_tables(self) -> None:
-        """Delete every table."""
+        """Delete every table, and wait until they are gone."""
         client = self.client("dynamodb")
-        for page in client.get_paginator("list_tables").paginate():
-            for name in page["TableNames"]:
-                client.delete_table(TableName=name)
+        names = [name for page in client.get_paginator("list_tables").paginate() for name in page["TableNames"]]
+        for name in names:
+            client.delete_table(TableName=name)
+        for name in names:
+            client.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 
     def create_bucket(self, name: str | None = None) -> str:
         """Make a bucket and return its name."""

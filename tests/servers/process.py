@@ -28,10 +28,15 @@ class StartError(RuntimeError):
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], ready: str, environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path],
+    ready: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    patience: float = STOP_SECONDS,
 ) -> Iterator[re.Match[str]]:
     """Run `command` until the block ends; entered when a line of its output matches the pattern `ready`.
 
+    Afterwards it has `patience` seconds to end by itself.
     Raises StartError, with the output, when the process ends before, and TimeoutError after START_SECONDS.
     """
     process = subprocess.Popen(
@@ -46,7 +51,7 @@ def running(
     finally:
         process.terminate()
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(patience)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -52,7 +52,8 @@ def run_seaweed(executable: Path, folder: Path) -> Iterator[Server]:
         sockets = [f"-{part}.localSocket={folder / part}.sock" for part in ("s3", "filer")]
         command: list[str | Path] = [executable, "mini", f"-dir={folder}", *OPTIONS, *ports, *sockets]
         keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
-        with running(command, "components are running", {**os.environ, **keys}):
+        # Nobody needs its data any more, and it takes its time to say good-bye.
+        with running(command, "components are running", {**os.environ, **keys}, patience=0.1):
             yield Server("seaweed", f"http://127.0.0.1:{base}")
 
     with on_free_ports(list(PORTS.values()), serve) as server:
