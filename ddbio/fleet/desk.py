@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -16,6 +17,8 @@ from ddbio.ledger.ledger import Ledger
 from ddbio.wire.signing import Credentials, CredentialSource
 
 PROGRESS_SECONDS = 0.25
+JOURNAL_SECONDS = 1.0
+"""Commits that nobody waits for are gathered for so long, and a Report's time more: a chunk is a request to S3."""
 
 Recover = Callable[[Sequence[int]], Awaitable[None]]
 """Seals the files that these units' commits speak of, or takes them out of the ledger."""
@@ -46,28 +49,23 @@ class Desk:
         self._recover = recover
         self._clock = clock
         self._observer = observer
-        self._last_progress = clock.now()
-        self._started = clock.now()
+        self._started = self._last_progress = self._last_write = clock.now()
 
     async def answer(self, report: Report) -> Grant:
-        """Decide, make durable, and return the Grant. What can't be made durable stops the job."""
+        """Decide, make durable what it is time for, and return the Grant. What can't be made durable stops the job."""
         credentials = await self.credentials(report.stale_key)
         decision = self._coordinator.report(report, self._clock.now())
-        try:
-            news = await self._ledger.record(decision.commits)
-        except DdbioError as error:
-            self.abort(describe(error))
-            return Grant(rate=0.0, stop="abort")
-        for path in news:
-            self._observer(
-                Warned(
-                    f"Attribute {path} holds sets or binary, which plain JSON does not keep apart: "
-                    "use --format dynamodb-json, or import with the manifest beside the files."
-                )
-            )
+        self._ledger.take(decision.commits)
+        if report.urgent or self._clock.now() - self._last_write >= JOURNAL_SECONDS:
+            try:
+                await self._write()
+            except DdbioError as error:
+                self.abort(describe(error))
+                return Grant(rate=0.0, stop="abort")
         self._check_rejects()
         self._tell_progress()
-        return msgspec.structs.replace(decision.grant, credentials=credentials)
+        durable = sum(1 for _ in takewhile(self._ledger.settled, report.commits))
+        return msgspec.structs.replace(decision.grant, acknowledged=durable, credentials=credentials)
 
     def abort(self, failure: Failure | None = None) -> None:
         """Stop the job: every worker is told so at its next Report."""
@@ -81,6 +79,7 @@ class Desk:
         coordinator = self._coordinator
         held = coordinator.lost(worker)
         try:
+            await self._ledger.settle()
             await self._recover(held)
         except DdbioError as error:
             self.abort(describe(error))
@@ -103,6 +102,16 @@ class Desk:
             self.abort(describe(error))
             return None
         return current
+
+    async def _write(self) -> None:
+        self._last_write = self._clock.now()
+        for path in await self._ledger.write():
+            self._observer(
+                Warned(
+                    f"Attribute {path} holds sets or binary, which plain JSON does not keep apart: "
+                    "use --format dynamodb-json, or import with the manifest beside the files."
+                )
+            )
 
     def _check_rejects(self) -> None:
         rejected = self._ledger.rejected

@@ -38,6 +38,8 @@ class Report(msgspec.Struct, frozen=True):
     """The rate that it keeps to, in capacity units per second."""
     usage: Usage
     commits: tuple[Commit, ...] = ()
+    urgent: bool = False
+    """Somebody waits for these commits: the Grant is to acknowledge them all."""
     stale_key: str | None = None
     """The access key that the service refused, if it did."""
     failure: Failure | None = None
@@ -52,7 +54,7 @@ class Grant(msgspec.Struct, frozen=True):
     """Capacity units per second that the worker may spend."""
     leases: tuple[Lease, ...] = ()
     acknowledged: int = 0
-    """How many commits of the Report are settled; they need not be sent again."""
+    """So many commits of the Report, the first ones, are durable (or too late); the rest is to be sent again."""
     credentials: Credentials | None = None
     """New credentials, where the worker's own are not the newest."""
     stop: Literal["", "done", "abort"] = ""

@@ -140,6 +140,7 @@ class Worker:
             rate=self._governor.rate,
             usage=self._meter.usage(self._governor.spent, self._governor.waited),
             commits=self._outbox.pending(),
+            urgent=stopped or self._outbox.urgent,
             stale_key=self._credentials.stale_key,
             failure=failure,
             stopped=stopped,

@@ -55,7 +55,8 @@ class FileState(msgspec.Struct, frozen=True):
     fingerprint: str | None = None
     """The sum of its items' fingerprints in 16 hexadecimal digits (`ddbio.codec.fingerprint`); None: not computed."""
     token: dict[str, Any] | None = None
-    """What another process needs to seal the file (`OutputFile.resume_token`); None once it is sealed."""
+    """What another process needs to seal the file (`OutputFile.resume_token`); None once it is sealed. In a commit, its
+    parts are only those that the file's earlier commits have not told (`ddbio.ledger.tokens`)."""
 
 
 class Reject(msgspec.Struct, frozen=True):

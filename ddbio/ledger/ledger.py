@@ -14,6 +14,7 @@ from ddbio.errors import JournalError, LedgerError
 from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.rejects import RejectsFile
+from ddbio.ledger.tokens import join
 
 LEAVE_SECONDS = 0.2
 
@@ -45,8 +46,9 @@ class Ledger:
         self._journal = journal
         self._rejects = rejects
         self._pending: list[Entry] = []
+        self._unsettled: set[tuple[int, int, int]] = set()
         self._turn = asyncio.Lock()
-        self._recording: set[asyncio.Task[list[str]]] = set()
+        self._writing: set[asyncio.Task[list[str]]] = set()
         self._broken = False
         self.units: dict[int, UnitState] = {}
         self.files: dict[str, FileState] = {}
@@ -81,37 +83,50 @@ class Ledger:
         for entry in entries:
             self._apply(entry)
 
-    async def record(self, entries: Sequence[Entry]) -> list[str]:
-        """Take entries in, in order; what they say is durable when this returns.
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Take entries in, in order: they become durable with the next `write`, whoever asks for it."""
+        for entry in entries:
+            self._pending.append(entry)
+            if isinstance(entry, Commit):
+                self._unsettled.add(_name(entry))
 
-        Several callers at once share one chunk of the journal. A caller that is cancelled goes at once; what it handed
-        in is taken in nevertheless (`settle` waits for that). Returns the attribute paths that are found, now for the
-        first time, to hold a type that plain JSON loses.
+    def settled(self, commit: Commit) -> bool:
+        """Whether this commit, if it was taken in, is durable."""
+        return _name(commit) not in self._unsettled
+
+    async def write(self) -> list[str]:
+        """Make durable, in one chunk of the journal, what was taken in; it is so when this returns.
+
+        A caller that is cancelled goes at once; the chunk is written nevertheless (`settle` waits for that). Returns
+        the attribute paths that are found, now for the first time, to hold a type that plain JSON loses.
         """
-        self._pending += entries
-        recording = asyncio.create_task(self._record(entries))
-        self._recording.add(recording)
-        recording.add_done_callback(self._recording.discard)
-        return await asyncio.shield(recording)
+        writing = asyncio.create_task(self._write())
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        return await asyncio.shield(writing)
+
+    async def record(self, entries: Iterable[Entry]) -> list[str]:
+        """`take` these entries and `write`."""
+        self.take(entries)
+        return await self.write()
 
     async def settle(self) -> None:
-        """Wait for what cancelled callers have handed in.
+        """Make durable what was taken in, and wait for what cancelled callers have begun to write.
 
         Raises JournalError where a write failed: the journal may hold more than this ledger then, so nothing may be
         done to the files.
         """
-        await self._all_recorded()
-        async with self._turn:
-            self._refuse_if_broken()
+        await self._all_written()
+        await self.write()
 
     async def leave(self) -> None:
         """Nobody needs this ledger any more: a write that does not end within `LEAVE_SECONDS` is given up."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
-                await self._all_recorded()
-        for recording in self._recording:
-            recording.cancel()
-        await self._all_recorded()
+                await self._all_written()
+        for writing in self._writing:
+            writing.cancel()
+        await self._all_written()
 
     async def close(self) -> None:
         """The job is finished and its manifest written: remove the journal."""
@@ -135,22 +150,19 @@ class Ledger:
         if (self.files or self._rejects is None) and in_files != self.written:
             raise LedgerError(f"Wrote {self.written:,} items, but the files hold {in_files:,}.")
 
-    async def _all_recorded(self) -> None:
-        if self._recording:
-            await asyncio.wait(self._recording)
+    async def _all_written(self) -> None:
+        if self._writing:
+            await asyncio.wait(self._writing)
 
-    async def _record(self, entries: Sequence[Entry]) -> list[str]:
+    async def _write(self) -> list[str]:
         async with self._turn:
-            written, self._pending = self._pending, []
             self._refuse_if_broken()
-            if written:
+            entries, self._pending = self._pending, []
+            if entries:
                 self._broken = True
-                await self._make_durable(written)
+                await self._make_durable(entries)
                 self._broken = False
-        news: list[str] = []
-        for entry in entries:
-            news += self._apply(entry)
-        return news
+            return [path for entry in entries for path in self._apply(entry)]
 
     def _refuse_if_broken(self) -> None:
         if self._broken:
@@ -172,6 +184,7 @@ class Ledger:
         return []
 
     def _apply_commit(self, commit: Commit) -> list[str]:
+        self._unsettled.discard(_name(commit))
         unit = self.unit(commit.unit)
         unit.position = commit.position
         unit.finished = commit.done
@@ -196,10 +209,15 @@ class Ledger:
         self.bytes -= file.bytes
 
     def _keep_file(self, unit: UnitState, file: FileState) -> None:
-        self.files[file.name] = file
+        known = self.files.get(file.name)
+        self.files[file.name] = msgspec.structs.replace(file, token=join(known and known.token, file.token))
         unit.open_file = None if file.sealed else file.name
         unit.number = file.number + 1
 
 
 def _without_rejects(entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, rejects=()) if isinstance(entry, Commit) else entry
+
+
+def _name(commit: Commit) -> tuple[int, int, int]:
+    return commit.unit, commit.epoch, commit.seq

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ddbio.ledger.entries import Commit, Lease
 from ddbio.pipeline.channel import ByteBudget
@@ -15,41 +15,55 @@ LIMIT_BYTES = 16 * 1024 * 1024
 _OVERHEAD = 1_024
 
 
+class _Entry(NamedTuple):
+    commit: Commit
+    size: int
+    acknowledged: asyncio.Future[None]
+    urgent: bool
+
+
 class Outbox:
-    """Commits that are not acknowledged yet. `urgent` is called when one should be reported at once."""
+    """Commits that are not acknowledged yet. `report_now` is called when one should be reported at once."""
 
-    def __init__(self, urgent: Callable[[], None]) -> None:
-        self._urgent = urgent
+    def __init__(self, report_now: Callable[[], None]) -> None:
+        self._report_now = report_now
         self._budget = ByteBudget(LIMIT_BYTES)
-        self._entries: deque[tuple[Commit, int, asyncio.Future[None]]] = deque()
+        self._entries: deque[_Entry] = deque()
 
-    async def push(self, commit: Commit) -> asyncio.Future[None]:
-        """Add a commit, once there is room; the future is done when the commit has been acknowledged."""
+    async def push(self, commit: Commit, *, urgent: bool = False) -> asyncio.Future[None]:
+        """Add a commit, once there is room; the future is done when the commit has been acknowledged.
+
+        A unit's end is reported at once, for the next one to begin, but need not be durable for that.
+        """
         size = _OVERHEAD + sum(len(reject.raw or b"") for reject in commit.rejects)
         await self._budget.take(size)
         acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._entries.append((commit, size, acknowledged))
-        if commit.done or commit.rejects:
-            self._urgent()
+        urgent = urgent or bool(commit.rejects)
+        self._entries.append(_Entry(commit, size, acknowledged, urgent))
+        if urgent or commit.done:
+            self._report_now()
         return acknowledged
 
     async def push_and_wait(self, commit: Commit) -> None:
-        """Add a commit, have it reported at once, and wait until it has been acknowledged."""
-        acknowledged = await self.push(commit)
-        self._urgent()
-        await acknowledged
+        """Add a commit, have it made durable at once, and wait until it has been acknowledged."""
+        await (await self.push(commit, urgent=True))
+
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody waits for a commit, or rejects take up memory."""
+        return any(entry.urgent for entry in self._entries)
 
     def pending(self) -> tuple[Commit, ...]:
         """All commits not acknowledged yet, oldest first."""
-        return tuple(commit for commit, _, _ in self._entries)
+        return tuple(entry.commit for entry in self._entries)
 
     def acknowledge(self, count: int) -> None:
         """The oldest `count` commits are settled."""
         for _ in range(count):
-            _, size, acknowledged = self._entries.popleft()
-            self._budget.give(size)
-            if not acknowledged.cancelled():
-                acknowledged.set_result(None)
+            entry = self._entries.popleft()
+            self._budget.give(entry.size)
+            if not entry.acknowledged.cancelled():
+                entry.acknowledged.set_result(None)
 
 
 class Committer:

@@ -16,6 +16,7 @@ from ddbio.codec.fingerprint import MASK
 from ddbio.codec.hints import PathTypes
 from ddbio.codec.model import Compression, Page
 from ddbio.ledger.entries import END, FileState, Lease
+from ddbio.ledger.tokens import since
 from ddbio.pipeline.job import ExportJob
 from ddbio.pipeline.outbox import Committer, Outbox
 from ddbio.storage.base import OutputFile, Sink
@@ -44,6 +45,8 @@ class _Current:
     crc: int = 0
     fingerprint: int = 0
     fingerprinted: bool = True
+    parts_told: int = 0
+    """So many parts of its token are in commits."""
 
     def add(self, page: Page, block: bytes) -> None:
         self.last = position_after(page)
@@ -189,4 +192,6 @@ class SegmentFiles:
     def _with_token(self, state: FileState | None) -> FileState | None:
         if state is None or self._current is None:
             return state
-        return msgspec.structs.replace(state, token=dict(self._current.file.resume_token or {}))
+        token = since(self._current.file.resume_token or {}, self._current.parts_told)
+        self._current.parts_told += len(token.get("parts", ()))
+        return msgspec.structs.replace(state, token=token)

@@ -44,7 +44,7 @@ class OutputFile(ABC):
     def resume_token(self) -> Mapping[str, object] | None:
         """What `Sink.recover` needs, besides the name, to seal every offset that `sync` and `finish` returned so far.
 
-        JSON values. None while there is nothing to seal, and on a stream.
+        JSON values; a list `parts`, if there is one, only grows. None while there is nothing to seal, and on a stream.
         """
         return None
 

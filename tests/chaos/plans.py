@@ -10,8 +10,9 @@ from tests.faults.schedule import KINDS, NEEDS_OTHER_KEYS
 
 MORE_ATTEMPTS = 12
 """After the last blow a job has so many attempts to get done; S3's faults may stop it now and then."""
-COMMIT_SECONDS = 2.5
-"""What one commit interval is: a second of work, half a second to the next Report, and the journal's own time."""
+COMMIT_SECONDS = 3.5
+"""What one commit interval is: a second of work, half a second to the next Report, a second in which the desk gathers
+commits and half a one more to the Report that ends it, and the journal's own time."""
 RUN_SECONDS = 2.5
 """About how long the requests of an undisturbed run take."""
 LONGEST_PAUSE = 1.5

@@ -83,6 +83,7 @@ class Office:
                 wanted=more.pop("wanted", 0),
                 rate=50.0,
                 usage=more.pop("usage", Usage()),
+                urgent=more.pop("urgent", True),
                 **more,
             )
         )
@@ -124,6 +125,44 @@ async def test_a_report_sent_again_changes_nothing(office: Office) -> None:
     for _ in range(3):
         assert (await office.answer(commits=commits)).acknowledged == 1
     assert (office.ledger.read, office.ledger.rejected) == (6, 1)
+
+
+async def test_commits_that_nobody_waits_for_are_gathered_for_a_second(office: Office) -> None:
+    lease = await office.lease()
+    first, second = (commit(lease, seq, read=1, written=1) for seq in (1, 2))
+    office.clock.advance(0.4)
+    assert (await office.answer(commits=(first,), urgent=False)).acknowledged == 0
+    office.clock.advance(0.5)
+    assert (await office.answer(commits=(first, second), urgent=False)).acknowledged == 0
+    assert office.ledger.read == 0
+    office.clock.advance(0.2)
+    assert (await office.answer(1, urgent=False)).acknowledged == 0
+    assert office.ledger.read == 2
+    assert (await office.answer(commits=(first, second), urgent=False)).acknowledged == 2
+    assert office.ledger.read == 2
+
+
+async def test_what_one_waits_for_makes_all_durable(office: Office) -> None:
+    lease, other = await office.lease(), (await office.answer(1, wanted=1)).leases[0]
+    plain = commit(lease, read=1, written=1)
+    assert (await office.answer(commits=(plain,), urgent=False)).acknowledged == 0
+    assert (await office.answer(1, commits=(commit(other, read=1, written=1),))).acknowledged == 1
+    assert (await office.answer(commits=(plain,), urgent=False)).acknowledged == 1
+
+
+async def test_a_units_end_brings_the_next_lease_before_it_is_durable(office: Office) -> None:
+    lease = await office.lease()
+    grant = await office.answer(commits=(commit(lease, done=True),), wanted=1, urgent=False)
+    assert (grant.acknowledged, len(grant.leases)) == (0, 1)
+
+
+async def test_what_a_lost_worker_had_reported_is_made_durable(office: Office) -> None:
+    lease = await office.lease()
+    await office.answer(commits=(commit(lease, read=1, written=1),), urgent=False)
+    assert await office.desk.lost(0, LOST)
+    assert office.ledger.read == 1
+    leases = {one.unit.id: one for one in (await office.answer(1, wanted=2)).leases}
+    assert leases[lease.unit.id].position == "p"
 
 
 async def test_a_grant_waits_until_its_commits_are_durable(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,3 +103,18 @@ async def test_rejects_are_bounded(outbox: Outbox) -> None:
 async def test_more_than_the_limit_goes_alone(outbox: Outbox) -> None:
     await Committer(LEASE, outbox).commit("a", rejects=rejects(2 * LIMIT_BYTES))
     assert len(outbox.pending()) == 1
+
+
+async def test_only_what_somebody_waits_for_and_rejects_are_to_be_durable_at_once(outbox: Outbox) -> None:
+    committer = Committer(LEASE, outbox)
+    await committer.commit("a", done=True)
+    assert not outbox.urgent
+    await committer.commit("b", rejects=rejects(10))
+    assert outbox.urgent
+    outbox.acknowledge(2)
+    assert not outbox.urgent
+    waiting = asyncio.create_task(committer.commit_and_wait("c"))
+    await let_run()
+    assert outbox.urgent
+    outbox.acknowledge(1)
+    await waiting
