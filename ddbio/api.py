@@ -159,9 +159,8 @@ async def import_table(
         report = replace(report, files=len(files))
         if place.streams:
             return report
-        return replace(
-            await conclude(state, opened, table, ledger, report, resumed=opened.run != run), files=len(files)
-        )
+        report = await conclude(state, opened, table, ledger, report, hints=hints, resumed=opened.run != run)
+        return replace(report, files=len(files))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from ddbio.codec.hints import HintType
 from ddbio.errors import UsageError
 from ddbio.events import Observer, Warned
 from ddbio.exported import claim
@@ -102,9 +103,19 @@ def finished_report(text: bytes, asked: Identity, sink: Sink, observer: Observer
 
 
 async def conclude(
-    sink: Sink, opened: Opened, table: TableInfo, ledger: Ledger, report: JobReport, *, resumed: bool
+    sink: Sink,
+    opened: Opened,
+    table: TableInfo,
+    ledger: Ledger,
+    report: JobReport,
+    *,
+    hints: dict[str, HintType] | None = None,
+    resumed: bool,
 ) -> JobReport:
-    """Write the manifest, then remove the journal that it replaces."""
+    """Write the manifest, then remove the journal that it replaces.
+
+    `hints` are those that an import has used: its rejects are read by them too, once they are mended.
+    """
     manifest = Manifest(
         ddbio_manifest=1,
         run=opened.run,
@@ -117,7 +128,7 @@ async def conclude(
         ),
         segments=opened.segments,
         files=sorted(ledger.files.values(), key=lambda file: file.name),
-        type_hints=ledger.types.hints(),
+        type_hints=ledger.types.hints() if hints is None else hints,
         mixed=ledger.types.mixed(),
         totals=Totals(
             items=report.items,

@@ -89,6 +89,7 @@ class Reason(StrEnum):
     BINARY_INVALID = "binary_invalid"
     TYPE_INVALID = "type_invalid"
     RECORD_TOO_LONG = "record_too_long"
+    RAW_MISSING = "raw_missing"
     REFUSED_BY_SERVICE = "refused_by_service"
 
 

@@ -8,14 +8,50 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from ddbio.codec.model import Reason, Refused
 from ddbio.errors import DdbioError, DestinationError, PreflightError
 from ddbio.ledger.entries import Reject
 
 T = TypeVar("T")
+MARK = b'{"ddbio_reject":'
+"""How a line of a rejects file begins."""
+
+
+class _Line(msgspec.Struct):
+    """A line of a rejects file, as far as it is needed to take the record back."""
+
+    ddbio_reject: Literal[1]
+    source: str
+    offset: int
+    length: int
+    raw: str | UnsetType | None = UNSET
+    raw_base64: bytes | UnsetType = UNSET
+
+
+def unwrap(line: bytes) -> bytes | Refused:
+    """The record that a line of a rejects file holds, or why it holds none; any other line as it is."""
+    while line.startswith(MARK):  # a reject without its record, imported and rejected again, is wrapped twice
+        try:
+            found = msgspec.json.decode(line, type=_Line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return line
+        if isinstance(found.raw, str):
+            line = found.raw.encode()
+        elif isinstance(found.raw_base64, bytes):
+            line = found.raw_base64
+        else:
+            return Refused(
+                Reason.RAW_MISSING,
+                0,
+                f"The rejects file does not hold this record: read it from {found.source}, {found.length:,} bytes from "
+                f"byte {found.offset:,} on.",
+            )
+    return line
 
 
 class RejectsFile:

@@ -18,6 +18,7 @@ from ddbio.codec.framing import Record
 from ddbio.codec.model import Put, Reason, Refused
 from ddbio.errors import LedgerError, SourceError
 from ddbio.ledger.entries import Lease, Reject
+from ddbio.ledger.rejects import MARK, unwrap
 from ddbio.pipeline.batcher import Entry
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Committer, Outbox
@@ -115,7 +116,11 @@ class _SpanImport:
         """Encode one record, and send it or put it among the rejects."""
         self._found += 1
         self._bytes += record.length + 1
-        put = TOO_LONG if record.too_long else await self._encode(record.data)
+        put: Put | Refused | None = TOO_LONG if record.too_long else None
+        if record.data.startswith(MARK):
+            record, put = _taken_back(record)
+        if put is None:
+            put = await self._encode(record.data)
         if isinstance(put, Put):
             entry = Entry(record, put)
             self._watermark.opened(entry)
@@ -186,6 +191,12 @@ class _SpanImport:
         )
         self._reject_bytes += _weight(reject)
         return reject
+
+
+def _taken_back(record: Record) -> tuple[Record, Refused | None]:
+    """The record that a line of a rejects file holds, still told by that line's place; or why it holds none."""
+    raw = unwrap(record.data)
+    return (record, raw) if isinstance(raw, Refused) else (record._replace(data=raw), None)
 
 
 def _weight(reject: Reject) -> int:
