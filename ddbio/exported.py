@@ -6,7 +6,7 @@ import re
 
 from ddbio.errors import UsageError
 from ddbio.ledger.checkpoint import Checkpoint
-from ddbio.ledger.entries import Opened
+from ddbio.ledger.entries import Commit, Recovered
 from ddbio.ledger.manifest import read_files
 from ddbio.options import ExportOptions
 from ddbio.storage.base import MANIFEST, Sink
@@ -21,7 +21,7 @@ async def claim(sink: Sink, options: ExportOptions, before: Checkpoint) -> None:
     Raises UsageError.
     """
     mine = [file.name for file in await sink.list(f"{options.table}-") if file.name.startswith(f"{options.table}-")]
-    named = [entry.file.name for entry in before.entries if not isinstance(entry, Opened) and entry.file is not None]
+    named = [e.file.name for e in before.entries if isinstance(e, Commit | Recovered) and e.file is not None]
     listed = [] if before.manifest is None else read_files(before.manifest, sink.location)
     # Whatever a manifest or a journal names: nothing is removed but what an export writes.
     old = {name for name in (*mine, *named, *listed) if EXPORTED.fullmatch(name)}

@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class JobReport:
-    """What a job did and what it used."""
+    """What a job did and what it used, in all its runs where it was resumed (but `peak_rss_bytes`).
+
+    Of a run that was killed, what it used counts up to its last entry in the journal.
+    """
 
     command: Literal["export", "import"]
     table: str
@@ -29,7 +32,7 @@ class JobReport:
     cpu_seconds: float
     """CPU time of all processes."""
     peak_rss_bytes: int
-    """Sum of the processes' greatest resident memory."""
+    """Sum of the processes' greatest resident memory, in the last run."""
     resumed: bool
     manifest: str | None
     """Where the manifest is; None for an import and for standard output."""

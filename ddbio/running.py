@@ -6,12 +6,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ddbio.clock import LoopClock
+from ddbio.clock import Clock, LoopClock
 from ddbio.errors import DdbioError, LedgerError, TooManyRejectsError
 from ddbio.events import Observer
 from ddbio.fleet.coordinator import Coordinator
@@ -19,7 +19,7 @@ from ddbio.fleet.desk import Desk
 from ddbio.fleet.failure import revive
 from ddbio.fleet.inline import run_inline
 from ddbio.fleet.processes import run_processes
-from ddbio.ledger.entries import Unit
+from ddbio.ledger.entries import Unit, Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover, sweep
 from ddbio.pipeline.job import ExportJob, Job
@@ -54,17 +54,18 @@ class Run:
         When it fails or is cancelled, what is durable is sealed.
         """
         clock = LoopClock()
-        began, cpu_before = clock.now(), time.process_time()
         rng = random.Random(self.job.run)  # noqa: S311 - an order of work, no secret
         coordinator = Coordinator(
             self.units, workers=self.processes, budget=self.budget, rng=rng, progress=self.ledger.units
         )
+        used = self._meter(coordinator, clock)
         desk = Desk(
             coordinator,
             self.ledger,
             self.source,
             max_rejects=self.max_rejects,
             recover=self._recover,
+            used=used,
             clock=clock,
             observer=self.observer,
         )
@@ -72,21 +73,41 @@ class Run:
             await self._run_fleet(desk, clock)
             if coordinator.failure is not None:
                 raise revive(coordinator.failure)
+            await self.ledger.record([used()])
         except asyncio.CancelledError:
-            await self._seal_in_time()
+            await self._seal_in_time(used())
             raise
         except DdbioError as error:
-            await self._seal_in_time()
+            await self._seal_in_time(used())
             error.resumable = self.ledger.has_journal and not isinstance(error, TooManyRejectsError)
             raise
         if not coordinator.done:
             raise LedgerError("The workers ended before all units were done.")
         self.ledger.check()
-        return self._report(coordinator.usages, clock.now() - began, time.process_time() - cpu_before)
+        return self._report(coordinator.usages)
+
+    def _meter(self, coordinator: Coordinator, clock: Clock) -> Callable[[], Used]:
+        """What tells how much this run has used since now."""
+        began, cpu_before = clock.now(), time.process_time()
+
+        def used() -> Used:
+            usages = coordinator.usages
+            cpu_seconds = time.process_time() - cpu_before
+            return Used(
+                run=self.job.run,
+                capacity_units=sum(usage.units for usage in usages),
+                requests=sum(usage.requests for usage in usages),
+                throttles=sum(usage.throttles for usage in usages),
+                retries=sum(usage.retries for usage in usages),
+                seconds=clock.now() - began,
+                cpu_seconds=cpu_seconds + sum(0 if self._inline else usage.cpu_seconds for usage in usages),
+            )
+
+        return used
 
     async def _run_fleet(self, desk: Desk, clock: LoopClock) -> None:
         credentials = await self.source.get()
-        if self.processes == 1:
+        if self._inline:
             await run_inline(self.job, desk, credentials, clock, self.stream)
         else:
             await run_processes(self.job, desk, credentials, self.processes)
@@ -95,20 +116,29 @@ class Run:
         if self.sink is not None:
             await recover(self.ledger, self.sink, units)
 
-    async def _seal_in_time(self) -> None:
-        """Seal what is durable and remove the rest, if that is quick and possible; else a run that resumes does it."""
-        if self.sink is None:
-            return
+    async def _seal_in_time(self, used: Used) -> None:
+        """Note what was used, seal what is durable and remove the rest, if that is quick and possible.
+
+        Else a run that resumes seals.
+        """
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SEAL_SECONDS):
+                    await self.ledger.record([used])
+                    if self.sink is None:
+                        return
                     await recover(self.ledger, self.sink)
                     await sweep(self.ledger, self.sink, self.job.table.name)
         except DdbioError as error:
             log.debug("not sealed: %s", error)
 
-    def _report(self, usages: list[Usage], seconds: float, cpu_seconds: float) -> JobReport:
-        own_process = self.processes == 1
+    @property
+    def _inline(self) -> bool:
+        """Whether the only worker is in this process."""
+        return self.processes == 1
+
+    def _report(self, usages: list[Usage]) -> JobReport:
+        used = self.ledger.used
         return JobReport(
             command="export" if isinstance(self.job, ExportJob) else "import",
             table=self.job.table.name,
@@ -117,13 +147,13 @@ class Run:
             files=len(self.ledger.files),
             rejected=self.ledger.rejected,
             rejects=self.ledger.rejects_location,
-            capacity_units=sum(usage.units for usage in usages),
-            requests=sum(usage.requests for usage in usages),
-            throttles=sum(usage.throttles for usage in usages),
-            retries=sum(usage.retries for usage in usages),
-            seconds=seconds,
-            cpu_seconds=cpu_seconds + (0 if own_process else sum(usage.cpu_seconds for usage in usages)),
-            peak_rss_bytes=peak_rss_bytes() + (0 if own_process else sum(usage.peak_rss_bytes for usage in usages)),
+            capacity_units=used.capacity_units,
+            requests=used.requests,
+            throttles=used.throttles,
+            retries=used.retries,
+            seconds=used.seconds,
+            cpu_seconds=used.cpu_seconds,
+            peak_rss_bytes=peak_rss_bytes() + sum(0 if self._inline else usage.peak_rss_bytes for usage in usages),
             resumed=False,
             manifest=None,
         )

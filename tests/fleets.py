@@ -19,7 +19,7 @@ from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
 from ddbio.fleet.worker import Worker
-from ddbio.ledger.entries import Unit
+from ddbio.ledger.entries import Unit, Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover
 from ddbio.ledger.rejects import RejectsFile
@@ -77,6 +77,7 @@ class Fleet:
             self.credentials,
             max_rejects=self.max_rejects,
             recover=self._recover,
+            used=Used,
             clock=self.clock,
             observer=self.events.append,
         )

@@ -13,6 +13,7 @@ from ddbio.events import Observer, Progress, Warned
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report
+from ddbio.ledger.entries import Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.wire.signing import Credentials, CredentialSource
 
@@ -28,7 +29,7 @@ class Desk:
     """Joins the coordinator, which decides, with the ledger, which makes durable, and tells the observer.
 
     `max_rejects` is how many rejected records the job bears; one more stops it. `recover` seals what a lost worker left
-    of these units.
+    of these units. `used` says what this run has used so far: each chunk of the journal tells it.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Desk:
         *,
         max_rejects: int,
         recover: Recover,
+        used: Callable[[], Used],
         clock: Clock,
         observer: Observer,
     ) -> None:
@@ -47,6 +49,7 @@ class Desk:
         self._source = source
         self._max_rejects = max_rejects
         self._recover = recover
+        self._used = used
         self._clock = clock
         self._observer = observer
         self._started = self._last_progress = self._last_write = clock.now()
@@ -105,6 +108,7 @@ class Desk:
 
     async def _write(self) -> None:
         self._last_write = self._clock.now()
+        self._ledger.take([self._used()])
         for path in await self._ledger.write():
             self._observer(
                 Warned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -106,6 +107,33 @@ class Recovered(msgspec.Struct, frozen=True, tag="recovered"):
     gone: bool = False
 
 
+class Used(msgspec.Struct, frozen=True, tag="used"):
+    """What one run of the job has used since it began; the latest of a run counts."""
+
+    run: str = ""
+    capacity_units: float = 0.0
+    requests: int = 0
+    throttles: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+def sum_of(runs: Iterable[Used]) -> Used:
+    """What several runs have used together."""
+    total = Used()
+    for run in runs:
+        total = Used(
+            capacity_units=total.capacity_units + run.capacity_units,
+            requests=total.requests + run.requests,
+            throttles=total.throttles + run.throttles,
+            retries=total.retries + run.retries,
+            seconds=total.seconds + run.seconds,
+            cpu_seconds=total.cpu_seconds + run.cpu_seconds,
+        )
+    return total
+
+
 class Identity(msgspec.Struct, frozen=True):
     """What makes two runs the same job. Capacity, processes and concurrency may differ."""
 
@@ -131,4 +159,4 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
     """An import's spans; an export's units are its segments."""
 
 
-Entry = Opened | Commit | Recovered
+Entry = Opened | Commit | Recovered | Used

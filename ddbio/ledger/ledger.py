@@ -11,7 +11,7 @@ import msgspec
 
 from ddbio.codec.hints import PathTypes
 from ddbio.errors import JournalError, LedgerError
-from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered
+from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered, Used, sum_of
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.ledger.tokens import join
@@ -53,6 +53,7 @@ class Ledger:
         self.units: dict[int, UnitState] = {}
         self.files: dict[str, FileState] = {}
         self.types = PathTypes()
+        self._used: dict[str, Used] = {}
         self.read = 0
         self.written = 0
         self.rejected = 0
@@ -77,6 +78,11 @@ class Ledger:
         chosen = self.units if units is None else units
         found = [(number, self.unit(number).open_file) for number in chosen]
         return [(number, self.files[name]) for number, name in found if name is not None]
+
+    @property
+    def used(self) -> Used:
+        """What the job has used in all its runs, as far as it was taken in."""
+        return sum_of(self._used.values())
 
     def replay(self, entries: Iterable[Entry]) -> None:
         """Take in what a journal holds already."""
@@ -181,6 +187,8 @@ class Ledger:
             return self._apply_commit(entry)
         if isinstance(entry, Recovered):
             self._apply_recovery(entry)
+        elif isinstance(entry, Used):
+            self._used[entry.run] = entry
         return []
 
     def _apply_commit(self, commit: Commit) -> list[str]:
@@ -210,7 +218,7 @@ class Ledger:
 
     def _keep_file(self, unit: UnitState, file: FileState) -> None:
         known = self.files.get(file.name)
-        self.files[file.name] = msgspec.structs.replace(file, token=join(known and known.token, file.token))
+        self.files[file.name] = msgspec.structs.replace(file, token=join(known.token if known else None, file.token))
         unit.open_file = None if file.sealed else file.name
         unit.number = file.number + 1
 

@@ -26,7 +26,7 @@ class TableRecord(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """What the job did; what it used is that of its last run."""
+    """What the job did and used, in all its runs; of a run that was killed, up to its last entry in the journal."""
 
     items: int
     bytes: int
@@ -37,6 +37,7 @@ class Totals(msgspec.Struct, frozen=True):
     throttles: int
     retries: int
     seconds: float
+    cpu_seconds: float = 0.0
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from ddbio.errors import (
     UsageError,
 )
 from ddbio.events import Event, Warned
+from ddbio.fleet import desk
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import Manifest, read_manifest
 from ddbio.options import Capacity, Connection, ExportOptions, ScanFilter
@@ -52,6 +53,7 @@ SEGMENTS = 3
 def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit each page, cut a file after a few, and store parts of a page or two where the server takes them."""
     monkeypatch.setattr(segment_files, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(desk, "JOURNAL_SECONDS", 0.0)
     monkeypatch.setattr(segment_files, "MEGABYTE", 12_000)
     monkeypatch.setattr(s3, "SMALLEST_PART", 4_000)
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)
@@ -149,7 +151,7 @@ async def test_an_export_stopped_anywhere_again_and_again_ends_as_if_undisturbed
     assert report.resumed
     exports.check(report)
     finished = await exports.run(resume=True)
-    assert (finished.items, finished.requests, finished.manifest) == (ITEMS, 0, report.manifest)
+    assert replace(finished, peak_rss_bytes=report.peak_rss_bytes) == report
     assert "nothing is left to do" in exports.warnings[-1]
 
 
@@ -161,6 +163,23 @@ async def test_what_was_journaled_is_not_read_again(local: Exports) -> None:
     local.check(await local.run(resume=True))
     # A segment whose last page was full ends with an empty one.
     assert local.server.account.totals("read").requests - before <= (ITEMS - sealed) // PAGE_ITEMS + SEGMENTS
+
+
+async def test_a_resumed_export_tells_what_all_its_runs_have_used(local: Exports) -> None:
+    local.service.answers[12] = error_reply("AccessDeniedException", "No.")
+    with pytest.raises(DdbioError):
+        await local.run()
+    first = local.server.account.totals("read")
+    assert first.requests > 0
+    report = await local.run(resume=True)
+    # A request that was refused is one; those that were on their way beside it may not have been counted any more.
+    both = local.server.account.totals("read")
+    assert both.requests - 2 <= report.requests <= both.requests + 1
+    assert both.units - report.capacity_units <= 2 * PAGE_ITEMS
+    totals = local.manifest().totals
+    told = (report.capacity_units, report.requests, report.throttles, report.retries, report.seconds)
+    assert told == (totals.capacity_units, totals.requests, totals.throttles, totals.retries, totals.seconds)
+    assert report.cpu_seconds == totals.cpu_seconds > 0
 
 
 async def test_an_interrupted_export_leaves_sealed_files_only(exports: Exports) -> None:

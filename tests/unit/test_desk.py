@@ -18,7 +18,7 @@ from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.failure import describe, revive
 from ddbio.fleet.protocol import Failure, Grant, Report
-from ddbio.ledger.entries import Commit, Lease, Reject, Unit
+from ddbio.ledger.entries import Commit, Lease, Reject, Unit, Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.pipeline.meter import Usage
@@ -60,12 +60,14 @@ class Office:
         self.events: list[Event] = []
         self.recovered: list[int] = []
         self.recovery_error: Exception | None = None
+        self.reports = 0
         self.desk = Desk(
             self.coordinator,
             self.ledger,
             self.source,
             max_rejects=max_rejects,
             recover=self.recover,
+            used=lambda: Used(run="run", requests=self.reports),
             clock=self.clock,
             observer=self.events.append,
         )
@@ -76,6 +78,7 @@ class Office:
             raise self.recovery_error
 
     async def answer(self, worker: int = 0, **more: Any) -> Grant:
+        self.reports += 1
         return await self.desk.answer(
             Report(
                 worker=worker,
@@ -148,6 +151,14 @@ async def test_what_one_waits_for_makes_all_durable(office: Office) -> None:
     assert (await office.answer(commits=(plain,), urgent=False)).acknowledged == 0
     assert (await office.answer(1, commits=(commit(other, read=1, written=1),))).acknowledged == 1
     assert (await office.answer(commits=(plain,), urgent=False)).acknowledged == 1
+
+
+async def test_each_chunk_tells_what_the_run_has_used_so_far(office: Office) -> None:
+    await office.answer(urgent=False)
+    assert office.ledger.used == Used()
+    for reports in (2, 3):
+        await office.answer()
+        assert office.ledger.used == Used(requests=reports)
 
 
 async def test_a_units_end_brings_the_next_lease_before_it_is_durable(office: Office) -> None:
