@@ -67,7 +67,7 @@ async def export_table(
         await stack.enter_async_context(sink)
         for warning in await sink.check(table.size_bytes if options.compress == "none" else None):
             observer(Warned(warning))
-        await stack.enter_async_context(sink.lock(run))
+        lock = await stack.enter_async_context(sink.lock(run))
         wanted = 1 if place.streams else options.processes
         count = planning.segment_count(options.segments, table.size_bytes, wanted)
         opened = Opened(run, await asyncio.to_thread(export_identity, options, table), count)
@@ -95,6 +95,7 @@ async def export_table(
             observer=observer,
             max_rejects=0,
             stream=output,
+            lock=lock,
         ).execute()
         if place.streams:
             return replace(report, files=0)
@@ -128,9 +129,9 @@ async def import_table(
         units = planning.spans(files, options.processes)
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
         opened = Opened(run, identity, 0, tuple(units))
-        ledger = Ledger(None, rejects_file(options, state, run))
+        ledger, lock = Ledger(None, rejects_file(options, state, run)), None
         if not place.streams:
-            await stack.enter_async_context(state.lock(run))
+            lock = await stack.enter_async_context(state.lock(run))
             before = await look(state)
             if options.resume and before.manifest is not None and before.state == "finished":
                 await before.journal.remove()
@@ -155,6 +156,7 @@ async def import_table(
             observer=observer,
             max_rejects=0 if options.strict else options.max_rejects,
             stream=input,
+            lock=lock,
         ).execute()
         report = replace(report, files=len(files))
         if place.streams:

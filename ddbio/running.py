@@ -47,6 +47,8 @@ class Run:
     observer: Observer
     max_rejects: int
     stream: BinaryIO | None
+    lock: int | None = None
+    """What workers inherit, so that they hold the job's lock too (`Sink.lock`)."""
 
     async def execute(self) -> JobReport:
         """Run all units that are not done; raises why the job failed, or LedgerError where the counts differ.
@@ -110,7 +112,8 @@ class Run:
         if self._inline:
             await run_inline(self.job, desk, credentials, clock, self.stream)
         else:
-            await run_processes(self.job, desk, credentials, self.processes)
+            inherited = () if self.lock is None else (self.lock,)
+            await run_processes(self.job, desk, credentials, self.processes, inherited)
 
     async def _recover(self, units: Sequence[int]) -> None:
         if self.sink is not None:

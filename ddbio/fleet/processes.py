@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from itertools import count
 
@@ -24,19 +24,21 @@ EXIT_SECONDS = 2.0
 """How long a worker that has nothing left to do gets to end by itself."""
 
 
-async def run_processes(job: Job, desk: Desk, credentials: Credentials, processes: int) -> None:
+async def run_processes(
+    job: Job, desk: Desk, credentials: Credentials, processes: int, inherited: Sequence[int] = ()
+) -> None:
     """Run `job` to its end in `processes` workers; the desk knows whether it failed.
 
-    When this is cancelled, the workers are told to stop, and killed after `STOP_SECONDS`.
+    Workers keep the descriptors `inherited` open. When this is cancelled, they are told to stop, and killed after
+    `STOP_SECONDS`.
     """
-    workers: set[asyncio.StreamWriter] = set()
-    serving = asyncio.ensure_future(_serve_all(job, desk, credentials, processes, workers))
+    fleet = _Fleet(job, desk, credentials, inherited)
+    serving = asyncio.ensure_future(fleet.serve(processes))
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         desk.abort()
-        for writer in workers:
-            frames.post(writer, Grant(rate=0.0, stop="abort"))
+        fleet.stop()
         await asyncio.wait([serving], timeout=STOP_SECONDS)
         raise
     except ExceptionGroup as group:
@@ -46,38 +48,49 @@ async def run_processes(job: Job, desk: Desk, credentials: Credentials, processe
         await asyncio.wait([serving])
 
 
-async def _serve_all(
-    job: Job, desk: Desk, credentials: Credentials, processes: int, workers: set[asyncio.StreamWriter]
-) -> None:
-    async with asyncio.TaskGroup() as group:
-        for number in range(processes):
-            group.create_task(_keep_serving(job, desk, credentials, number, workers))
+class _Fleet:
+    """The workers of one job, and the way to them."""
 
+    def __init__(self, job: Job, desk: Desk, credentials: Credentials, inherited: Sequence[int]) -> None:
+        self._job = job
+        self._desk = desk
+        self._credentials = credentials
+        self._inherited = inherited
+        self._writers: set[asyncio.StreamWriter] = set()
 
-async def _keep_serving(
-    job: Job, desk: Desk, credentials: Credentials, number: int, workers: set[asyncio.StreamWriter]
-) -> None:
-    """Fill one worker's place: one that dies is replaced, until the desk says that it is enough."""
-    for attempt in count():
-        welcome = Welcome(worker=number, run=f"{job.run}-{number}-{attempt}", job=job, credentials=credentials)
-        status = await _serve(welcome, desk, workers)
-        if status is None or not await desk.lost(number, describe(_lost(number, status))):
-            return
-        credentials = await desk.credentials() or credentials
+    async def serve(self, processes: int) -> None:
+        """Keep so many workers at work until the job is done or fails."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(processes):
+                group.create_task(self._keep_serving(number))
 
+    def stop(self) -> None:
+        """Tell every worker to stop, without being asked."""
+        for writer in self._writers:
+            frames.post(writer, Grant(rate=0.0, stop="abort"))
 
-async def _serve(welcome: Welcome, desk: Desk, workers: set[asyncio.StreamWriter]) -> int | None:
-    """Start one worker and answer its Reports; None after its last one, its exit status where it died before."""
-    async with _worker_process() as (process, reader, writer):
-        workers.add(writer)
-        try:
-            with suppress(ConnectionError):
-                await frames.send(writer, welcome)
-            if await _answer_all(desk, reader, writer):
-                return None  # it has closed everything: nobody waits for its interpreter to be torn down
-        finally:
-            workers.discard(writer)
-        return await _end(process)
+    async def _keep_serving(self, number: int) -> None:
+        """Fill one worker's place: one that dies is replaced, until the desk says that it is enough."""
+        credentials = self._credentials
+        for attempt in count():
+            run = f"{self._job.run}-{number}-{attempt}"
+            status = await self._serve(Welcome(worker=number, run=run, job=self._job, credentials=credentials))
+            if status is None or not await self._desk.lost(number, describe(_lost(number, status))):
+                return
+            credentials = await self._desk.credentials() or credentials
+
+    async def _serve(self, welcome: Welcome) -> int | None:
+        """Start one worker and answer its Reports; None after its last one, its exit status where it died before."""
+        async with _worker_process(self._inherited) as (process, reader, writer):
+            self._writers.add(writer)
+            try:
+                with suppress(ConnectionError):
+                    await frames.send(writer, welcome)
+                if await _answer_all(self._desk, reader, writer):
+                    return None  # it has closed everything: nobody waits for its interpreter to be torn down
+            finally:
+                self._writers.discard(writer)
+            return await _end(process)
 
 
 async def _answer_all(desk: Desk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -117,9 +130,9 @@ def _signal_name(number: int) -> str:
 
 
 @asynccontextmanager
-async def _worker_process() -> AsyncIterator[
-    tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamWriter]
-]:
+async def _worker_process(
+    inherited: Sequence[int],
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamWriter]]:
     ours, theirs = socket.socketpair()
     with theirs, ExitStack() as unused:
         unused.enter_context(ours)
@@ -129,7 +142,7 @@ async def _worker_process() -> AsyncIterator[
                 *("-m", "ddbio.fleet.worker", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *inherited],
                 start_new_session=True,  # Ctrl-C is for the parent, which tells its workers to stop
             )
         except OSError as error:

@@ -152,8 +152,11 @@ class Sink(ABC):
         """
 
     @abstractmethod
-    def lock(self, run: str) -> AbstractAsyncContextManager[None]:
+    def lock(self, run: str) -> AbstractAsyncContextManager[int | None]:
         """Keep every other job away from this place; `run` is the id that others are told.
+
+        Yields a descriptor, or None: a process that inherits it holds the lock too. So a job's workers keep others away
+        until the last of them has ended, however its first process did; a lease on S3 outlives them by itself.
 
         Entering raises `JobLockedError` where another job is at work, `PreflightError` where it can't be found out.
         A lock that gets lost cancels the body, and `JobLockedError` comes out. The end of the process, `kill -9`

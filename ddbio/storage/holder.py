@@ -34,6 +34,19 @@ def this_process(run: str, nonce: str = "") -> Holder:
     return Holder(run=run, host=socket.gethostname(), pid=os.getpid(), since=since, nonce=nonce)
 
 
+def is_gone(holder: Holder) -> bool:
+    """Whether its process ran on this host and does not any more."""
+    if holder.host != socket.gethostname():
+        return False
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's
+        return False
+    return False
+
+
 def read(data: bytes) -> Holder | None:
     """What a lock says; None where it says nothing (yet) that makes sense."""
     try:

@@ -90,7 +90,7 @@ class LocalSink(Sink):
     async def delete(self, name: str) -> None:
         path = self._folder / name
         with edge("delete", path):
-            await self.call(lambda: path.unlink(missing_ok=True))
+            await self.call(lambda: disk.remove(path, self._folder))
 
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
         if "part" not in token:
@@ -104,7 +104,7 @@ class LocalSink(Sink):
         with edge("clear", self._folder):
             return await self.call(lambda: disk.sweep(self._folder, owns, keep))
 
-    def lock(self, run: str) -> AbstractAsyncContextManager[None]:
+    def lock(self, run: str) -> AbstractAsyncContextManager[int]:
         """A lock of the kernel's on `_ddbio/lock`, which is removed again."""
         path = self._folder / LOCK
         return hold_folder(path, run, lambda: self.make_folder(path.parent), self.executor)

@@ -92,6 +92,14 @@ def put(path: Path, part: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def remove(path: Path, root: Path) -> None:
+    """Remove a file, if it is there, and the folder that it lay in below `root`, if nothing is left there."""
+    path.unlink(missing_ok=True)
+    if path.parent != root:
+        with suppress(OSError):  # something is left, or it is gone
+            path.parent.rmdir()
+
+
 def write(path: Path, data: bytes) -> None:
     """Write a file whose name is not durable yet."""
     with path.open("wb") as file:

@@ -9,8 +9,9 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from ddbio.errors import JobLockedError, PreflightError
+from ddbio.storage import local_lock
 from ddbio.storage.base import LOCK
 from ddbio.storage.local import LocalSink
 from ddbio.storage.s3 import S3Sink
@@ -364,3 +366,63 @@ async def test_the_lock_keeps_the_encryption_but_not_the_storage_class(moto: Ser
             pass
         assert [put.get("ServerSideEncryption") for put in seen] == ["AES256"]
         assert "StorageClass" not in seen[0]
+
+
+ORPHAN = """
+import asyncio, os, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
+from ddbio.storage.local import LocalSink
+
+async def main():
+    with ThreadPoolExecutor(2) as executor:
+        sink = LocalSink(sys.argv[1], "dead", executor=executor)
+        async with sink, sink.lock("dead") as lock:
+            null = subprocess.DEVNULL
+            worker = subprocess.Popen(["sleep", "600"], stdin=null, stdout=null, pass_fds=[lock])
+            print(worker.pid, flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def orphan(tmp_path: Path) -> AsyncIterator[int]:
+    """The process id of a worker, still alive, whose parent held the folder's lock when it was killed."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ORPHAN, str(tmp_path), stdin=PIPE, stdout=PIPE, env=environment
+    )
+    worker = int(await said(parent))
+    parent.kill()
+    await parent.wait()
+    yield worker
+    with suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGKILL)
+
+
+async def test_a_worker_that_outlives_its_job_keeps_others_away(
+    orphan: int, tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_lock, "ORPHAN_SECONDS", 0.2)
+    async with LocalSink(tmp_path, "next", executor=executor) as sink:
+        with pytest.raises(JobLockedError, match="run dead"):
+            async with sink.lock("next"):
+                raise AssertionError("two writers")
+    os.kill(orphan, 0)
+
+
+async def test_the_next_job_waits_for_the_last_worker_of_one_that_is_gone(
+    orphan: int, tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_lock, "ORPHAN_SECONDS", 30.0)
+
+    async def work() -> None:
+        async with LocalSink(tmp_path, "next", executor=executor) as sink, sink.lock("next"):
+            pass
+
+    waiting = asyncio.create_task(work())
+    await asyncio.wait([waiting], timeout=0.3)
+    assert not waiting.done()
+    os.kill(orphan, signal.SIGKILL)
+    await waiting

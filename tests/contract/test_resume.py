@@ -161,6 +161,7 @@ async def test_what_was_journaled_is_not_read_again(local: Exports) -> None:
     assert sealed > 0
     before = local.server.account.totals("read").requests
     local.check(await local.run(resume=True))
+    assert sorted(path.name for path in (Path(local.options.destination) / OWN_FOLDER).iterdir()) == ["manifest.json"]
     # A segment whose last page was full ends with an empty one.
     assert local.server.account.totals("read").requests - before <= (ITEMS - sealed) // PAGE_ITEMS + SEGMENTS
 
