@@ -130,6 +130,7 @@ async def conclude(
         files=sorted(ledger.files.values(), key=lambda file: file.name),
         type_hints=ledger.types.hints() if hints is None else hints,
         mixed=ledger.types.mixed(),
+        types_cut_off=ledger.types.cut_off,
         totals=Totals(
             items=report.items,
             bytes=report.bytes,

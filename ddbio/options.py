@@ -190,13 +190,18 @@ class VerifyOptions:
     """For reading the table."""
     concurrency: int = 8
     """Segments (without a table: files) worked on at once."""
+    consistent: bool = False
+    """Read the table with strong consistency, at twice the read units."""
     repair: bool = False
     """Write the items that are missing from the table, or different there, back from the files."""
     write_capacity: Capacity = HALF
     """For the repair."""
+    retry_seconds: float = RETRY_SECONDS
+    """So long a request may fail, one attempt after the other, before the verification fails."""
 
     def __post_init__(self) -> None:
         _positive("concurrency", self.concurrency)
+        _positive("retry timeout", self.retry_seconds)
         if self.source == "-":
             raise UsageError("Standard input can't be verified: there is no manifest.", hint="Name a folder or s3://.")
         if self.repair and self.table is None:

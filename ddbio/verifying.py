@@ -171,11 +171,11 @@ class _Run:
         output: OutputFormat = export.format if export.lossy else "dynamodb-json"
         scan = SegmentScan(
             table.name,
-            ScanFilter(),
+            ScanFilter(consistent=options.consistent),
             total=export.manifest.segments,
             output=output,
             dynamodb=dynamodb,
-            requester=Requester(self._reading, self._meter, self._clock),
+            requester=self._requester(self._reading),
             executor=self._executor,
         )
         reader = ItemReader(export.keys, output, export.manifest.type_hints, complete=True)
@@ -186,6 +186,8 @@ class _Run:
                     self._differ(batch, on_difference)
             if self._writing is not None and (self._found["missing"] or self._found["different"]):
                 await self._repair(table, dynamodb, self._writing, rest)
+            if self._writing is not None and self._found["extra"]:
+                self._observer(Warned(f"{self._found['extra']:,} extra items stay: a repair deletes nothing."))
 
     def report(self) -> VerifyReport:
         """What was found."""
@@ -223,7 +225,7 @@ class _Run:
             self._observer(Warned("The manifest has no fingerprints: the files' checksums and counts are verified."))
 
     def _plan(self, session: Session, table: TableInfo, budget: float) -> None:
-        units = table.size_bytes / planning.READ_UNIT_BYTES / 2
+        units = table.size_bytes / planning.READ_UNIT_BYTES / (1 if self._options.consistent else 2)
         self._observer(
             JobPlanned(
                 command="verify",
@@ -240,6 +242,9 @@ class _Run:
                 location=self._source.location,
             )
         )
+
+    def _requester(self, governor: Governor) -> Requester:
+        return Requester(governor, self._meter, self._clock, self._options.retry_seconds)
 
     def _tell(self) -> None:
         now = self._clock.now()
@@ -270,11 +275,16 @@ class _Run:
 
     async def _repair(self, table: TableInfo, dynamodb: DynamoDB, governor: Governor, rest: Stage) -> None:
         if self._problems:
-            self._observer(Warned("Nothing is repaired: there are problems with the files."))
+            self._observer(
+                Warned(
+                    "Nothing is repaired, since the files may not hold what was exported. "
+                    f"Problems: {len(self._problems):,}, the first: {self._problems[0]}"
+                )
+            )
             return
         encoder = RecordEncoder(table.keys, self._export.format, self._export.manifest.type_hints)
         echo = RecordEncoder(table.keys, "dynamodb-json", {})
-        requester = Requester(governor, self._meter, self._clock)
+        requester = self._requester(governor)
         refusals: list[str] = []
         writer = TableWriter(table.name, dynamodb=dynamodb, requester=requester, meter=self._meter, echo=echo)
         before = self._meter.items

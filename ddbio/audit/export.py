@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ddbio.audit.items import ItemReader
+from ddbio.codec.hints import MAX_PATHS
 from ddbio.codec.model import KeyType, OutputFormat
 from ddbio.errors import NoInputError, PreflightError, UsageError
 from ddbio.ledger.entries import FileState
@@ -49,9 +50,12 @@ class Export:
     def lossy(self) -> str | None:
         """What plain JSON does not tell of these items, in words; None where they can be read as they were."""
         mixed = self.manifest.mixed
-        if not mixed:
+        if self.manifest.types_cut_off:
+            names = f"the attributes beyond the first {MAX_PATHS:,} paths"
+        elif mixed:
+            names = ", ".join(mixed[:_NAMED]) + (f" and {len(mixed) - _NAMED:,} more" if len(mixed) > _NAMED else "")
+        else:
             return None
-        names = ", ".join(mixed[:_NAMED]) + (f" and {len(mixed) - _NAMED:,} more" if len(mixed) > _NAMED else "")
         return f"Plain JSON does not tell of which types {names} were"
 
     def said(self, number: int) -> FileState:

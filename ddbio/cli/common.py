@@ -129,6 +129,9 @@ RetryTimeout = Annotated[
         help="So long nothing may succeed before the job stops, resumably: seconds, or like 15m or 2h.",
     ),
 ]
+ConsistentRead = Annotated[
+    bool, typer.Option("--consistent-read", help="Strongly consistent reads, at twice the read units.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the final report on standard output, as one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Tell nothing but warnings and errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log details, and show the traceback of an error.")]

@@ -91,9 +91,7 @@ def export(
     compress: Annotated[
         Compression, typer.Option(**one_of("none", "gzip", "zstd"), help="How the files are compressed.")
     ] = "none",
-    consistent_read: Annotated[
-        bool, typer.Option("--consistent-read", help="Strongly consistent reads, at twice the read units.")
-    ] = False,
+    consistent_read: common.ConsistentRead = False,
     index: Annotated[str | None, typer.Option(metavar="NAME", help="Export this index instead of the table.")] = None,
     filter_expression: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Keep the items that satisfy this; saves no read units.")

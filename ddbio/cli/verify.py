@@ -13,7 +13,7 @@ from ddbio.cli.common import Telling, whole
 from ddbio.cli.failures import Exit
 from ddbio.cli.figures import verdict
 from ddbio.events import Observer
-from ddbio.options import HALF, Capacity, VerifyOptions
+from ddbio.options import HALF, RETRY_SECONDS, Capacity, VerifyOptions
 from ddbio.report import Difference, VerifyReport
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def verify(
     concurrency: Annotated[
         int, typer.Option(parser=whole(1), metavar="N", help="Segments, or without a table files, read at once.")
     ] = 8,
+    consistent_read: common.ConsistentRead = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Write missing and different items as the files have them.")
     ] = False,
@@ -70,6 +71,7 @@ def verify(
             help="Most write capacity units a second for the repair, as with -c. Default: 50%.",
         ),
     ] = None,
+    retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     profile: common.Profile = None,
     endpoint_url: common.EndpointUrl = None,
     dynamodb_endpoint_url: common.DynamodbEndpointUrl = None,
@@ -94,8 +96,10 @@ def verify(
             connection=common.connection(region, profile, endpoint_url, dynamodb_endpoint_url, s3_endpoint_url),
             capacity=capacity or HALF,
             concurrency=concurrency,
+            consistent=consistent_read,
             repair=repair,
             write_capacity=write_capacity or HALF,
+            retry_seconds=retry_timeout,
         )
         return verify_export(options, observer=observer, on_difference=_print)
 

@@ -31,7 +31,9 @@ class PathTypes:
 
     def __init__(self) -> None:
         self.masks: dict[str, int] = {}
-        self._cut_off = False
+        self.cut_off = False
+        """Whether there may be paths that are not in `masks`."""
+        self._pages_cut_off = False
         self._told_of_room = False
 
     def merge(self, seen: Mapping[str, int]) -> list[str]:
@@ -44,9 +46,11 @@ class PathTypes:
             if known is not None:
                 self.masks[path] = known | mask
             elif len(self.masks) < MAX_PATHS:
-                self.masks[path] = mask | UNSURE if self._cut_off else mask
+                self.masks[path] = mask | UNSURE if self._pages_cut_off else mask
+            else:
+                self.cut_off = True
         if len(seen) >= MAX_PATHS:
-            self._cut_off = True
+            self.cut_off = self._pages_cut_off = True
             for path in self.masks.keys() - seen.keys():
                 self.masks[path] |= UNSURE
         return news

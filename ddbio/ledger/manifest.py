@@ -56,6 +56,8 @@ class Manifest(msgspec.Struct, frozen=True):
     mixed: list[str]
     """Plain JSON: paths whose sets or binary can't be told from other values that were seen there."""
     totals: Totals
+    types_cut_off: bool = False
+    """Plain JSON: there may be more paths than `type_hints` and `mixed` could speak of (`ddbio.codec.hints`)."""
 
 
 def encode(manifest: Manifest) -> bytes:

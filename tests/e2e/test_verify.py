@@ -236,7 +236,8 @@ async def test_nothing_is_repaired_from_damaged_files(case: Case) -> None:
     case.files()[0].write_bytes(case.files()[0].read_bytes().replace(b"1.50", b"1.75", 1))
     report = await case.verify(table=case.table, repair=True)
     assert (report.missing, report.different, report.repaired, report.write_units) == (1, 1, 0, 0)
-    assert any("Nothing is repaired" in message for message in case.told(Warned))
+    (told,) = [message for message in case.told(Warned) if "Nothing is repaired" in message]
+    assert report.problems[0] in told
     assert not report.clean
 
 
@@ -250,6 +251,29 @@ async def test_types_that_plain_json_has_lost_are_no_differences(case: Case) -> 
     assert (await case.verify(table=case.table)).different == 1
     with pytest.raises(UsageError, match="dynamodb-json"):
         await case.verify(table=case.table, repair=True)
+
+
+async def test_types_of_paths_beyond_the_limit_are_no_differences(case: Case) -> None:
+    """Sets whose paths found no room among the type hints come back as lists, and that is no damage."""
+    for number, item in enumerate(case.items[:4]):
+        names = (f"s{name:04}" for name in range(number * 300, (number + 1) * 300))
+        case.put(item | {"map": {"M": {name: {"SS": ["a"]} for name in names}}})
+    await case.export()
+    manifest = json.loads((case.folder / "_ddbio/manifest.json").read_text())
+    assert manifest["types_cut_off"]
+    assert manifest["mixed"] == []
+    for report in (await case.verify(), await case.verify(table=case.table)):
+        assert report.clean
+        assert any("beyond the first 1,000 paths" in message for message in case.told(Warned))
+
+
+async def test_a_table_read_consistently_costs_twice_as_much(dynalite: Server, moto: Server, tmp_path: Path) -> None:
+    case = Case(dynalite, moto, tmp_path)
+    await case.export()
+    once, twice = [await case.verify(table=case.table, consistent=consistent) for consistent in (False, True)]
+    assert once.clean
+    assert twice.clean
+    assert twice.read_units == pytest.approx(2 * once.read_units)
 
 
 async def test_an_export_without_fingerprints(case: Case) -> None:

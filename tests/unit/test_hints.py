@@ -44,6 +44,18 @@ def test_paths_without_room_are_told_once() -> None:
     assert types.merge({"z": SS}) == []
 
 
+def test_whether_paths_may_have_been_left_out_is_known() -> None:
+    types = PathTypes()
+    types.merge(dict.fromkeys(list(OTHERS)[: MAX_PATHS - 1], S))
+    types.merge({"p3": S, "last": S})
+    assert not types.cut_off
+    types.merge({"one more": SS})
+    assert types.cut_off
+    page = PathTypes()
+    page.merge(OTHERS)
+    assert page.cut_off
+
+
 @given(st.integers(0, 1_000_000))
 def test_a_hint_is_never_wrong_however_pages_are_cut_off_and_merged(seed: int) -> None:
     """Pages of many paths, each cut off at the limit, merged by several workers and then together."""
