@@ -18,7 +18,7 @@ from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.pipeline.job import Job
 from ddbio.wire.signing import Credentials
 
-STOP_SECONDS = 0.6
+STOP_SECONDS = 0.5
 """How long workers get to stop when the job is cancelled; then they are killed."""
 EXIT_SECONDS = 2.0
 """How long a worker that has nothing left to do gets to end by itself."""

@@ -16,7 +16,7 @@ from ddbio.ledger.journal import Journal
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.ledger.tokens import join
 
-LEAVE_SECONDS = 0.2
+LEAVE_SECONDS = 0.1
 
 
 @dataclass(slots=True)

@@ -27,8 +27,9 @@ LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
 VALID_SECONDS = LEASE_SECONDS - RENEW_SECONDS
 """Its holder stops so long after it began to write it: a good while before another job may begin."""
-RELEASE_SECONDS = 0.75
-"""With the time that a discarded file may take, two seconds: what a job that is stopped has in all."""
+RELEASE_SECONDS = 0.5
+"""One of the times that make up the two seconds which a job that is stopped has in all: workers that stop, files that
+are sealed, a chunk of the journal that is written."""
 _ATTEMPTS = 3
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 _HINT = (

@@ -201,6 +201,45 @@ async def test_interrupted_while_the_service_does_not_answer(counting: StartCoun
     await interrupt(process)
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_interrupted_import_while_the_service_does_not_answer(
+    counting: StartCounting, tmp_path: Path, processes: str
+) -> None:
+    service = Slow("BatchWriteItem", 20, seconds=0.0)
+    server = await counting(Table(mode="stored", key=KEY), on_request=service)
+    source = tmp_path / "in.json"
+    await asyncio.to_thread(write_file, blocks(ITEMS, seed=1), str(source))
+    process = await start(
+        *("import", "-t", "T", "-c", "2000", "-p", processes, "-s", str(source), "--state", str(tmp_path / "state")),
+        environment=environment(server),
+    )
+    await service.reached.wait()
+    service.seconds = 3600.0
+    command_to_resume(await interrupt(process))
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_interrupted_import_while_its_source_in_s3_does_not_answer(
+    counting: StartCounting, seaweed: Server, tmp_path: Path, processes: str
+) -> None:
+    service = Slow("BatchWriteItem", 20, seconds=0.0)
+    server = await counting(Table(mode="stored", key=KEY), on_request=service)
+    source = tmp_path / "in.json"
+    await asyncio.to_thread(write_file, blocks(20 * ITEMS, seed=1), str(source))
+    bucket = await asyncio.to_thread(seaweed.create_bucket)
+    body = await asyncio.to_thread(source.read_bytes)
+    await asyncio.to_thread(seaweed.client("s3").put_object, Bucket=bucket, Key="in.json", Body=body)
+    async with proxy(seaweed.url) as between:
+        process = await start(
+            *("import", "-t", "T", "-c", "4000", "-p", processes, "-s", f"s3://{bucket}/in.json"),
+            *("--state", str(tmp_path / "state")),
+            environment=environment(server, replace(seaweed, url=between.url)),
+        )
+        await service.reached.wait()
+        between.stall_after = 0
+        command_to_resume(await interrupt(process))
+
+
 async def test_interrupted_before_it_began(counting: StartCounting, tmp_path: Path) -> None:
     """Nothing can be resumed: above all not the older export that was to be replaced."""
     service = Slow("DescribeTable", 2, seconds=0.0)

@@ -30,8 +30,11 @@ from ddbio import (
 from ddbio.codec.model import Compression, OutputFormat
 from ddbio.errors import PreflightError, UsageError
 from ddbio.generate import blocks
+from tests.conftest import StartCounting
 from tests.e2e.command import ddbio
 from tests.servers.aws import REGION, Key, Server
+from tests.servers.http import Handler, Reply, Request
+from tests.servers.tables import Table
 
 KEY: Key = (("hash", "S"), ("range", "S"))
 ITEMS = 200
@@ -267,13 +270,23 @@ async def test_types_of_paths_beyond_the_limit_are_no_differences(case: Case) ->
         assert any("beyond the first 1,000 paths" in message for message in case.told(Warned))
 
 
-async def test_a_table_read_consistently_costs_twice_as_much(dynalite: Server, moto: Server, tmp_path: Path) -> None:
-    case = Case(dynalite, moto, tmp_path)
-    await case.export()
-    once, twice = [await case.verify(table=case.table, consistent=consistent) for consistent in (False, True)]
-    assert once.clean
-    assert twice.clean
-    assert twice.read_units == pytest.approx(2 * once.read_units)
+async def test_a_table_can_be_read_consistently(case: Case, counting: StartCounting) -> None:
+    asked: list[bool] = []
+
+    async def on_request(request: Request, serve: Handler) -> Reply:
+        if request.operation == "Scan":
+            asked.append(request.payload.get("ConsistentRead", False))
+        return await serve(request)
+
+    server = await counting(Table(items=50), on_request=on_request)
+    case.connection = Connection(region=REGION, dynamodb_endpoint_url=server.url)
+    case.table = "T"
+    await case.export(segments=1)
+    assert asked == [False]
+    for consistent in (False, True):
+        report = await case.verify(table="T", consistent=consistent)
+        assert report.clean
+        assert asked[-1] is consistent
 
 
 async def test_an_export_without_fingerprints(case: Case) -> None:
