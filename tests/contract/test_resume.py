@@ -320,7 +320,9 @@ async def test_a_run_that_died_between_its_manifest_and_the_end_of_its_journal_i
         patch.setattr(Journal, "remove", pytest.fail)
         with pytest.raises(pytest.fail.Exception):
             await local.run()
-    assert (await local.run(resume=True)).requests == 0
+    served = local.server.account.totals("read").requests
+    assert (await local.run(resume=True)).items == ITEMS
+    assert local.server.account.totals("read").requests == served
     with pytest.raises(UsageError, match="already holds an export"):
         await local.run()
     local.check(await local.run(overwrite=True))
