@@ -30,6 +30,8 @@ VALID_SECONDS = LEASE_SECONDS - RENEW_SECONDS
 RELEASE_SECONDS = 0.5
 """One of the times that make up the two seconds which a job that is stopped has in all: workers that stop, files that
 are sealed, a chunk of the journal that is written."""
+DONE_SECONDS = 10.0
+"""So long a job that has done its work tries to give the lease back."""
 _ATTEMPTS = 3
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 _HINT = (
@@ -93,12 +95,12 @@ class Lease:
             await sleep(self._clock, left)
         self._lose(f"The lock on {self._place} could not be renewed for {VALID_SECONDS:.0f} seconds.")
 
-    async def release(self) -> None:
-        """Give the lease back, if it is still held and S3 answers; else it lapses."""
+    async def release(self, seconds: float) -> None:
+        """Give the lease back, if it is still held and S3 answers within `seconds`; else it lapses."""
         if self.lost or self._clock.now() >= self._valid_until:
             return
         try:
-            async with asyncio.timeout(RELEASE_SECONDS):
+            async with asyncio.timeout(seconds):
                 with edge(f"unlock {self._place}", DestinationError):
                     await self._delete()
         except (TimeoutError, DestinationError) as error:
@@ -155,6 +157,7 @@ class Lease:
 @asynccontextmanager
 async def hold(lease: Lease) -> AsyncIterator[None]:
     """Hold a lease; when it gets lost, the body is cancelled and JobLockedError raised."""
+    patience = RELEASE_SECONDS
     try:
         await lease.take()
         async with asyncio.TaskGroup() as group:
@@ -162,8 +165,9 @@ async def hold(lease: Lease) -> AsyncIterator[None]:
             yield
             for keeper in keepers:
                 keeper.cancel()
+        patience = DONE_SECONDS
     except BaseExceptionGroup as errors:
         # The loss, or else what the body raised: a body under a lock raises what it raises without one.
         raise errors.exceptions[0]  # noqa: B904
     finally:
-        await lease.release()
+        await lease.release(patience)
