@@ -9,21 +9,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from ddbio import errors
 from ddbio.wire.dynamodb import MAX_MESSAGE, BatchReply, DynamoDB, ScanPlan
 from ddbio.wire.signing import Credentials, StaticCredentials
 from ddbio.wire.transport import HttpTransport, Reply
 from tests.servers import http
+from tests.servers.certificate import write_certificate
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 STATIC = StaticCredentials(Credentials("AKIA", "secret-key", "session-token"))
@@ -425,25 +422,8 @@ async def test_proxies_of_the_environment_are_used_and_bypassed(monkeypatch: pyt
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate that nobody trusts, for 127.0.0.1, and its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ddbio test")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path = tmp_path_factory.mktemp("tls") / "server.pem"
-    path.write_bytes(private + signed.public_bytes(encoding))
+    write_certificate(path)
     return path
 
 

@@ -1,0 +1,1 @@
+"""What ddbio costs, measured: see README.md beside this file."""
