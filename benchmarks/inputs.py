@@ -6,25 +6,20 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-import msgspec
-
+from benchmarks.wire.tables import page_of
 from ddbio.codec import transcode_page
-from tests.servers.items import Shape, make_item
+from tests.servers.items import Shape
 
-CHUNK = 1000
+KEY = b'{"pk":"k%012d'
 
 
 def write_items(path: Path, shape: Shape, items: int) -> None:
-    """JSON lines as an export writes them."""
+    """JSON lines as an export writes them: those of one canned page again and again, but for the partition key."""
+    page = page_of(shape)
+    records = transcode_page(b'%b,"ScannedCount":%d}' % (page.head.content, page.items), "jsonl").records
+    rests = [line.removeprefix(KEY % number) for number, line in enumerate(records.splitlines(keepends=True))]
     with path.open("wb") as out:
-        for first in range(0, items, CHUNK):
-            count = min(CHUNK, items - first)
-            encoded = b",".join(msgspec.json.encode(make_item(shape, 0, first + index)) for index in range(count))
-            out.write(
-                transcode_page(
-                    b'{"Count":%d,"Items":[%b],"ScannedCount":%d}' % (count, encoded, count), "jsonl"
-                ).records
-            )
+        out.writelines(KEY % number + rests[number % len(rests)] for number in range(items))
 
 
 def main() -> None:
