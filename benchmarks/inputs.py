@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
 from benchmarks.wire.tables import page_of
 from ddbio.codec import transcode_page
+from ddbio.codec.model import OutputFormat
 from tests.servers.items import Shape
 
 KEY = b'{"pk":"k%012d'
 
 
+@cache
+def page_records(shape: Shape, format: OutputFormat = "jsonl") -> bytes:  # noqa: A002 - the codec's word
+    """The lines that an export makes of one canned page."""
+    page = page_of(shape)
+    return transcode_page(b'%b,"ScannedCount":%d}' % (page.head.content, page.items), format).records
+
+
 def write_items(path: Path, shape: Shape, items: int) -> None:
     """JSON lines as an export writes them: those of one canned page again and again, but for the partition key."""
-    page = page_of(shape)
-    records = transcode_page(b'%b,"ScannedCount":%d}' % (page.head.content, page.items), "jsonl").records
-    rests = [line.removeprefix(KEY % number) for number, line in enumerate(records.splitlines(keepends=True))]
+    lines = page_records(shape).splitlines(keepends=True)
+    rests = [line.removeprefix(KEY % number) for number, line in enumerate(lines)]
     with path.open("wb") as out:
         out.writelines(KEY % number + rests[number % len(rests)] for number in range(items))
 

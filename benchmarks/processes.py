@@ -40,21 +40,24 @@ class Outcome:
     peaks: Peaks
 
 
-def run(command: Sequence[str], environment: Mapping[str, str] | None = None, *, watch: bool = False) -> Outcome:
-    """Run a command, with `environment` added to one's own; `watch` samples its memory (Linux), which takes CPU time.
+def run(
+    command: Sequence[str], environment: Mapping[str, str], *, watch: bool = False, core: int | None = None
+) -> Outcome:
+    """Run a command, with `environment` added to one's own, on `core` (Linux) if one is given.
 
-    Ends the benchmark where the command fails.
+    `watch` samples its memory (Linux). Ends the benchmark where the command fails.
     """
     began = time.monotonic()
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+        with _on(core):
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
         assert process.stdout is not None
         with _sampling(process.pid, watch) as peaks, process.stdout:
             output = process.stdout.read()
@@ -65,6 +68,20 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None, *,
             errors.seek(0)
             raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {errors.read().decode()[-2000:]}")
     return Outcome(usage.ru_utime + usage.ru_stime, time.monotonic() - began, output, peaks)
+
+
+@contextmanager
+def _on(core: int | None) -> Iterator[None]:
+    """Move this thread there while the block runs: a process that it starts stays."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """One attribute changed in one of a million items: is it found, mended, and gone, and what does that take?
 
-    python benchmarks/verify_million.py [--items 1000000] [--format jsonl] [--compress none]
+    python -m benchmarks.verify_million [--items 1000000] [--format jsonl] [--compress none]
 
 Runs against a dynalite of its own (see tests/servers/dynalite.py for where it is looked for). Prints one JSON object a
 step, with the seconds, and for the verifications their reports.
@@ -17,8 +17,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.servers.aws import Server
 from tests.servers.dynalite import find_dynalite, run_dynalite

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import inspect
+import asyncio
 import os
 from pathlib import Path
 
-from ddbio import runtime
-
 from benchmarks.peers import exports, imports
+from ddbio import runtime
 
 
 def main() -> None:
@@ -24,7 +23,7 @@ def main() -> None:
     module, mode = (exports, "w") if options.direction == "export" else (imports, "r")
     with options.file.open(mode) as file:
         done = module.PEERS[options.peer](options.table, file)
-        if inspect.isawaitable(done):
+        if asyncio.iscoroutine(done):
             runtime.run(done)
 
 

@@ -1,0 +1,92 @@
+"""What ddbio costs, beside what people would use instead and beside the least that is possible.
+
+    python -m benchmarks           everything, into benchmarks/results/
+    python -m benchmarks --quick   the figures that matter most, printed, in about a minute
+
+Prints the table as Markdown and writes it, as JSON too, with a plot. Progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import codec, cpu, lag, memory, plot, report, startup
+from benchmarks.cases import Amounts, all_cases, quick_cases
+from benchmarks.machine import described
+from benchmarks.setting import Setting, set_up
+from benchmarks.targets import TARGETS
+
+RESULTS = Path(__file__).parent / "results"
+AMOUNTS = Amounts(pages=400, items=200_000, peer_pages=12, peer_items=20_000)
+QUICK_AMOUNTS = Amounts(pages=200, items=50_000, peer_pages=4, peer_items=7_500)
+Rows = list[dict[str, Any]]
+
+
+def measure_cpu(setting: Setting, options: argparse.Namespace) -> Rows:
+    """Whole jobs of every tool."""
+    cases = [case for case in (quick_cases if options.quick else all_cases)() if options.cases in case.name]
+    amounts = QUICK_AMOUNTS if options.quick else AMOUNTS
+    return [figure.as_dict() for figure in cpu.measure(cases, amounts, options.rounds, setting)]
+
+
+def measure_memory(setting: Setting, options: argparse.Namespace) -> Rows:
+    """Exports of growing tables."""
+    sizes = {} if options.quick else {"export-folder": options.sizes}
+    return [row.as_dict() for row in memory.measure(setting, sizes)]
+
+
+SECTIONS: dict[str, Callable[[Setting, argparse.Namespace], Rows]] = {
+    "cpu": measure_cpu,
+    "startup": lambda setting, options: startup.measure(options.rounds + 2, setting),
+    "lag": lambda setting, options: list(lag.measure(setting, 50 if options.quick else 300)),
+    "codec": lambda _, options: codec.measure_all(0.05 if options.quick else 1.0, slow=not options.quick),
+    "memory": measure_memory,
+}
+
+
+def arguments() -> argparse.Namespace:
+    """The command line's."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=SECTIONS, nargs="+", default=list(SECTIONS), help="some sections")
+    parser.add_argument("--cases", default="", metavar="TEXT", help="only jobs whose name contains this")
+    parser.add_argument("--rounds", type=int, help="default: 3, quick 1")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 2000, 20_000], metavar="MB", help="for memory")
+    parser.add_argument("--out", type=Path, help="where a quick or a partial run writes; else it only prints")
+    parser.add_argument("--folder", help="where files are written meanwhile: up to 25 GB; default: the system's")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    if not options.quick and not options.cases and options.only == list(SECTIONS):
+        options.out = options.out or RESULTS
+    return options
+
+
+def main() -> None:
+    """Measure, print, write."""
+    options = arguments()
+    results: dict[str, Any] = {"command": f"python -m benchmarks {shlex.join(sys.argv[1:])}".strip()}
+    results["machine"] = described()
+    with set_up(options.folder) as setting:
+        for name in options.only:
+            print(f"-- {name}", file=sys.stderr, flush=True)
+            results[name] = SECTIONS[name](setting, options)
+    results["targets"] = [target.row(results) for target in TARGETS]
+    print(report.page(results))
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "table.json").write_text(json.dumps(results, indent=1) + "\n")
+        (options.out / "table.md").write_text(report.page(results))
+        if results.get("cpu"):
+            plot.write(results, options.out / "table.png")
+
+
+if __name__ == "__main__":
+    main()
