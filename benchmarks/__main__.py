@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import codec, cpu, lag, memory, plot, report, startup
+from benchmarks import codec, cpu, lag, memory, plot, report, startup, whole
 from benchmarks.cases import Amounts, all_cases, quick_cases
 from benchmarks.machine import described
 from benchmarks.setting import Setting, set_up
@@ -31,7 +31,7 @@ Rows = list[dict[str, Any]]
 def measure_cpu(setting: Setting, options: argparse.Namespace) -> Rows:
     """Whole jobs of every tool."""
     cases = [case for case in (quick_cases if options.quick else all_cases)() if options.cases in case.name]
-    amounts = QUICK_AMOUNTS if options.quick else AMOUNTS
+    amounts = (QUICK_AMOUNTS if options.quick else AMOUNTS).scaled(options.scale)
     return [figure.as_dict() for figure in cpu.measure(cases, amounts, options.rounds, setting)]
 
 
@@ -47,6 +47,7 @@ SECTIONS: dict[str, Callable[[Setting, argparse.Namespace], Rows]] = {
     "lag": lambda setting, options: list(lag.measure(setting, 50 if options.quick else 300)),
     "codec": lambda _, options: codec.measure_all(0.05 if options.quick else 1.0, slow=not options.quick),
     "memory": measure_memory,
+    "whole": lambda setting, options: list(whole.measure(setting, 5_000 if options.quick else 100_000)),
 }
 
 
@@ -59,6 +60,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=list(SECTIONS), help="some sections")
     parser.add_argument("--cases", default="", metavar="TEXT", help="only jobs whose name contains this")
     parser.add_argument("--rounds", type=int, help="default: 3, quick 1")
+    parser.add_argument("--scale", type=float, default=1, metavar="X", help="move so many times as much in each job")
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 2000, 20_000], metavar="MB", help="for memory")
     parser.add_argument("--out", type=Path, help="where a quick or a partial run writes; else it only prints")
     parser.add_argument("--folder", help="where files are written meanwhile: up to 25 GB; default: the system's")

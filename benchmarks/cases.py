@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -25,6 +26,7 @@ PEERS = ("boto3 resource", "boto3 client", "aioboto3", "aiodynamo", "awswrangler
 PYTHON = (sys.executable, "-m")
 FEWER_ITEMS: dict[Shape, int] = {"small": 1, "nested": 4, "large": 100}
 """Of larger items, so many times fewer are imported."""
+BATCH = 25
 FAST = ("-c", "1000000", "--quiet", "--json")
 
 
@@ -35,6 +37,11 @@ class Amounts(NamedTuple):
     items: int
     peer_pages: int
     peer_items: int
+
+    def scaled(self, factor: float) -> Amounts:
+        """So many times as much, in whole batches."""
+        pages, items, peer_pages, peer_items = (number * factor for number in self)
+        return Amounts(ceil(pages), ceil(items / BATCH) * BATCH, ceil(peer_pages), ceil(peer_items / BATCH) * BATCH)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +105,7 @@ def prepared(case: Case, amount: int, wire: WireServer, folder: Path) -> Iterato
         return
     file = folder / "items.json"
     if case.direction == "import":
-        write_items(file, case.shape, amount)
+        _write_inputs(case, amount, file)
     if case.who in PEERS:
         yield Ready([*PYTHON, "benchmarks.peers", case.direction, case.who, table, str(file)], environment)
     elif case.place == "folder":
@@ -117,7 +124,19 @@ def _ddbio(case: Case, table: str, place: str, folder: Path) -> list[str]:
     line = [*PYTHON, "ddbio", case.direction, "-t", table, "-p", str(case.processes), *FAST]
     if case.direction == "import":
         return [*line, "-s", place, "--state", str(folder / "state")]
-    return [*line, "-d", place, "--format", case.format, "--compress", case.compress]
+    line += ["-d", place, "--format", case.format, "--compress", case.compress]
+    # An empty table has one segment by default, and so one process.
+    return line if case.processes == 1 else [*line, "--segments", str(32 * case.processes)]
+
+
+def _write_inputs(case: Case, amount: int, path: Path) -> None:
+    """One file; for several processes a folder of so many, as an empty file keeps only one busy."""
+    if case.processes == 1:
+        write_items(path, case.shape, amount)
+        return
+    path.mkdir()
+    for number in range(case.processes):
+        write_items(path / f"{number}.json", case.shape, amount // case.processes)
 
 
 @contextmanager

@@ -25,8 +25,8 @@ def _lines(results: Mapping[str, Any]) -> Iterator[str]:
         ("figure", "target", "measured", "met"),
         ((row["figure"], row["target"], row["measured"] or "not in this run", MARKS[row["met"]]) for row in rows),
     )
-    for section, write in (("cpu", _cpu), ("startup", _startup), ("lag", _lag), ("codec", _codec), ("memory", _memory)):
-        if rows := results.get(section):
+    for name, write in SECTIONS.items():
+        if rows := results.get(name):
             yield from write(rows)
 
 
@@ -35,6 +35,8 @@ def _cpu(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "Of the whole process tree, less that of an empty run: medians of interleaved pairs. Spread: dearest less"
     yield "cheapest round, of the median."
     for direction, unit in (("export", "pages"), ("import", "items")):
+        if not any(row["direction"] == direction for row in rows):
+            continue
         yield ""
         yield from _table(
             (direction, f"{unit} / CPU s", "CPU s / GB of table", "CPU s / million items", "rounds", "spread"),
@@ -78,6 +80,25 @@ def _lag(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     )
 
 
+def _whole(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "\n## Against real servers, start included\n"
+    yield "dynalite, which checks and stores every item, and SeaweedFS for S3. By the clock it is they that are measured."
+    yield ""
+    yield from _table(
+        ("job", "items", "seconds", "items / s", "CPU s of ddbio"),
+        (
+            (
+                row["job"],
+                f"{row['items']:,}",
+                f"{row['seconds']:.1f}",
+                f"{row['items'] / row['seconds']:,.0f}",
+                f"{row['cpu_seconds']:.2f}",
+            )
+            for row in rows
+        ),
+    )
+
+
 def _codec(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "\n## Codec alone\n"
     yield from _table(
@@ -103,3 +124,6 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
     yield f"| {' | '.join(heads)} |"
     yield f"|---|{'--:|' * (len(heads) - 1)}"
     yield from (f"| {' | '.join(row)} |" for row in rows)
+
+
+SECTIONS = {"cpu": _cpu, "startup": _startup, "lag": _lag, "codec": _codec, "memory": _memory, "whole": _whole}

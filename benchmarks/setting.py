@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Setting:
 @contextmanager
 def set_up(folder: str | None) -> Iterator[Setting]:
     """Start the wire server. The first core is for what is measured; servers and this process move to the others."""
+    # So that servers are stopped where this process is.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     core = None
     if hasattr(os, "sched_getaffinity") and len(cores := os.sched_getaffinity(0)) > 1:
         core = min(cores)
