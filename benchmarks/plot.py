@@ -10,7 +10,7 @@ PANELS = {"export folder small jsonl: ": "pages per CPU second", "import file sm
 
 
 def write(results: Mapping[str, Any], path: Path) -> None:
-    """Draw what each tool does per CPU second, small items over TLS, on logarithmic axes."""
+    """Draw what each tool does per CPU second, small items over TLS."""
     import matplotlib as mpl  # noqa: PLC0415 - not needed for the figures themselves
 
     mpl.use("Agg")
@@ -23,7 +23,6 @@ def write(results: Mapping[str, Any], path: Path) -> None:
         colours = ["tab:orange" if row["who"] == "ddbio" else "tab:gray" for row in rows]
         bars = axes.barh([row["who"] for row in rows], [row["per_cpu_second"] for row in rows], color=colours)
         axes.bar_label(bars, [f" {row['per_cpu_second']:,.0f}" for row in rows])
-        axes.set_xscale("log")
         axes.margins(x=0.2)
         axes.set_title(f"{prefix.partition(' ')[0]}, {unit}")
     figure.suptitle(f"small items, TLS; {results['machine']['machine']}, {results['machine']['date']}")
