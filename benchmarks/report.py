@@ -65,8 +65,10 @@ def _startup(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _lag(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "\n## Longest callbacks on the loop, CPU time\n"
+    yield "Of a job inside this process, where the garbage collector is left alone; its longest pause stands apart."
+    yield ""
     yield from _table(
-        ("job", "ms", "callbacks", "over 5 ms", "in"),
+        ("job", "ms", "callbacks", "over 5 ms", "in", "collector, ms"),
         (
             (
                 row["job"],
@@ -74,6 +76,7 @@ def _lag(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 f"{row['callbacks']:,}",
                 str(row["over_5_ms"]),
                 f"`{row['longest'][0]['callback']}`",
+                f"{row['longest_collection_milliseconds']:.1f}",
             )
             for row in rows
         ),
