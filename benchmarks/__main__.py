@@ -80,14 +80,19 @@ def main() -> None:
         for name in options.only:
             print(f"-- {name}", file=sys.stderr, flush=True)
             results[name] = SECTIONS[name](setting, options)
-    results["targets"] = [target.row(results) for target in TARGETS]
+            results["targets"] = [target.row(results) for target in TARGETS]
+            if options.out is not None:
+                write(results, options.out)
     print(report.page(results))
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "table.json").write_text(json.dumps(results, indent=1) + "\n")
-        (options.out / "table.md").write_text(report.page(results))
-        if results.get("cpu"):
-            plot.write(results, options.out / "table.png")
+
+
+def write(results: dict[str, Any], folder: Path) -> None:
+    """Keep what there is so far: the next section may fail."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "table.md").write_text(report.page(results))
+    if results.get("cpu"):
+        plot.write(results, folder / "table.png")
 
 
 if __name__ == "__main__":
