@@ -7,8 +7,9 @@ import asyncio
 import os
 from pathlib import Path
 
+import uvloop
+
 from benchmarks.peers import exports, imports
-from ddbio import runtime
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     with options.file.open(mode) as file:
         done = module.PEERS[options.peer](options.table, file)
         if asyncio.iscoroutine(done):
-            runtime.run(done)
+            uvloop.run(done)
 
 
 if __name__ == "__main__":
