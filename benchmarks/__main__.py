@@ -23,8 +23,8 @@ from benchmarks.setting import Setting, set_up
 from benchmarks.targets import TARGETS
 
 RESULTS = Path(__file__).parent / "results"
-AMOUNTS = Amounts(pages=400, items=200_000, peer_pages=12, peer_items=20_000)
-QUICK_AMOUNTS = Amounts(pages=200, items=50_000, peer_pages=4, peer_items=7_500)
+AMOUNTS = Amounts(pages=1000, items=500_000, peer_pages=12, peer_items=20_000)
+QUICK_AMOUNTS = Amounts(pages=300, items=100_000, peer_pages=4, peer_items=7_500)
 Rows = list[dict[str, Any]]
 
 
@@ -37,8 +37,7 @@ def measure_cpu(setting: Setting, options: argparse.Namespace) -> Rows:
 
 def measure_memory(setting: Setting, options: argparse.Namespace) -> Rows:
     """Exports of growing tables."""
-    sizes = {} if options.quick else {"export-folder": options.sizes}
-    return [row.as_dict() for row in memory.measure(setting, sizes)]
+    return [row.as_dict() for row in memory.measure(setting, {"export-folder": options.sizes})]
 
 
 SECTIONS: dict[str, Callable[[Setting, argparse.Namespace], Rows]] = {
@@ -47,8 +46,9 @@ SECTIONS: dict[str, Callable[[Setting, argparse.Namespace], Rows]] = {
     "lag": lambda setting, options: list(lag.measure(setting, 50 if options.quick else 300)),
     "codec": lambda _, options: codec.measure_all(0.05 if options.quick else 1.0, slow=not options.quick),
     "memory": measure_memory,
-    "whole": lambda setting, options: list(whole.measure(setting, 5_000 if options.quick else 100_000)),
+    "whole": lambda setting, _: list(whole.measure(setting, 100_000)),
 }
+QUICK_SECTIONS = ["cpu", "startup", "lag", "codec"]
 
 
 def arguments() -> argparse.Namespace:
@@ -57,7 +57,7 @@ def arguments() -> argparse.Namespace:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=SECTIONS, nargs="+", default=list(SECTIONS), help="some sections")
+    parser.add_argument("--only", choices=SECTIONS, nargs="+", help="some sections")
     parser.add_argument("--cases", default="", metavar="TEXT", help="only jobs whose name contains this")
     parser.add_argument("--rounds", type=int, help="default: 3, quick 1")
     parser.add_argument("--scale", type=float, default=1, metavar="X", help="move so many times as much in each job")
@@ -66,8 +66,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--folder", help="where files are written meanwhile: up to 25 GB; default: the system's")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
-    if not options.quick and not options.cases and options.only == list(SECTIONS):
+    if not (options.quick or options.cases or options.only):
         options.out = options.out or RESULTS
+    options.only = options.only or (QUICK_SECTIONS if options.quick else list(SECTIONS))
     return options
 
 
