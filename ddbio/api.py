@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddbio import planning
+from ddbio.capacity import Budget, Pace
 from ddbio.codec import RecordEncoder
 from ddbio.codec.hints import HintType
 from ddbio.errors import PreflightError, SourceError
@@ -55,7 +56,7 @@ async def export_table(
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(_opened(options.connection, options.destination))
         table = await place.session.describe_table(options.table, options.scan.index)
-        budget = planning.read_budget(options.capacity, table)
+        pace = planning.read_pace(options.capacity, table)
         sink = open_sink(
             options.destination,
             run,
@@ -82,13 +83,13 @@ async def export_table(
             opened = await begin_export(options, sink, before, ledger, opened, observer)
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
         units = planning.segments(opened.segments)
-        processes = planning.process_count(wanted, budget, planning.PAGE_UNITS, len(units))
-        observer(_planned(job, table, place, budget, processes, len(units), sink.location))
+        processes = planning.process_count(wanted, pace, planning.PAGE_UNITS, len(units))
+        observer(_planned(job, table, place, pace, processes, len(units), sink.location))
         report = await Run(
             job=job,
             units=units,
             processes=processes,
-            budget=budget,
+            budget=Budget(pace),
             ledger=ledger,
             sink=None if place.streams else sink,
             source=place.session.credential_source(),
@@ -119,7 +120,7 @@ async def import_table(
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(_opened(options.connection, options.source))
         table = await place.session.describe_table(options.table)
-        budget = planning.write_budget(options.capacity, table)
+        pace = planning.write_pace(options.capacity, table)
         source = open_source(options.source, client=place.client, executor=place.executor, stream=input)
         await stack.enter_async_context(source)
         state = LocalSink(await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor)
@@ -141,15 +142,15 @@ async def import_table(
             stack.push_async_callback(ledger.leave)
         units = list(opened.units)
         wanted = 1 if place.streams else options.processes
-        processes = planning.process_count(wanted, budget, planning.BATCH_UNITS, len(units))
+        processes = planning.process_count(wanted, pace, planning.BATCH_UNITS, len(units))
         job = ImportJob(run=run, options=options, table=_facts(table, place), hints=hints, s3=place.s3)
         size = planning.plain_bytes(files)
-        observer(_planned(job, table, place, budget, processes, len(units), source.location, size))
+        observer(_planned(job, table, place, pace, processes, len(units), source.location, size))
         report = await Run(
             job=job,
             units=units,
             processes=processes,
-            budget=budget,
+            budget=Budget(pace),
             ledger=ledger,
             sink=None,
             source=place.session.credential_source(),
@@ -251,7 +252,7 @@ def _planned(
     job: Job,
     table: TableInfo,
     place: _Place,
-    budget: float,
+    pace: Pace,
     processes: int,
     units: int,
     location: str,
@@ -266,9 +267,10 @@ def _planned(
         table_bytes=table.size_bytes or None,
         table_items=table.item_count or None,
         source_bytes=source_bytes,
-        budget=budget,
+        budget=pace.start,
+        adaptive=pace.most is not None,
         units=units,
         processes=processes,
-        expected_seconds=expected / budget if expected else None,
+        expected_seconds=expected / pace.start if expected else None,
         location=location,
     )

@@ -75,7 +75,7 @@ class scan:  # noqa: N801 - used like a function: async for item in scan(...)
         options = self._options
         async with _connected(options.connection, options.table, options.scan.index) as (table, dynamodb):
             with threads(1) as executor:
-                governor = Governor(planning.read_budget(options.capacity, table), LoopClock())
+                governor = Governor(planning.read_pace(options.capacity, table).start, LoopClock())
                 reader = SegmentScan(
                     options.table,
                     options.scan,
@@ -120,7 +120,7 @@ class BatchWriter:
             table, dynamodb = await stack.enter_async_context(
                 _connected(options.connection, options.table, connections=options.concurrency)
             )
-            governor = Governor(planning.write_budget(options.capacity, table), clock)
+            governor = Governor(planning.write_pace(options.capacity, table).start, clock)
             requester = Requester(governor, meter, clock)
             self._encoder = RecordEncoder(table.keys, "dynamodb-json", {})
             writer = TableWriter(options.table, dynamodb=dynamodb, requester=requester, meter=meter, echo=self._encoder)

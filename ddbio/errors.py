@@ -100,7 +100,8 @@ class ServiceError(WireError):
     """The service answered with an error.
 
     `code` is the last part of `__type` (for example `ValidationException`), `status` the HTTP status, `reasons`
-    the `ThrottlingReasons` (for example `TableReadProvisionedThroughputExceeded`), `request_id` the AWS request id.
+    the `ThrottlingReasons` (for example `TableReadProvisionedThroughputExceeded`), `resources` the ARNs that they are
+    about, `request_id` the AWS request id.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class ServiceError(WireError):
         *,
         status: int,
         reasons: Sequence[str] = (),
+        resources: Sequence[str] = (),
         request_id: str | None = None,
         hint: str | None = None,
     ) -> None:
@@ -117,11 +119,18 @@ class ServiceError(WireError):
         self.code = code
         self.status = status
         self.reasons = tuple(reasons)
+        self.resources = tuple(resources)
         self.request_id = request_id
 
 
 class ThrottledError(ServiceError):
     """The table, index, key range or account is over its capacity: slow down and try again."""
+
+    @property
+    def reason(self) -> str:
+        """The first of the reasons, with the name of the index that it is about, if any; else the code."""
+        index = self.resources[0].partition("/index/")[2] if self.resources else ""
+        return " ".join(filter(None, ((*self.reasons, self.code)[0], index)))
 
 
 class CredentialsError(ServiceError):

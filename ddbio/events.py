@@ -27,6 +27,8 @@ class JobPlanned:
     """Size of the import's files as stored; None for an export or a stream."""
     budget: float
     """Capacity units per second for the whole job."""
+    adaptive: bool = False
+    """That is what it begins with; then it adapts to what the table bears."""
     units: int
     """Segments or spans."""
     processes: int

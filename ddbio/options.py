@@ -32,13 +32,20 @@ class Connection:
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """How many capacity units a second the whole job may use: an absolute figure, or a share of what the table has."""
+    """How many capacity units a second the whole job may use: an absolute figure, or a share of what the table has.
+
+    With `auto` an export or import adapts to what the table bears, with `units` as the most, if given. `scan`,
+    `BatchWriter` and `verify_export` stay at what it begins with: half of what the table has.
+    """
 
     units: float | None = None
     percent: float | None = None
+    auto: bool = False
 
     def __post_init__(self) -> None:
-        if (self.units is None) == (self.percent is None):
+        if self.auto and self.percent is not None:
+            raise UsageError("What adapts is limited by a number of units, not by a percentage.")
+        if not self.auto and (self.units is None) == (self.percent is None):
             raise UsageError("A capacity is either a number of units or a percentage.")
         if self.units is not None and not 0 < self.units < float("inf"):
             raise UsageError(f"A capacity of {self.units:g} units a second is not possible.", hint="Give more than 0.")
@@ -47,20 +54,25 @@ class Capacity:
 
     @classmethod
     def parse(cls, text: str) -> Capacity:
-        """Read `1000` (units a second) or `50%` (of the table's own capacity); raises UsageError."""
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
+        """Read `1000` (units a second), `50%` (of what the table has), `auto` or `auto:1000`; raises UsageError."""
+        if text.strip() == "auto":
+            return cls(auto=True)
+        match = re.fullmatch(r"\s*(?:(auto:)?(\d+(?:\.\d+)?)|(\d+(?:\.\d+)?)\s*%)\s*", text)
         if match is None:
             raise UsageError(
-                f"{text!r} is not a capacity.", hint="Write units a second, like 1000, or a share, like 50%."
+                f"{text!r} is not a capacity.",
+                hint="Write units a second, like 1000, a share, like 50%, or auto, or like auto:1000.",
             )
-        value = float(match[1])
-        return cls(percent=value) if match[2] else cls(units=value)
+        return cls(percent=float(match[3])) if match[3] else cls(units=float(match[2]), auto=bool(match[1]))
 
     def __str__(self) -> str:
+        if self.auto:
+            return "auto" if self.units is None else f"auto:{self.units:g}"
         return f"{self.units:g}" if self.units is not None else f"{self.percent:g}%"
 
 
 HALF = Capacity(percent=50)
+AUTO = Capacity(auto=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +120,7 @@ class ExportOptions:
     destination: str
     """A folder, `s3://bucket/prefix`, or `-` for standard output."""
     connection: Connection = Connection()
-    capacity: Capacity = HALF
+    capacity: Capacity = AUTO
     processes: int = 1
     """Worker processes; 1 runs inside the calling process."""
     concurrency: int = 8
@@ -149,7 +161,7 @@ class ImportOptions:
     source: str
     """A file, a folder (walked), a glob, `s3://bucket/prefix`, or `-` for standard input."""
     connection: Connection = Connection()
-    capacity: Capacity = HALF
+    capacity: Capacity = AUTO
     processes: int = 1
     """Worker processes; 1 runs inside the calling process."""
     concurrency: int = 16

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import ceil
+from math import ceil, inf
 
+from ddbio.capacity import Pace
 from ddbio.errors import UsageError
 from ddbio.ledger.entries import Unit
 from ddbio.options import MAX_SEGMENTS, Capacity
@@ -31,23 +32,26 @@ PAGE_UNITS = 128
 BATCH_UNITS = 25
 
 
-def read_budget(capacity: Capacity, table: TableInfo) -> float:
+def read_pace(capacity: Capacity, table: TableInfo) -> Pace:
     """Read units per second for the whole job; raises UsageError where the table does not have that many."""
-    return _budget(capacity, table, "read", table.read_capacity, table.max_on_demand_read, NEW_ON_DEMAND_READ)
+    return _pace(capacity, table, "read", table.read_capacity, table.max_on_demand_read, NEW_ON_DEMAND_READ)
 
 
-def write_budget(capacity: Capacity, table: TableInfo) -> float:
+def write_pace(capacity: Capacity, table: TableInfo) -> Pace:
     """Write units per second for the whole job; raises UsageError where the table does not have that many."""
-    return _budget(capacity, table, "write", table.write_capacity, table.max_on_demand_write, NEW_ON_DEMAND_WRITE)
+    return _pace(capacity, table, "write", table.write_capacity, table.max_on_demand_write, NEW_ON_DEMAND_WRITE)
 
 
-def _budget(
+def _pace(
     capacity: Capacity, table: TableInfo, kind: str, known: float | None, maximum: float | None, new: float
-) -> float:
+) -> Pace:
     limit = maximum if table.billing == "on-demand" else known
+    basis = min(known or new, maximum or inf)
+    if capacity.auto:
+        most = min(capacity.units or inf, limit or inf)
+        return Pace(min(basis / 2, most), most)
     if capacity.percent is not None:
-        basis = min(known or new, maximum or float("inf"))
-        return basis * capacity.percent / 100
+        return Pace(basis * capacity.percent / 100)
     units = capacity.units or 0.0
     if limit is not None and units > limit:
         what = "a maximum" if table.billing == "on-demand" else "a provisioned throughput"
@@ -57,11 +61,15 @@ def _budget(
             f"{kind} units a second.",
             hint=f"Give at most {limit:g}, or a share such as 50%.",
         )
-    return units
+    return Pace(units)
 
 
-def process_count(wanted: int, budget: float, request_units: float, units: int) -> int:
-    """How many processes have something to do: each needs a unit of work, and a request's worth of budget a second."""
+def process_count(wanted: int, pace: Pace, request_units: float, units: int) -> int:
+    """How many processes have something to do: each needs a unit of work, and a request's worth of budget a second.
+
+    A budget that adapts may double.
+    """
+    budget = pace.start if pace.most is None else min(2 * pace.start, pace.most)
     return max(1, min(wanted, int(budget // request_units), units))
 
 

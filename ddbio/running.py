@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ddbio.capacity import Budget
 from ddbio.clock import Clock, LoopClock
 from ddbio.errors import DdbioError, LedgerError, TooManyRejectsError
 from ddbio.events import Observer
@@ -40,7 +41,7 @@ class Run:
     job: Job
     units: list[Unit]
     processes: int
-    budget: float
+    budget: Budget
     ledger: Ledger
     sink: Sink | None
     source: CredentialSource

@@ -162,9 +162,9 @@ class _Run:
     ) -> None:
         """Read the files and the table, tell what differs, and repair it if that is wanted."""
         options, export = self._options, self._export
-        self._reading = Governor(planning.read_budget(options.capacity, table), self._clock)
+        self._reading = Governor(planning.read_pace(options.capacity, table).start, self._clock)
         if options.repair:
-            self._writing = Governor(planning.write_budget(options.write_capacity, table), self._clock)
+            self._writing = Governor(planning.write_pace(options.write_capacity, table).start, self._clock)
         self._plan(session, table, self._reading.rate)
         self._look_at_manifest()
         # Where plain JSON has lost types, both sides lose them in the same way: nothing is found that is not there.

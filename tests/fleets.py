@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ddbio.capacity import Budget, Pace
 from ddbio.clock import Clock, LoopClock
 from ddbio.codec.model import KeyAttribute
 from ddbio.events import Event
@@ -53,6 +54,7 @@ class Fleet:
     units: list[Unit]
     budget: float
     workers: int = 1
+    most: float | None = None
     max_rejects: int = 0
     rejects: Path | None = None
     credentials: CredentialSource = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
@@ -69,7 +71,9 @@ class Fleet:
         """Run the job to its end."""
         monkeypatch.setattr(engine, "HttpTransport", lambda **_: self.table)
         monkeypatch.setattr(engine, "open_sink", lambda *_, **__: self.sink)
-        self.coordinator = Coordinator(self.units, workers=self.workers, budget=self.budget, rng=random.Random(7))
+        self.coordinator = Coordinator(
+            self.units, workers=self.workers, budget=Budget(Pace(self.budget, self.most)), rng=random.Random(7)
+        )
         self.ledger = Ledger(rejects=RejectsFile(self.rejects) if self.rejects else None)
         self.desk = Desk(
             self.coordinator,

@@ -1,6 +1,7 @@
-"""Capacity: a token bucket with debt, and the governor that makes coroutines wait for it."""
+"""Capacity: a token bucket with debt, the governor that makes coroutines wait for it, and the job's budget."""
 
+from ddbio.capacity.adaptive import Budget, Pace
 from ddbio.capacity.bucket import Bucket
 from ddbio.capacity.governor import Governor, Permit
 
-__all__ = ["Bucket", "Governor", "Permit"]
+__all__ = ["Bucket", "Budget", "Governor", "Pace", "Permit"]

@@ -114,10 +114,11 @@ CapacityLimit = Annotated[
         "--capacity",
         "-c",
         parser=capacity,
-        metavar="N|P%",
+        metavar="N|P%|auto",
         show_default=False,
-        help="Most capacity units a second for the whole job, over all processes: a number like 1000, or a share of "
-        "the table's provisioned or warm throughput like 50%. Default: 50%.",
+        help="Most capacity units a second for the whole job, over all processes: a number like 1000, a share of the "
+        "table's provisioned or warm throughput like 50%, or auto (or like auto:1000, for at most that): begins with "
+        "50%, and adapts to what the table bears. Default: auto; verify does not adapt.",
     ),
 ]
 RetryTimeout = Annotated[

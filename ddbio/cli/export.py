@@ -13,7 +13,7 @@ from ddbio.cli.common import STREAM, Telling, json_object, one_of, whole
 from ddbio.codec.model import Compression, OutputFormat
 from ddbio.errors import UsageError
 from ddbio.events import Observer
-from ddbio.options import HALF, MAX_SEGMENTS, RETRY_SECONDS, ExportOptions, S3Options, ScanFilter
+from ddbio.options import AUTO, MAX_SEGMENTS, RETRY_SECONDS, ExportOptions, S3Options, ScanFilter
 from ddbio.report import JobReport
 
 EXAMPLES = """\
@@ -152,7 +152,7 @@ def export(
             table=table,
             destination=destination,
             connection=common.connection(region, profile, endpoint_url, dynamodb_endpoint_url, s3_endpoint_url),
-            capacity=capacity or HALF,
+            capacity=capacity or AUTO,
             processes=1 if stream else processes or common.cores(),
             concurrency=concurrency,
             segments=segments,

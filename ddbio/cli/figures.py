@@ -38,7 +38,7 @@ def plan_line(plan: JobPlanned) -> str:
         parts.append(f"table of about {plan.table_items:,} items ({size(plan.table_bytes)})")
     if plan.source_bytes is not None:
         parts.append(f"{size(plan.source_bytes)} to read")
-    parts.append(f"at most {plan.budget:,.0f} {_unit(plan)}/s")
+    parts.append(f"{'from' if plan.adaptive else 'at most'} {plan.budget:,.0f} {_unit(plan)}/s")
     parts.append(f"{_count(plan.processes, 'process', 'processes')}, {_pieces(plan, plan.units)}")
     parts.append(_expected(plan))
     return ", ".join(parts)

@@ -12,7 +12,7 @@ from ddbio.cli import common
 from ddbio.cli.common import STREAM, Telling, one_of, whole
 from ddbio.codec.model import InputFormat
 from ddbio.events import Observer
-from ddbio.options import HALF, RETRY_SECONDS, ImportOptions
+from ddbio.options import AUTO, RETRY_SECONDS, ImportOptions
 from ddbio.report import JobReport
 
 EXAMPLES = """\
@@ -116,7 +116,7 @@ def import_(
             table=table,
             source=source,
             connection=common.connection(region, profile, endpoint_url, dynamodb_endpoint_url, s3_endpoint_url),
-            capacity=capacity or HALF,
+            capacity=capacity or AUTO,
             processes=1 if stream else processes or common.cores(),
             concurrency=concurrency,
             format=input_format,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ddbio.capacity import Budget
 from ddbio.capacity.shares import share
 from ddbio.errors import LedgerError
 from ddbio.fleet.protocol import Failure, Grant, Report
@@ -84,7 +85,7 @@ class Coordinator:
         units: Iterable[Unit],
         *,
         workers: int,
-        budget: float,
+        budget: Budget,
         rng: random.Random,
         progress: Mapping[int, UnitState] | None = None,
     ) -> None:
@@ -95,7 +96,7 @@ class Coordinator:
         rng.shuffle(waiting)
         self._waiting = deque(waiting)
         self._budget = budget
-        self._workers = {number: _WorkerState(granted=budget / workers) for number in range(workers)}
+        self._workers = {number: _WorkerState(granted=budget.rate / workers) for number in range(workers)}
         self._gone: list[Usage] = []
         self._aborting = False
         self.failure: Failure | None = None
@@ -118,6 +119,19 @@ class Coordinator:
         """What each worker has used so far, those that are gone included."""
         return self._gone + [worker.usage for worker in self._workers.values()]
 
+    @property
+    def throttles(self) -> Counter[str]:
+        """Throttles so far, by reason."""
+        found: Counter[str] = Counter()
+        for usage in self.usages:
+            found.update(usage.reasons)
+        return found
+
+    @property
+    def lanes(self) -> int:
+        """How many units are being worked on."""
+        return sum(worker.holding for worker in self._workers.values())
+
     def abort(self, failure: Failure | None = None) -> None:
         """Stop the job: from now on every Grant says so. The first failure is kept."""
         self._aborting = True
@@ -129,6 +143,7 @@ class Coordinator:
         if worker.answered is not None and worker.answered[0] == report.number:
             return Decision((), worker.answered[1])
         self._account(worker, report, now)
+        self._budget.observe(self.throttles, now, hungry=self._is_hungry())
         if report.failure is not None:
             self.abort(report.failure)
         accepted = tuple(commit for commit in report.commits if self._accept(report.worker, commit))
@@ -213,13 +228,19 @@ class Coordinator:
 
     def _floor(self) -> float:
         """The least that a worker with work is left."""
-        return self._budget / (4 * len(self._workers))
+        return self._budget.rate / (4 * len(self._workers))
+
+    def _is_hungry(self) -> bool:
+        """Whether some worker has been waiting for capacity."""
+        return any(worker.holding and worker.demand == math.inf for worker in self._workers.values())
 
     def _set_rate(self, number: int) -> float:
         """The worker's share, as far as the others have really given up theirs."""
         demands = [worker.demand if worker.holding else 0.0 for worker in self._workers.values()]
-        target = share(self._budget, demands)[number]
+        target = share(self._budget.rate, demands)[number]
         taken = sum(worker.bound for index, worker in self._workers.items() if index != number)
         worker = self._workers[number]
-        worker.granted = max(min(target, self._budget - taken), 0.0)
+        # Less than before is always possible, even where a smaller budget is not yet kept by all.
+        free = max(self._budget.rate - taken, worker.granted, 0.0)
+        worker.granted = min(target, free)
         return worker.granted

@@ -7,8 +7,11 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from collections import Counter
 
 import msgspec
+
+from ddbio.capacity.adaptive import UNPROCESSED
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -25,6 +28,8 @@ class Usage(msgspec.Struct, frozen=True):
     requests: int = 0
     retries: int = 0
     throttles: int = 0
+    reasons: dict[str, int] = {}
+    """Throttles by reason (API Reference, ThrottlingReason, or the error's code), with the index's name behind it."""
     cpu_seconds: float = 0.0
     peak_rss_bytes: int = 0
 
@@ -38,6 +43,14 @@ class Meter:
         self.requests = 0
         self.retries = 0
         self.throttles = 0
+        """Refused requests, and replies that left items unprocessed."""
+        self.reasons: Counter[str] = Counter()
+        """The former by reason; the service gives none for the latter."""
+
+    def throttled(self, reason: str) -> None:
+        """A request was refused for want of capacity."""
+        self.throttles += 1
+        self.reasons[reason] += 1
 
     def usage(self, units: float, waited: float) -> Usage:
         """The counters now, with the governor's `units` and `waited`, and the process's own CPU time and memory."""
@@ -49,9 +62,14 @@ class Meter:
             requests=self.requests,
             retries=self.retries,
             throttles=self.throttles,
+            reasons=self._all_reasons(),
             cpu_seconds=time.process_time(),
             peak_rss_bytes=peak_rss_bytes(),
         )
+
+    def _all_reasons(self) -> dict[str, int]:
+        unexplained = self.throttles - self.reasons.total()
+        return {**self.reasons, UNPROCESSED: unexplained} if unexplained else dict(self.reasons)
 
 
 def peak_rss_bytes() -> int:

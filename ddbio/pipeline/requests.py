@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ddbio.capacity import Governor, Permit
 from ddbio.clock import Clock, sleep
-from ddbio.errors import WireError
+from ddbio.errors import ThrottledError, WireError
 from ddbio.options import RETRY_SECONDS
 from ddbio.pipeline.meter import Meter
 from ddbio.retry import Backoff, Deadline, Verdict, decide
@@ -42,6 +42,8 @@ class Requester:
                 return await send(), permit
             except WireError as error:
                 verdict = decide(error)
+                if isinstance(error, ThrottledError):
+                    self._meter.throttled(error.reason)
                 self._settle_failure(permit, verdict)
                 deadline = deadline or Deadline(self._clock, self.patience)
                 if verdict is Verdict.FATAL or deadline.expired():
@@ -55,10 +57,9 @@ class Requester:
         """Wait as long as fits `failures` failures in a row: exponential, capped, with full jitter."""
         await sleep(self._clock, self._backoff.delay(failures))
 
-    def _settle_failure(self, permit: Permit, verdict: Verdict) -> None:
+    @staticmethod
+    def _settle_failure(permit: Permit, verdict: Verdict) -> None:
         """A refused attempt costs nothing; one whose reply is lost may have cost its estimate."""
-        if verdict is Verdict.THROTTLE:
-            self._meter.throttles += 1
         if verdict is not Verdict.RETRY:
             permit.settle(0)
 

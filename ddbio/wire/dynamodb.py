@@ -114,6 +114,7 @@ class _BatchBody(msgspec.Struct):
 
 class _Reason(msgspec.Struct):
     reason: str = ""
+    resource: str = ""
 
 
 class _ErrorBody(msgspec.Struct):
@@ -246,6 +247,7 @@ def _service_error(reply: Reply, now: datetime) -> ServiceError:
         sentence,
         status=reply.status,
         reasons=[reason.reason for reason in reasons],
+        resources=[reason.resource for reason in reasons],
         request_id=reply.headers.get("x-amzn-RequestId"),
         hint=_clock_hint(reply, now) if code in _CLOCK_CODES else None,
     )

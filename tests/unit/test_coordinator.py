@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ddbio.capacity import Budget, Pace
 from ddbio.errors import LedgerError
 from ddbio.fleet.coordinator import Coordinator, Decision
 from ddbio.fleet.protocol import Failure, Grant, Report
@@ -27,7 +28,7 @@ FAILURE = Failure(kind="JobFailedError", message="It broke.")
 
 
 def coordinator(units: int = 4, workers: int = 2, seed: int = 1) -> Coordinator:
-    return Coordinator(map(Unit, range(units)), workers=workers, budget=BUDGET, rng=random.Random(seed))
+    return Coordinator(map(Unit, range(units)), workers=workers, budget=Budget(Pace(BUDGET)), rng=random.Random(seed))
 
 
 def report(worker: int = 0, *, wanted: int = 0, rate: float = 0.0, **more: Any) -> Report:
@@ -179,7 +180,9 @@ def test_a_unit_whose_worker_had_committed_its_end_is_done() -> None:
 
 def test_what_is_known_to_be_done_is_not_leased_again() -> None:
     progress = {0: UnitState(finished=True), 2: UnitState(position="p", number=3)}
-    subject = Coordinator(map(Unit, range(3)), workers=1, budget=1, rng=random.Random(1), progress=progress)
+    subject = Coordinator(
+        map(Unit, range(3)), workers=1, budget=Budget(Pace(1)), rng=random.Random(1), progress=progress
+    )
     leases = {lease.unit.id: lease for lease in subject.report(report(wanted=9), 0).grant.leases}
     assert sorted(leases) == [1, 2]
     assert (leases[1].position, leases[1].number) == ("", 0)

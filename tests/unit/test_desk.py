@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ddbio.capacity import Budget, Pace
 from ddbio.codec.hints import NS, SS, B, S
 from ddbio.errors import CredentialsUnavailableError, DestinationError, PreflightError
 from ddbio.events import Event, Progress, Warned
@@ -54,7 +55,9 @@ class Office:
 
     def __init__(self, path: Path, *, max_rejects: int = 3, units: int = 2) -> None:
         self.clock = FakeClock()
-        self.coordinator = Coordinator(map(Unit, range(units)), workers=2, budget=100, rng=random.Random(1))
+        self.coordinator = Coordinator(
+            map(Unit, range(units)), workers=2, budget=Budget(Pace(100)), rng=random.Random(1)
+        )
         self.ledger = Ledger(rejects=RejectsFile(path))
         self.source = Source()
         self.events: list[Event] = []

@@ -13,7 +13,7 @@ import ddbio.api
 from ddbio.cli import common, main
 from ddbio.errors import UsageError
 from ddbio.events import Observer
-from ddbio.options import HALF, Capacity, Connection, ExportOptions, ImportOptions, S3Options, ScanFilter
+from ddbio.options import AUTO, Capacity, Connection, ExportOptions, ImportOptions, S3Options, ScanFilter
 from ddbio.report import JobReport
 
 
@@ -25,6 +25,8 @@ from ddbio.report import JobReport
         ("50%", Capacity(percent=50)),
         ("12.5 %", Capacity(percent=12.5)),
         ("100%", Capacity(percent=100)),
+        ("auto", Capacity(auto=True)),
+        ("auto:300", Capacity(auto=True, units=300)),
     ],
 )
 def test_capacity_is_read(text: str, capacity: Capacity) -> None:
@@ -32,7 +34,9 @@ def test_capacity_is_read(text: str, capacity: Capacity) -> None:
     assert Capacity.parse(str(capacity)) == capacity
 
 
-@pytest.mark.parametrize("text", ["", "0", "0%", "101%", "-5", "1e3", "fast", "50%%", "nan", "inf", "1,000"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "0%", "101%", "-5", "1e3", "fast", "50%%", "nan", "inf", "1,000", "auto:", "auto:0", "auto:50%"]
+)
 def test_impossible_capacity_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         Capacity.parse(text)
@@ -108,7 +112,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
 
 def test_shortest_export(jobs: Jobs) -> None:
     assert main(["export", "-t", "T", "-d", "out"]) == 0
-    assert jobs.asked == [ExportOptions(table="T", destination="out", capacity=HALF, processes=common.cores())]
+    assert jobs.asked == [ExportOptions(table="T", destination="out", capacity=AUTO, processes=common.cores())]
     assert jobs.streams == [None]
 
 

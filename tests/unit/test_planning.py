@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddbio import planning
+from ddbio.capacity import Pace
 from ddbio.codec.framing import LineFramer, Record
 from ddbio.errors import UsageError
 from ddbio.options import MAX_SEGMENTS, Capacity
@@ -51,24 +52,24 @@ def test_a_budget_is_a_number_or_a_share_of_what_the_table_has(
     capacity: str, members: dict[str, Any], read: float, write: float
 ) -> None:
     given = table(**members)
-    assert planning.read_budget(Capacity.parse(capacity), given) == read
-    assert planning.write_budget(Capacity.parse(capacity), given) == write
+    assert planning.read_pace(Capacity.parse(capacity), given) == (read, None)
+    assert planning.write_pace(Capacity.parse(capacity), given) == (write, None)
 
 
 def test_more_than_provisioned_is_refused_with_both_numbers() -> None:
     with pytest.raises(
         UsageError, match=r"capacity of 51 .* table T has a provisioned throughput of 50 read"
     ) as caught:
-        planning.read_budget(Capacity(units=51), table())
+        planning.read_pace(Capacity(units=51), table())
     assert "50" in str(caught.value.hint)
     with pytest.raises(UsageError, match=r"20 write"):
-        planning.write_budget(Capacity(units=20.5), table())
+        planning.write_pace(Capacity(units=20.5), table())
 
 
 def test_more_than_the_owner_allows_is_refused() -> None:
     limited = table(**ON_DEMAND, **on_demand_limits(100, 60))
     with pytest.raises(UsageError, match=r"a maximum of 100 read"):
-        planning.read_budget(Capacity(units=101), limited)
+        planning.read_pace(Capacity(units=101), limited)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_more_than_the_owner_allows_is_refused() -> None:
 def test_no_process_without_work_or_less_than_a_request_a_second(
     wanted: int, budget: float, request_units: float, units: int, expected: int
 ) -> None:
-    assert planning.process_count(wanted, budget, request_units, units) == expected
+    assert planning.process_count(wanted, Pace(budget), request_units, units) == expected
 
 
 @pytest.mark.parametrize(

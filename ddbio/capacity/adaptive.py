@@ -1,0 +1,157 @@
+"""The budget of a job as it is now: fixed, or feeling its way to what the table bears. Pure; the time is handed in.
+
+Feeling its way: up by a tenth of where it began each second while requests wait for capacity and nothing throttles,
+down to a half when something does. The rate at which that began is remembered: below it the budget goes up quickly, at
+it in steps of `APPROACH`, and being throttled there once more takes off no more than `SETTLED_CUT`. So, once settled,
+it stays between 0.8 and about 1.1 times what the table bears.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+STEP_SECONDS = 1.0
+STEP = 0.1
+"""Of the first rate, or of the one at which throttling began, for each step up."""
+APPROACH = 0.005
+"""The same, near the rate at which throttling began."""
+NEAR = 0.8
+"""So near is that rate approached quickly."""
+PASSED = 1.25
+"""So far above it, it is no more what the table bears. Less would mistake saved capacity for that."""
+CUT = 0.5
+ACCOUNT_CUT = 0.25
+"""The account's limit is shared with everything else that the account does."""
+SETTLED_CUT = 0.8
+BLIND_SECONDS = 2.0
+"""After a cut, throttles still tell of the rate before it: workers report twice a second, and replies take time."""
+AGAIN_SECONDS = 6.0
+"""Throttled so soon after a cut: it was not enough."""
+TOLD_SECONDS = 10.0
+"""So long what has happened is told."""
+LEAST = 1.0
+"""Units a second that are always asked for."""
+
+UNPROCESSED = "UnprocessedItems"
+"""Stands for the reason where there is none: items of a batch came back (Developer Guide, throttling)."""
+
+Scope = Literal["table", "account", "range"]
+
+
+class Pace(NamedTuple):
+    """Units a second to begin with; with `most`, the budget adapts, and that is the most that it ever is."""
+
+    start: float
+    most: float | None = None
+
+
+def scope(reason: str) -> Scope:
+    """What a throttling reason (API Reference, ThrottlingReason) or error code is about."""
+    if "AccountLimit" in reason or reason == "RequestLimitExceeded":
+        return "account"
+    return "range" if "KeyRange" in reason else "table"
+
+
+def index_of(reason: str) -> str | None:
+    """The index that a reason as `Meter.reasons` has it is about, if it is one."""
+    name, _, index = reason.partition(" ")
+    return index if name.startswith("Index") and index else None
+
+
+class Budget:
+    """Capacity units per second for the whole job. It can be changed, paused, and, with `Pace.most`, adapts."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.paused = False
+        self._seen: Counter[str] = Counter()
+        self._told = ""
+        self._told_until = -math.inf
+        self._range_until = -math.inf
+        self._last_cut = -math.inf
+        self._next_step: float | None = None
+        self.set(pace)
+
+    @property
+    def rate(self) -> float:
+        """Units per second; 0 while paused."""
+        return 0.0 if self.paused else self._rate
+
+    def set(self, pace: Pace) -> None:
+        """Forget what was learned, and go on at this pace."""
+        self._most = pace.most
+        self._rate = pace.start if pace.most is None else min(pace.start, pace.most)
+        self._step = self._rate * STEP
+        self._knee: float | None = None
+
+    def told(self, now: float) -> str:
+        """What holds the job back, in words; empty where nothing does."""
+        if self.paused:
+            return "paused"
+        return self._told if now < self._told_until else ""
+
+    def observe(self, throttles: Mapping[str, int], now: float, *, hungry: bool) -> None:
+        """Learn from the throttles so far, by reason; `hungry`: requests have been waiting for capacity."""
+        totals = Counter(throttles)
+        news, self._seen = totals - self._seen, totals
+        if now - self._last_cut < BLIND_SECONDS:
+            return
+        worst = self._judge(news, now)
+        if worst in ("table", "account"):
+            self._slow_down(worst, news, now)
+        elif worst == "range":
+            self._tell("hot keys are throttled: only what reads or writes them waits", now)
+        if news or not hungry or self.paused or self._next_step is None:
+            self._next_step = now + STEP_SECONDS
+        elif now >= self._next_step:
+            self._next_step = now + STEP_SECONDS
+            self._speed_up()
+
+    def _judge(self, news: Mapping[str, int], now: float) -> Scope | None:
+        scopes = {scope(reason) for reason in news if reason != UNPROCESSED}
+        if "range" in scopes:
+            self._range_until = now + TOLD_SECONDS
+        if UNPROCESSED in news:
+            scopes.add("range" if now < self._range_until else "table")
+        for each in ("account", "table", "range"):
+            if each in scopes:
+                return each
+        return None
+
+    def _slow_down(self, worst: Scope, news: Mapping[str, int], now: float) -> None:
+        what = "the account's limit" if worst == "account" else "the table"
+        if index := next(filter(None, map(index_of, news)), None):
+            what = f"index {index}"
+        self._tell(f"throttled by {what}", now)
+        if self._most is None:
+            return
+        before = self._rate
+        known = self._knee is not None and before >= self._knee * SETTLED_CUT * SETTLED_CUT
+        if worst == "account":
+            factor = ACCOUNT_CUT
+        elif known and now - self._last_cut >= AGAIN_SECONDS:
+            factor = SETTLED_CUT
+        else:
+            factor = CUT
+        self._knee = before
+        self._step = before * STEP
+        self._last_cut = now
+        self._rate = min(max(before * factor, LEAST), before)
+        self._tell(f"throttled by {what}: down from {before:,.0f} to {self._rate:,.0f} units/s", now)
+
+    def _speed_up(self) -> None:
+        if self._most is None:
+            return
+        if self._knee is not None and self._rate > self._knee * PASSED:
+            self._knee, self._step = None, self._rate * STEP
+        goal, step = math.inf, self._step
+        if self._knee is not None and self._rate < self._knee * NEAR:
+            goal = self._knee * NEAR
+        elif self._knee is not None:
+            step = self._knee * APPROACH
+        self._rate = min(self._rate + step, goal, self._most)
+
+    def _tell(self, text: str, now: float) -> None:
+        self._told, self._told_until = text, now + TOLD_SECONDS

@@ -1,0 +1,168 @@
+"""The budget that adapts: to tables that bear more, less, or first the one and then the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddbio import planning
+from ddbio.capacity import Budget, Pace
+from ddbio.capacity.adaptive import UNPROCESSED, index_of, scope
+from tests.fakes import FakeTable, error_reply, run_virtual
+from tests.faults.capacity import Capacity, Limits
+from tests.fleets import Fleet, export_job
+
+TABLE = "TableReadProvisionedThroughputExceeded"
+RANGE = "TableWriteKeyRangeThroughputExceeded"
+ACCOUNT = "TableWriteAccountLimitExceeded"
+
+
+class Table:
+    """Bears `capacity` units a second, and a little more for a while; whoever asks uses the whole budget."""
+
+    def __init__(self, budget: Budget, capacity: float, saved: float) -> None:
+        self.budget = budget
+        self.capacity = capacity
+        self.level = self.size = saved * capacity
+        self.now = 0.0
+        self.throttles: Counter[str] = Counter()
+        self.rates: list[float] = []
+
+    def run(self, seconds: float, *, hungry: bool = True) -> list[float]:
+        """The rates from here on, one every half a second."""
+        first = len(self.rates)
+        for _ in range(round(seconds * 2)):
+            self.now += 0.5
+            asked = self.budget.rate if hungry else 0.0
+            self.level = min(self.level + (self.capacity - asked) / 2, self.size)
+            if self.level < 0:
+                self.throttles[TABLE] += 1
+                self.level = 0.0
+            self.budget.observe(self.throttles, self.now, hungry=hungry)
+            self.rates.append(self.budget.rate)
+        return self.rates[first:]
+
+
+@settings(max_examples=20)
+@given(st.floats(20, 100_000), st.floats(0.05, 20), st.floats(0.1, 10))
+def test_it_settles_near_what_the_table_bears(start: float, times: float, saved: float) -> None:
+    table = Table(Budget(Pace(start, float("inf"))), start * times, saved)
+    table.run(600)
+    settled = table.run(600)
+    assert max(settled) - min(settled) <= 0.3 * max(settled)
+    assert 0.8 * table.capacity <= sum(settled) / len(settled) <= 1.1 * table.capacity
+
+
+@pytest.mark.parametrize("factor", [0.2, 0.6, 1.5, 4.0])
+def test_it_follows_a_step_of_the_capacity(factor: float) -> None:
+    table = Table(Budget(Pace(1_000, float("inf"))), 2_000, 1.0)
+    table.run(300)
+    table.capacity *= factor
+    table.run(90)
+    settled = table.run(300)
+    assert 0.8 * table.capacity <= sum(settled) / len(settled) <= 1.1 * table.capacity
+
+
+def test_the_first_throttling_halves_it_and_the_most_is_never_passed() -> None:
+    budget = Budget(Pace(500, 800))
+    table = Table(budget, 1e9, 1.0)
+    assert table.run(30)[-1] == 800
+    table.throttles[TABLE] += 3
+    table.run(0.5)
+    assert budget.rate == 400
+    assert budget.told(table.now) == "throttled by the table: down from 800 to 400 units/s"
+    table.throttles[TABLE] += 3  # still of what was sent before
+    assert min(table.run(1.5)) == 400
+    assert max(table.run(600)) == 800
+    assert budget.told(table.now) == ""
+
+
+def test_it_grows_only_while_requests_wait() -> None:
+    table = Table(Budget(Pace(500, 800)), 1e9, 1.0)
+    assert set(table.run(30, hungry=False)) == {500}
+    rates = table.run(5)
+    assert all(later - earlier in (0, 50) for earlier, later in pairwise(rates))
+    assert rates[-1] > 600
+
+
+def test_the_accounts_limit_slows_more() -> None:
+    budget = Budget(Pace(1_000, 2_000))
+    budget.observe({ACCOUNT: 1, TABLE: 5}, 10, hungry=True)
+    assert budget.rate == 250
+    assert "the account's limit" in budget.told(10)
+
+
+def test_hot_keys_do_not_slow_the_job_nor_do_unprocessed_items_beside_them() -> None:
+    budget = Budget(Pace(1_000, 2_000))
+    budget.observe({RANGE: 1}, 10, hungry=True)
+    budget.observe({RANGE: 1, UNPROCESSED: 7}, 12, hungry=True)
+    assert budget.rate == 1_000
+    assert "hot keys" in budget.told(12)
+    budget.observe({RANGE: 1, UNPROCESSED: 8}, 40, hungry=True)
+    assert budget.rate == 500
+
+
+def test_an_index_that_starves_is_named() -> None:
+    reason = "IndexWriteProvisionedThroughputExceeded by-date"
+    budget = Budget(Pace(1_000, 2_000))
+    budget.observe({reason: 1}, 10, hungry=True)
+    assert budget.told(10).startswith("throttled by index by-date")
+    assert index_of(reason) == "by-date"
+    assert index_of(RANGE) is None
+
+
+def test_a_fixed_budget_stays_and_tells() -> None:
+    budget = Budget(Pace(1_000))
+    budget.observe({TABLE: 100}, 10, hungry=True)
+    assert budget.rate == 1_000
+    assert budget.told(10) == "throttled by the table"
+
+
+def test_pausing_keeps_the_rate() -> None:
+    budget = Budget(Pace(1_000, 2_000))
+    budget.paused = True
+    for second in range(10):
+        budget.observe({}, second, hungry=True)
+    assert (budget.rate, budget.told(0)) == (0, "paused")
+    budget.paused = False
+    assert budget.rate == 1_000
+
+
+def test_reasons_are_told_apart() -> None:
+    assert [scope(reason) for reason in (TABLE, RANGE, ACCOUNT, "RequestLimitExceeded", "ThrottlingException")] == [
+        *("table", "range", "account", "account", "table")
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_whole_fleet_settles_on_what_the_table_bears(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, capacity = 16.0, 3_000.0
+    pages = [[page] * 800 for _ in range(12)]
+    table = FakeTable(pages)
+    fleet = Fleet(export_job(len(pages)), table, planning.segments(len(pages)), 1_000, workers, most=1e6)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        limits = Capacity(Limits(read=capacity, write=1), loop.time)
+
+        def admit(operation: str, payload: dict[str, object]) -> object:
+            permit = limits.admit_read("T", None, int(str(payload["Segment"])), len(pages))
+            if isinstance(permit, str):
+                return error_reply("ProvisionedThroughputExceededException")
+            permit(page)
+            return None
+
+        table.hook = admit  # type: ignore[assignment]
+        await fleet.run(monkeypatch)
+
+    run_virtual(main())
+    fleet.ledger.check()
+    spent = [second.units for second in table.account.per_second("read")]
+    settled = spent[len(spent) // 3 : -5]
+    assert sum(settled) / len(settled) >= 0.85 * capacity
+    assert sum(usage.throttles for usage in fleet.coordinator.usages) < 0.05 * sum(map(len, pages))
