@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ddbio.api import export_table, import_table
+    from ddbio.capacity.control import Control
     from ddbio.direct import BatchWriter, ScanOptions, WriterOptions, scan
     from ddbio.errors import DdbioError
     from ddbio.events import CheckPlanned, Event, JobPlanned, Observer, ProblemFound, Progress, Warned
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "export_table": "api",
     "import_table": "api",
+    "Control": "capacity.control",
     "BatchWriter": "direct",
     "ScanOptions": "direct",
     "WriterOptions": "direct",
@@ -58,6 +60,7 @@ __all__ = [
     "Capacity",
     "CheckPlanned",
     "Connection",
+    "Control",
     "DdbioError",
     "Difference",
     "Event",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddbio import planning
-from ddbio.capacity import Budget, Pace
+from ddbio.capacity import Budget, Control, Pace
 from ddbio.codec import RecordEncoder
 from ddbio.codec.hints import HintType
 from ddbio.errors import PreflightError, SourceError
@@ -45,9 +45,15 @@ from ddbio.table import TableInfo
 
 
 async def export_table(
-    options: ExportOptions, *, observer: Observer = silent, output: BinaryIO | None = None
+    options: ExportOptions,
+    *,
+    observer: Observer = silent,
+    output: BinaryIO | None = None,
+    control: Control | None = None,
 ) -> JobReport:
     """Export a table or an index into files; `output` is what the destination `-` stands for.
+
+    `control` steers the job while it runs.
 
     Raises the errors of `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and
     WireError later; after these `resume=True` goes on.
@@ -57,6 +63,8 @@ async def export_table(
         place = await stack.enter_async_context(_opened(options.connection, options.destination))
         table = await place.session.describe_table(options.table, options.scan.index)
         pace = planning.read_pace(options.capacity, table)
+        budget, control = Budget(pace), control or Control()
+        control.attach(budget, lambda capacity: planning.read_pace(capacity, table))
         sink = open_sink(
             options.destination,
             run,
@@ -89,9 +97,11 @@ async def export_table(
             job=job,
             units=units,
             processes=processes,
-            budget=Budget(pace),
+            budget=budget,
+            control=control,
             ledger=ledger,
             sink=None if place.streams else sink,
+            place=None if place.streams else sink,
             source=place.session.credential_source(),
             observer=observer,
             max_rejects=0,
@@ -109,8 +119,11 @@ async def import_table(
     *,
     observer: Observer = silent,
     input: BinaryIO | None = None,  # noqa: A002 - the pair of `output`
+    control: Control | None = None,
 ) -> JobReport:
     """Import files into an existing table; `input` is what the source `-` stands for.
+
+    `control` steers the job while it runs.
 
     Records that can't be written go to the rejects file, and the report counts them. Raises the errors of
     `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and WireError later; after
@@ -121,6 +134,8 @@ async def import_table(
         place = await stack.enter_async_context(_opened(options.connection, options.source))
         table = await place.session.describe_table(options.table)
         pace = planning.write_pace(options.capacity, table)
+        budget, control = Budget(pace), control or Control()
+        control.attach(budget, lambda capacity: planning.write_pace(capacity, table))
         source = open_source(options.source, client=place.client, executor=place.executor, stream=input)
         await stack.enter_async_context(source)
         state = LocalSink(await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor)
@@ -150,9 +165,11 @@ async def import_table(
             job=job,
             units=units,
             processes=processes,
-            budget=Budget(pace),
+            budget=budget,
+            control=control,
             ledger=ledger,
             sink=None,
+            place=None if place.streams else state,
             source=place.session.credential_source(),
             observer=observer,
             max_rejects=0 if options.strict else options.max_rejects,

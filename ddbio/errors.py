@@ -64,6 +64,10 @@ class WorkerLostError(JobFailedError):
     """A worker process ended before its work did."""
 
 
+class LimitReachedError(JobFailedError):
+    """The job has used the units or the time that it was given, and was not done by then."""
+
+
 class TooManyRejectsError(JobFailedError):
     """More records were rejected than `max_rejects` allows (or one, with `strict`)."""
 

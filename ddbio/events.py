@@ -67,6 +67,10 @@ class Progress:
     """Records put among the rejects, over all runs of the job."""
     units_done: int
     """Segments, spans or files that are done."""
+    budget: float | None = None
+    """Capacity units per second that the job may use now."""
+    reason: str = ""
+    """What holds it back: throttling, in words, or `paused`."""
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,8 @@ async def conclude(
             seconds=report.seconds,
             cpu_seconds=report.cpu_seconds,
         ),
+        throttle_reasons=report.throttle_reasons,
+        timeline=list(report.timeline),
     )
     await sink.put(MANIFEST, encode(manifest))
     await ledger.close()

@@ -14,6 +14,8 @@ from ddbio.codec.model import Compression, InputFormat, OutputFormat
 from ddbio.errors import UsageError
 
 RETRY_SECONDS = 900.0
+MAX_BURST = 300
+"""So many seconds' worth the service itself keeps (Developer Guide, "Burst capacity")."""
 MAX_SEGMENTS = 1_000_000
 """Most segments of one parallel Scan (API Reference, Scan)."""
 
@@ -134,6 +136,12 @@ class ExportOptions:
     fingerprint: bool = True
     """Compute fingerprints of the items (`ddbio.codec.fingerprint`), for a later verification."""
     scan: ScanFilter = ScanFilter()
+    burst_seconds: float = 0.0
+    """So many seconds' worth of capacity that was left unspent may be spent at once, beside the budget."""
+    max_units: float | None = None
+    """End with LimitReachedError, resumably, once this run has consumed so many capacity units."""
+    max_seconds: float | None = None
+    """The same once it has taken so long."""
     retry_seconds: float = RETRY_SECONDS
     """So long a request may fail, one attempt after the other, before the job stops, resumably."""
     overwrite: bool = False
@@ -146,6 +154,7 @@ class ExportOptions:
         _positive("processes", self.processes)
         _positive("concurrency", self.concurrency)
         _positive("retry timeout", self.retry_seconds)
+        _check_limits(self.burst_seconds, self.max_units, self.max_seconds)
         _positive("file size", self.file_size_mb)
         if self.resume and (self.overwrite or self.destination == "-"):
             raise UsageError("--resume goes neither with --overwrite nor with standard output.")
@@ -169,6 +178,12 @@ class ImportOptions:
     format: InputFormat = "auto"
     rejects: str | None = None
     """Where rejected records go; None: a new file in the state folder. An existing file is added to."""
+    burst_seconds: float = 0.0
+    """So many seconds' worth of capacity that was left unspent may be spent at once, beside the budget."""
+    max_units: float | None = None
+    """End with LimitReachedError, resumably, once this run has consumed so many capacity units."""
+    max_seconds: float | None = None
+    """The same once it has taken so long."""
     retry_seconds: float = RETRY_SECONDS
     """So long a request may fail, or the table take nothing, before the job stops, resumably."""
     max_rejects: int = 1_000
@@ -184,6 +199,7 @@ class ImportOptions:
         _positive("processes", self.processes)
         _positive("concurrency", self.concurrency)
         _positive("retry timeout", self.retry_seconds)
+        _check_limits(self.burst_seconds, self.max_units, self.max_seconds)
         if self.resume and self.source == "-":
             raise UsageError("--resume does not go with standard input: it can't be read again.")
         if self.max_rejects < 0:
@@ -218,6 +234,15 @@ class VerifyOptions:
             raise UsageError("Standard input can't be verified: there is no manifest.", hint="Name a folder or s3://.")
         if self.repair and self.table is None:
             raise UsageError("A repair needs a table.", hint="Name it with --table.")
+
+
+def _check_limits(burst: float, units: float | None, seconds: float | None) -> None:
+    if not 0 <= burst <= MAX_BURST:
+        raise UsageError(f"A burst of {burst:g} seconds is not possible.", hint=f"Give 0 to {MAX_BURST}.")
+    if units is not None:
+        _positive("most units", units)
+    if seconds is not None:
+        _positive("longest duration", seconds)
 
 
 def _positive(what: str, value: float) -> None:

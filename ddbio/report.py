@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A row of a job's timeline: what was done since the row before, and how it stood at its end."""
+
+    seconds: float
+    """Since the job began."""
+    budget: float = 0.0
+    """Capacity units a second."""
+    units: float = 0.0
+    items: int = 0
+    bytes: int = 0
+    throttles: int = 0
+    lanes: int = 0
+    """Segments or spans that were being worked on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +52,10 @@ class JobReport:
     resumed: bool
     manifest: str | None
     """Where the manifest is; None for an import and for standard output."""
+    throttle_reasons: dict[str, int] = field(default_factory=dict)
+    """Throttles by the service's reason, the index's name behind it; `UnprocessedItems` where it gives none."""
+    timeline: tuple[Moment, ...] = ()
+    """A row a second; after an hour, of two seconds each, and so on."""
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, in the order of the fields."""

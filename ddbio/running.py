@@ -8,10 +8,10 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from ddbio.capacity import Budget
+from ddbio.capacity import Budget, Control
 from ddbio.clock import Clock, LoopClock
 from ddbio.errors import DdbioError, LedgerError, TooManyRejectsError
 from ddbio.events import Observer
@@ -26,6 +26,7 @@ from ddbio.ledger.recovery import recover, sweep
 from ddbio.pipeline.job import ExportJob, Job
 from ddbio.pipeline.meter import Usage, peak_rss_bytes
 from ddbio.report import JobReport
+from ddbio.steering import following
 from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialSource
 
@@ -47,6 +48,9 @@ class Run:
     source: CredentialSource
     observer: Observer
     max_rejects: int
+    control: Control
+    place: Sink | None
+    """Where the control file is, if there can be one."""
     stream: BinaryIO | None
     lock: int | None = None
     """What workers inherit, so that they hold the job's lock too (`Sink.lock`)."""
@@ -67,13 +71,16 @@ class Run:
             self.ledger,
             self.source,
             max_rejects=self.max_rejects,
+            max_units=self.job.options.max_units,
+            max_seconds=self.job.options.max_seconds,
             recover=self._recover,
             used=used,
             clock=clock,
             observer=self.observer,
         )
         try:
-            await self._run_fleet(desk, clock)
+            async with following(self.place, self.control, clock, self.observer):
+                await self._run_fleet(desk, clock)
             if coordinator.failure is not None:
                 raise revive(coordinator.failure)
             await self.ledger.record([used()])
@@ -87,7 +94,8 @@ class Run:
         if not coordinator.done:
             raise LedgerError("The workers ended before all units were done.")
         self.ledger.check()
-        return self._report(coordinator.usages)
+        report = self._report(coordinator.usages)
+        return replace(report, throttle_reasons=dict(coordinator.throttles), timeline=desk.timeline())
 
     def _meter(self, coordinator: Coordinator, clock: Clock) -> Callable[[], Used]:
         """What tells how much this run has used since now."""

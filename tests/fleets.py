@@ -56,6 +56,7 @@ class Fleet:
     workers: int = 1
     most: float | None = None
     max_rejects: int = 0
+    limits: dict[str, float] = field(default_factory=dict)
     rejects: Path | None = None
     credentials: CredentialSource = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
     clock: Clock = field(default_factory=LoopClock)
@@ -80,6 +81,7 @@ class Fleet:
             self.ledger,
             self.credentials,
             max_rejects=self.max_rejects,
+            **self.limits,
             recover=self._recover,
             used=Used,
             clock=self.clock,

@@ -2,6 +2,7 @@
 
 from ddbio.capacity.adaptive import Budget, Pace
 from ddbio.capacity.bucket import Bucket
+from ddbio.capacity.control import Control
 from ddbio.capacity.governor import Governor, Permit
 
-__all__ = ["Bucket", "Budget", "Governor", "Pace", "Permit"]
+__all__ = ["Bucket", "Budget", "Control", "Governor", "Pace", "Permit"]

@@ -9,7 +9,7 @@ longer stall leaves unspent becomes credit. Credit is paid out slowly, at `CATCH
 pause costs no throughput and never ends in a burst.
 
 Together: in any window of W seconds at most (1 + `CATCH_UP`) × rate × W + rate × `SLACK_SECONDS` + one request, which
-is at most 1.02 × rate × W + one request where W ≥ 1.
+is at most 1.02 × rate × W + one request where W ≥ 1. A `burst` comes on top of that.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ _ROUNDING_SECONDS = 1e-6
 
 
 class Bucket:
-    """Capacity units that accrue at `rate` per second from the instant `now` on."""
+    """Capacity units that accrue at `rate` per second from the instant `now` on.
 
-    def __init__(self, rate: float, now: float) -> None:
+    Up to `burst` seconds' worth is kept as it is, and may be spent at once.
+    """
+
+    def __init__(self, rate: float, now: float, burst: float = 0.0) -> None:
         self.rate = rate
+        self._kept_seconds = max(burst, SLACK_SECONDS)
         self.level = 0.0
         self.credit = 0.0
         self._at = now
@@ -43,7 +47,7 @@ class Bucket:
         repaid = min(self.credit, gained * CATCH_UP)
         self.credit -= repaid
         self.level += gained + repaid
-        surplus = self.level - self.rate * SLACK_SECONDS
+        surplus = self.level - self.rate * self._kept_seconds
         if surplus > 0:
             self.credit += surplus
             self.level -= surplus

@@ -18,30 +18,40 @@ from ddbio.clock import Clock, Timer
 class Permit:
     """The right to make one request."""
 
-    __slots__ = ("_governor", "_units")
+    __slots__ = ("_governor", "_reserved", "_units")
 
     def __init__(self, governor: Governor, units: float) -> None:
         self._governor = governor
-        self._units = units
+        self._units = self._reserved = units
 
-    def settle(self, actual: float) -> None:
-        """Replace the estimate by the units that were really consumed."""
-        self._governor.correct(self._units - actual)
-        self._units = actual
+    def settle(self, actual: float | None) -> None:
+        """Replace the estimate by the units that were really consumed; None: nobody knows, the estimate stands."""
+        units = self._units if actual is None else actual
+        self._governor.settle(self._reserved, self._units - units)
+        self._units, self._reserved = units, 0.0
 
 
 class Governor:
-    """Lets requests through at `rate` capacity units per second, in the order in which they asked."""
+    """Lets requests through at `rate` capacity units per second, in the order in which they asked.
 
-    def __init__(self, rate: float, clock: Clock) -> None:
+    What was left unspent for up to `burst` seconds may be spent at once.
+    """
+
+    def __init__(self, rate: float, clock: Clock, burst: float = 0.0) -> None:
         self._clock = clock
-        self._bucket = Bucket(rate, clock.now())
+        self._bucket = Bucket(rate, clock.now(), burst)
         self._waiters: deque[tuple[asyncio.Future[None], float]] = deque()
         self._timer: Timer | None = None
         self._waited = 0.0
         self._waiting_since: float | None = None
+        self._reserved = 0.0
         self.spent = 0.0
         """Units taken so far: as settled, or as estimated where not settled yet."""
+
+    @property
+    def settled(self) -> float:
+        """Units of the requests that are settled."""
+        return max(self.spent - self._reserved, 0.0)
 
     @property
     def rate(self) -> float:
@@ -61,6 +71,10 @@ class Governor:
 
     async def acquire(self, estimate: float) -> Permit:
         """Wait for the turn and for the capacity; `estimate` is what the request will probably consume."""
+        if not self._waiters and self._bucket.try_take(estimate, self._clock.now()):
+            self.spent += estimate
+            self._reserved += estimate
+            return Permit(self, estimate)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((waiter, estimate))
         self._serve()
@@ -68,15 +82,17 @@ class Governor:
             await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():  # granted and cancelled in the same turn of the loop
-                self.correct(estimate)
+                self.settle(estimate, estimate)
             raise
         return Permit(self, estimate)
 
-    def correct(self, unused: float) -> None:
-        """Give back units that were taken and not used (negative: charge more)."""
+    def settle(self, reserved: float, unused: float) -> None:
+        """Of what was taken, `reserved` is settled now; give back what was not used (negative: charge more)."""
+        self._reserved -= reserved
         self.spent -= unused
         self._bucket.give_back(unused, self._clock.now())
-        self._serve()
+        if self._waiters:
+            self._serve()
 
     def _serve(self) -> None:
         """Let through whoever may go now, and come back at the instant at which the next one may."""
@@ -87,6 +103,7 @@ class Governor:
                 if not self._bucket.try_take(units, now):
                     break
                 self.spent += units
+                self._reserved += units
                 waiter.set_result(None)
             self._waiters.popleft()
         self._note_waiting(now)

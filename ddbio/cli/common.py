@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ddbio.errors import UsageError
-from ddbio.options import Capacity, Connection
+from ddbio.options import MAX_BURST, Capacity, Connection
 
 STREAM = "-"
 """Standard input or output."""
@@ -80,6 +80,17 @@ def seconds(text: str | float) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def burst(text: str | float) -> float:
+    """Read an option's value as a number of seconds, from 0 to what the service itself keeps."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MAX_BURST:
+        raise typer.BadParameter(f"{text!r} is not a number of seconds from 0 to {MAX_BURST}.")
+    return value
+
+
 def json_object(text: str) -> dict[str, Any]:
     """Read an option's value as a JSON object."""
     try:
@@ -119,6 +130,32 @@ CapacityLimit = Annotated[
         help="Most capacity units a second for the whole job, over all processes: a number like 1000, a share of the "
         "table's provisioned or warm throughput like 50%, or auto (or like auto:1000, for at most that): begins with "
         "50%, and adapts to what the table bears. Default: auto; verify does not adapt.",
+    ),
+]
+Burst = Annotated[
+    float,
+    typer.Option(
+        parser=burst,
+        metavar="SECONDS",
+        help="So many seconds' worth of capacity that was left unspent may be spent at once, beside the budget.",
+    ),
+]
+MaxUnits = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole(1),
+        metavar="N",
+        show_default=False,
+        help="End, resumably and with exit code 4, once this run has consumed N capacity units.",
+    ),
+]
+MaxDuration = Annotated[
+    float | None,
+    typer.Option(
+        parser=seconds,
+        metavar="TIME",
+        show_default=False,
+        help="The same after so long: seconds, or like 15m or 2h.",
     ),
 ]
 RetryTimeout = Annotated[

@@ -111,6 +111,9 @@ def export(
         bool,
         typer.Option("--no-fingerprint", help="Save the CPU time of the fingerprints by which 'verify' knows items."),
     ] = False,
+    burst: common.Burst = 0,
+    max_units: common.MaxUnits = None,
+    max_duration: common.MaxDuration = None,
     retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished export that is in the destination.")
@@ -145,6 +148,8 @@ def export(
 
     def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:
         from ddbio.api import export_table  # noqa: PLC0415 - heavy, and not needed for help
+        from ddbio.capacity import Control  # noqa: PLC0415
+        from ddbio.cli.pausing import pausable  # noqa: PLC0415
 
         s3 = S3Options(sse=sse, kms_key_id=sse_kms_key_id, storage_class=storage_class, acl=acl)
         _check(destination, s3, report)
@@ -168,12 +173,19 @@ def export(
                 expression_values=expression_values or {},
             ),
             fingerprint=not no_fingerprint,
+            burst_seconds=burst,
+            max_units=max_units,
+            max_seconds=max_duration,
             retry_seconds=retry_timeout,
             resume=resume,
             overwrite=overwrite,
             s3=s3,
         )
-        return export_table(options, observer=observer, output=sys.stdout.buffer if stream else None)
+        control = Control()
+        running = export_table(
+            options, observer=observer, control=control, output=sys.stdout.buffer if stream else None
+        )
+        return pausable(running, control, observer)
 
     from ddbio.cli.run import run_job, tell_moved  # noqa: PLC0415 - heavy, and not needed for help
 

@@ -7,7 +7,7 @@ import sys
 import traceback
 from enum import IntEnum
 
-from ddbio.errors import DdbioError, OutputClosedError, UsageError
+from ddbio.errors import DdbioError, LimitReachedError, OutputClosedError, UsageError
 
 
 class Exit(IntEnum):
@@ -17,6 +17,7 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     REJECTED = 3
+    LIMIT = 4
     INTERRUPTED = 130
 
 
@@ -33,6 +34,9 @@ def fail(error: Exception, *, verbose: bool) -> Exit:
         return Exit.FAILED
     if verbose:
         traceback.print_exception(error)
+    if isinstance(error, LimitReachedError):
+        say(_line(error))
+        return Exit.LIMIT
     say(f"error: {_line(error)}")
     return Exit.USAGE if isinstance(error, UsageError) else Exit.FAILED
 

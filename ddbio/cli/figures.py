@@ -113,15 +113,16 @@ class Course:
         byte_rate, unit_rate = last.bytes / elapsed, last.units / elapsed
         if first is not last:
             byte_rate, unit_rate = (last.bytes - first.bytes) / elapsed, (last.units - first.units) / elapsed
-        unit_rate = max(unit_rate, 0.0)  # requests under way count by their estimate, which may shrink
         parts = [
             _count(last.items, "item"),
             f"{byte_rate / 1e6:.1f} MB/s",
-            f"{unit_rate:,.0f} of {self.plan.budget:,.0f} {_unit(self.plan)}/s",
+            f"{unit_rate:,.0f} of {last.budget or self.plan.budget:,.0f} {_unit(self.plan)}/s",
             f"{last.units_done:,} of {_pieces(self.plan, self.plan.units)}",
         ]
         if last.throttles:
             parts.append(f"{last.throttles:,} throttled")
+        if last.reason:
+            parts.append(last.reason)
         if last.rejected:
             parts.append(f"{last.rejected:,} rejected")
         done = self.done()

@@ -84,6 +84,9 @@ def import_(
         int, typer.Option(parser=whole(0), metavar="N", help="More rejected records than this stop the import.")
     ] = 1_000,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected record.")] = False,
+    burst: common.Burst = 0,
+    max_units: common.MaxUnits = None,
+    max_duration: common.MaxDuration = None,
     retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished import of this source into this table.")
@@ -111,6 +114,8 @@ def import_(
 
     def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:
         from ddbio.api import import_table  # noqa: PLC0415 - heavy, and not needed for help
+        from ddbio.capacity import Control  # noqa: PLC0415
+        from ddbio.cli.pausing import pausable  # noqa: PLC0415
 
         options = ImportOptions(
             table=table,
@@ -123,11 +128,16 @@ def import_(
             rejects=rejects,
             max_rejects=max_rejects,
             strict=strict,
+            burst_seconds=burst,
+            max_units=max_units,
+            max_seconds=max_duration,
             retry_seconds=retry_timeout,
             resume=resume,
             state=state,
         )
-        return import_table(options, observer=observer, input=sys.stdin.buffer if stream else None)
+        control = Control()
+        running = import_table(options, observer=observer, control=control, input=sys.stdin.buffer if stream else None)
+        return pausable(running, control, observer)
 
     from ddbio.cli.run import run_job, tell_moved  # noqa: PLC0415 - heavy, and not needed for help
 

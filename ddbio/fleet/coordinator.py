@@ -132,6 +132,11 @@ class Coordinator:
         """How many units are being worked on."""
         return sum(worker.holding for worker in self._workers.values())
 
+    @property
+    def budget(self) -> Budget:
+        """What the whole job may use."""
+        return self._budget
+
     def abort(self, failure: Failure | None = None) -> None:
         """Stop the job: from now on every Grant says so. The first failure is kept."""
         self._aborting = True

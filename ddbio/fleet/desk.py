@@ -7,14 +7,17 @@ from itertools import takewhile
 
 import msgspec
 
+from ddbio.capacity.adaptive import index_of
 from ddbio.clock import Clock
 from ddbio.errors import DdbioError
 from ddbio.events import Observer, Progress, Warned
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report
+from ddbio.fleet.timeline import Timeline
 from ddbio.ledger.entries import Used
 from ddbio.ledger.ledger import Ledger
+from ddbio.report import Moment
 from ddbio.wire.signing import Credentials, CredentialSource
 
 PROGRESS_SECONDS = 0.25
@@ -28,8 +31,9 @@ Recover = Callable[[Sequence[int]], Awaitable[None]]
 class Desk:
     """Joins the coordinator, which decides, with the ledger, which makes durable, and tells the observer.
 
-    `max_rejects` is how many rejected records the job bears; one more stops it. `recover` seals what a lost worker left
-    of these units. `used` says what this run has used so far: each chunk of the journal tells it.
+    `max_rejects` is how many rejected records the job bears; one more stops it, as do `max_units` consumed and
+    `max_seconds` passed. `recover` seals what a lost worker left of these units. `used` says what this run has used so
+    far: each chunk of the journal tells it.
     """
 
     def __init__(
@@ -39,6 +43,8 @@ class Desk:
         source: CredentialSource,
         *,
         max_rejects: int,
+        max_units: float | None = None,
+        max_seconds: float | None = None,
         recover: Recover,
         used: Callable[[], Used],
         clock: Clock,
@@ -48,11 +54,15 @@ class Desk:
         self._ledger = ledger
         self._source = source
         self._max_rejects = max_rejects
+        self._max_units = max_units
+        self._max_seconds = max_seconds
         self._recover = recover
         self._used = used
         self._clock = clock
         self._observer = observer
         self._started = self._last_progress = self._last_write = clock.now()
+        self._timeline = Timeline()
+        self._named: set[str] = set()
 
     async def answer(self, report: Report) -> Grant:
         """Decide, make durable what it is time for, and return the Grant. What can't be made durable stops the job."""
@@ -66,6 +76,9 @@ class Desk:
                 self.abort(describe(error))
                 return Grant(rate=0.0, stop="abort")
         self._check_rejects()
+        self._check_limits()
+        self._name_indexes()
+        self._timeline.add(self._totals())
         self._tell_progress()
         durable = sum(1 for _ in takewhile(self._ledger.settled, report.commits))
         return msgspec.structs.replace(decision.grant, acknowledged=durable, credentials=credentials)
@@ -117,6 +130,44 @@ class Desk:
                 )
             )
 
+    def timeline(self) -> tuple[Moment, ...]:
+        """The course of the job so far."""
+        return self._timeline.rows(self._totals())
+
+    def _totals(self) -> Moment:
+        usages = self._coordinator.usages
+        return Moment(
+            seconds=self._clock.now() - self._started,
+            budget=self._coordinator.budget.rate,
+            units=sum(usage.units for usage in usages),
+            items=sum(usage.items for usage in usages),
+            bytes=sum(usage.bytes for usage in usages),
+            throttles=sum(usage.throttles for usage in usages),
+            lanes=self._coordinator.lanes,
+        )
+
+    def _check_limits(self) -> None:
+        totals = self._totals()
+        if self._coordinator.stopping:
+            return
+        if self._max_units is not None and totals.units >= self._max_units:
+            self._end_early(f"the {self._max_units:,.0f} capacity units of --max-units are used")
+        elif self._max_seconds is not None and totals.seconds >= self._max_seconds:
+            self._end_early(f"the {self._max_seconds:,.0f} seconds of --max-duration are over")
+
+    def _end_early(self, why: str) -> None:
+        message = f"The job is not done, and {why}."
+        self.abort(Failure(kind="LimitReachedError", message=message, hint="--resume goes on."))
+
+    def _name_indexes(self) -> None:
+        for reason in self._coordinator.throttles:
+            index = index_of(reason)
+            if index is not None and index not in self._named:
+                self._named.add(index)
+                self._observer(
+                    Warned(f"Index {index} throttles the job ({reason.split()[0]}): its own capacity is too small.")
+                )
+
     def _check_rejects(self) -> None:
         rejected = self._ledger.rejected
         if rejected > self._max_rejects:
@@ -134,14 +185,16 @@ class Desk:
         if now - self._last_progress < PROGRESS_SECONDS and not self._coordinator.done:
             return
         self._last_progress = now
-        usages = self._coordinator.usages
+        totals = self._totals()
         self._observer(
             Progress(
-                seconds=now - self._started,
-                items=sum(usage.items for usage in usages),
-                bytes=sum(usage.bytes for usage in usages),
-                units=sum(usage.units for usage in usages),
-                throttles=sum(usage.throttles for usage in usages),
+                seconds=totals.seconds,
+                items=totals.items,
+                bytes=totals.bytes,
+                units=totals.units,
+                throttles=totals.throttles,
+                budget=totals.budget,
+                reason=self._coordinator.budget.told(now),
                 rejected=self._ledger.rejected,
                 units_done=self._coordinator.units_done,
             )

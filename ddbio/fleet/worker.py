@@ -48,7 +48,7 @@ class Worker:
         self._clock = clock
         self._stream = stream
         self._wake = asyncio.Event()
-        self._governor = Governor(0.0, clock)
+        self._governor = Governor(0.0, clock, welcome.job.options.burst_seconds)
         self._credentials = CredentialBox(welcome.credentials, self._wake.set)
         self._outbox = Outbox(self._wake.set)
         self._meter = Meter()
@@ -138,7 +138,7 @@ class Worker:
             number=next(self._numbers),
             wanted=0 if stopped else self._idle,
             rate=self._governor.rate,
-            usage=self._meter.usage(self._governor.spent, self._governor.waited),
+            usage=self._meter.usage(self._governor.spent if stopped else self._governor.settled, self._governor.waited),
             commits=self._outbox.pending(),
             urgent=stopped or self._outbox.urgent,
             stale_key=self._credentials.stale_key,

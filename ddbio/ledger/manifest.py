@@ -12,6 +12,7 @@ import msgspec
 from ddbio.codec.hints import HintType
 from ddbio.errors import SourceError
 from ddbio.ledger.entries import FileState, Identity
+from ddbio.report import Moment
 
 T = TypeVar("T")
 
@@ -58,6 +59,9 @@ class Manifest(msgspec.Struct, frozen=True):
     totals: Totals
     types_cut_off: bool = False
     """Plain JSON: there may be more paths than `type_hints` and `mixed` could speak of (`ddbio.codec.hints`)."""
+    throttle_reasons: dict[str, int] = {}
+    timeline: list[Moment] = []
+    """The course of the last run."""
 
 
 def encode(manifest: Manifest) -> bytes:

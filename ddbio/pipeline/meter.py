@@ -18,7 +18,7 @@ class Usage(msgspec.Struct, frozen=True):
     """What a worker has used since it started: totals, so that a repeated Report counts once."""
 
     units: float = 0.0
-    """Capacity units consumed."""
+    """Capacity units consumed; requests on their way count in the last Report only."""
     waited: float = 0.0
     """Seconds during which a request waited for capacity."""
     items: int = 0

@@ -60,8 +60,7 @@ class Requester:
     @staticmethod
     def _settle_failure(permit: Permit, verdict: Verdict) -> None:
         """A refused attempt costs nothing; one whose reply is lost may have cost its estimate."""
-        if verdict is not Verdict.RETRY:
-            permit.settle(0)
+        permit.settle(None if verdict is Verdict.RETRY else 0)
 
 
 class CostEstimate:

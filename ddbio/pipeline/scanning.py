@@ -59,8 +59,8 @@ class SegmentScan:
         while True:
             estimate = self._cost.units
             page, permit = await self._requester.run(estimate, partial(self._fetch, plan.body(last_key)))
+            permit.settle(page.capacity)
             if page.capacity is not None:
-                permit.settle(page.capacity)
                 self._cost.learn(page.capacity)
             yield page
             last_key = page.last_key

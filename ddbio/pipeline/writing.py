@@ -65,8 +65,7 @@ class TableWriter:
         estimate = float(sum(ceil(entry.size / WRITE_UNIT_BYTES) for entry in entries))
         requests = [entry.request for entry in entries]
         reply, permit = await self._requester.run(estimate, partial(self._dynamodb.batch_write, self._table, requests))
-        if reply.capacity is not None:
-            permit.settle(reply.capacity)
+        permit.settle(reply.capacity)
         unprocessed = self._match(entries, reply.unprocessed)
         outcome.unprocessed += unprocessed
         skipped = set(map(id, unprocessed))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import ddbio.api
+from ddbio.capacity import Control
 from ddbio.cli import common, main
 from ddbio.errors import UsageError
 from ddbio.events import Observer
@@ -73,10 +74,19 @@ class Jobs:
         self.asked: list[ExportOptions | ImportOptions] = []
         self.streams: list[object] = []
 
-    async def export_table(self, options: ExportOptions, *, observer: Observer, output: object) -> JobReport:
+    async def export_table(
+        self, options: ExportOptions, *, observer: Observer, output: object, control: Control
+    ) -> JobReport:
         return self._report(options, output)
 
-    async def import_table(self, options: ImportOptions, *, observer: Observer, input: object) -> JobReport:  # noqa: A002
+    async def import_table(
+        self,
+        options: ImportOptions,
+        *,
+        observer: Observer,
+        input: object,  # noqa: A002
+        control: Control,
+    ) -> JobReport:
         return self._report(options, input)
 
     def _report(self, options: ExportOptions | ImportOptions, stream: object) -> JobReport:
@@ -93,7 +103,7 @@ class Jobs:
             cpu_seconds=0.0,
             resumed=False,
             manifest=None,
-            **counts,
+            **counts,  # type: ignore[arg-type]
         )
 
 

@@ -1,0 +1,56 @@
+"""Steering a job while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ddbio.capacity.adaptive import Budget, Pace
+from ddbio.options import Capacity
+
+
+class Control:
+    """Steers a running job: hand one to `export_table` or `import_table`, and call it from the same event loop.
+
+    Every process keeps to a change within two seconds. What is called before the job begins holds from its beginning.
+    """
+
+    def __init__(self) -> None:
+        self._paused = False
+        self._capacity: Capacity | None = None
+        self._budget: Budget | None = None
+        self._plan: Callable[[Capacity], Pace] | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether no new requests are sent."""
+        return self._paused
+
+    def set_capacity(self, capacity: Capacity) -> None:
+        """Give the whole job this capacity from now on.
+
+        Raises UsageError where the table does not have that much; before the job begins, `export_table` and
+        `import_table` do.
+        """
+        if self._budget is not None and self._plan is not None:
+            self._budget.set(self._plan(capacity))
+        self._capacity = capacity
+
+    def pause(self) -> None:
+        """Send no new requests; what is on its way ends."""
+        self._set_paused(True)
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._set_paused(False)
+
+    def attach(self, budget: Budget, plan: Callable[[Capacity], Pace]) -> None:
+        """The job begins: this is its budget, and `plan` says what a capacity means for its table."""
+        self._budget, self._plan = budget, plan
+        budget.paused = self._paused
+        if self._capacity is not None:
+            budget.set(plan(self._capacity))
+
+    def _set_paused(self, paused: bool) -> None:
+        self._paused = paused
+        if self._budget is not None:
+            self._budget.paused = paused

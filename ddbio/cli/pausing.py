@@ -1,0 +1,34 @@
+"""SIGUSR1: a running job pauses, or goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from ddbio.capacity import Control
+from ddbio.events import Observer, Warned
+
+T = TypeVar("T")
+
+
+async def pausable(job: Coroutine[Any, Any, T], control: Control, observer: Observer) -> T:
+    """Run `job`; each SIGUSR1 pauses it, or lets it go on."""
+    loop = asyncio.get_running_loop()
+
+    def toggle() -> None:
+        if control.paused:
+            control.resume()
+            observer(Warned("Going on."))
+        else:
+            control.pause()
+            observer(Warned("Paused: no new requests. SIGUSR1 goes on."))
+
+    if not hasattr(signal, "SIGUSR1"):  # Windows
+        return await job
+    loop.add_signal_handler(signal.SIGUSR1, toggle)
+    try:
+        return await job
+    finally:
+        loop.remove_signal_handler(signal.SIGUSR1)

@@ -1,0 +1,215 @@
+"""Steering a job while it runs: by the library, by the control file; and jobs that end early."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from ddbio import planning, steering
+from ddbio.capacity import Budget, Control, Pace
+from ddbio.errors import UsageError
+from ddbio.events import Event, Progress, Warned
+from ddbio.options import Capacity
+from ddbio.report import Moment
+from ddbio.steering import CONTROL, following
+from tests.fakes import FakeTable, MemorySink, VirtualClock, run_virtual
+from tests.fleets import Fleet, export_job
+
+PAGE = 16.0
+
+
+def plan(capacity: Capacity) -> Pace:
+    if capacity.units is not None and capacity.units > 10_000:
+        raise UsageError("The table has 10,000.")
+    return Pace(capacity.units or 0.0)
+
+
+def fleet_of(workers: int, budget: float, pages: int = 4_000) -> Fleet:
+    table = FakeTable([[PAGE] * (pages // 20)] * 20)
+    return Fleet(export_job(20), table, planning.segments(20), budget, workers)
+
+
+def steer(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *steps: tuple[float, Any]) -> None:
+    """Run the fleet; at each instant do a step with its control, and in the end stop it."""
+
+    async def main() -> None:
+        control, loop = Control(), asyncio.get_running_loop()
+        running = asyncio.create_task(fleet.run(monkeypatch))
+        await asyncio.sleep(0)
+        control.attach(fleet.coordinator.budget, plan)
+        for at, step in steps:
+            await asyncio.sleep(at - loop.time())
+            step(control)
+        fleet.desk.abort()
+        await running
+
+    run_virtual(main())
+
+
+def used(fleet: Fleet, first: float, last: float) -> float:
+    events = fleet.table.account.events["read"]
+    return sum(event.units for event in events if first <= event.at < last) / (last - first)
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+def test_a_new_capacity_holds_within_two_seconds(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = fleet_of(workers, 1_000)
+    steer(
+        fleet,
+        monkeypatch,
+        (10, lambda control: control.set_capacity(Capacity(units=250))),
+        (20, lambda control: control.set_capacity(Capacity(units=2_000))),
+        (30, lambda control: None),
+    )
+    assert used(fleet, 2, 10) == pytest.approx(1_000, rel=0.03)
+    assert used(fleet, 12, 20) == pytest.approx(250, rel=0.05)
+    assert used(fleet, 22, 30) == pytest.approx(2_000, rel=0.03)
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+def test_a_pause_stops_every_request_within_two_seconds(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = fleet_of(workers, 1_000)
+    steer(
+        fleet,
+        monkeypatch,
+        (10, lambda control: control.pause()),
+        (20, lambda control: control.resume()),
+        (30, lambda control: None),
+    )
+    assert used(fleet, 12, 20) == 0
+    assert used(fleet, 22, 30) == pytest.approx(1_000, rel=0.03)
+    told = {event.reason for event in fleet.events if isinstance(event, Progress)}
+    assert told == {"", "paused"}
+
+
+def test_what_is_asked_before_the_job_begins_holds_from_its_beginning() -> None:
+    control, budget = Control(), Budget(Pace(100))
+    control.set_capacity(Capacity(units=70))
+    control.pause()
+    control.attach(budget, plan)
+    assert (budget.rate, control.paused) == (0, True)
+    control.resume()
+    assert budget.rate == 70
+
+
+def test_more_than_there_is_is_refused_and_changes_nothing() -> None:
+    control, budget = Control(), Budget(Pace(100))
+    control.attach(budget, plan)
+    with pytest.raises(UsageError):
+        control.set_capacity(Capacity(units=20_000))
+    assert budget.rate == 100
+
+
+def test_the_control_file_is_obeyed_when_it_changes() -> None:
+    warned: list[Event] = []
+    budget = Budget(Pace(100))
+    rates: list[float] = []
+
+    async def main() -> None:
+        control, sink = Control(), MemorySink()
+        control.attach(budget, plan)
+        files = [
+            {"capacity": 7},  # lies there when the job begins
+            None,
+            {"capacity": "500"},
+            {"capacity": "500"},
+            {"paused": True},
+            {"paused": False, "capacity": 300},
+            {"capacity": "20000"},
+            {"rate": 3},
+            b"{",
+        ]
+        await put(sink, files[0])
+        async with following(sink, control, VirtualClock(), warned.append):
+            for content in files[1:]:
+                await asyncio.sleep(0.5)
+                await put(sink, content)
+                await asyncio.sleep(1.0)
+                rates.append(budget.rate)
+
+    async def put(sink: MemorySink, content: Any) -> None:
+        if content is None:
+            await sink.delete(CONTROL)
+        else:
+            await sink.put(CONTROL, content if isinstance(content, bytes) else json.dumps(content).encode())
+
+    run_virtual(main())
+    assert rates == [100, 500, 500, 0, 300, 300, 300, 300]
+    messages = [event.message for event in warned if isinstance(event, Warned)]
+    assert len(messages) == 3
+    assert "The table has 10,000" in messages[0]
+    assert all(CONTROL in message for message in messages)
+
+
+def test_without_a_place_there_is_no_control_file() -> None:
+    async def main() -> None:
+        async with following(None, Control(), VirtualClock(), lambda _: None):
+            await asyncio.sleep(2 * steering.LOOK_SECONDS)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("limits", "least", "most"),
+    [({"max_units": 5_000.0}, 5_000, 6_100), ({"max_seconds": 4.0}, 3_900, 5_100)],
+)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_job_ends_at_its_limit(
+    limits: dict[str, float], least: float, most: float, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = fleet_of(workers, 1_000)
+    fleet.limits = limits
+    run_virtual(fleet.run(monkeypatch))
+    assert fleet.coordinator.failure is not None
+    assert fleet.coordinator.failure.kind == "LimitReachedError"
+    assert least <= fleet.table.account.totals("read").units <= most
+
+
+def test_a_job_that_is_done_at_its_limit_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = fleet_of(1, 1_000, pages=100)
+    fleet.limits = {"max_units": 1_700.0}
+    run_virtual(fleet.run(monkeypatch))
+    assert fleet.coordinator.failure is None
+    fleet.ledger.check()
+
+
+def test_a_burst_spends_what_a_pause_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def most(burst: float) -> float:
+        fleet = Fleet(
+            export_job(20, burst_seconds=burst), FakeTable([[PAGE] * 100] * 20), planning.segments(20), 1_000, 2
+        )
+        stall = (5.0, 9.0)
+
+        class Stalling(FakeTable):
+            async def __call__(self, *arguments: Any) -> Any:
+                now = asyncio.get_running_loop().time()
+                if stall[0] <= now < stall[1]:
+                    await asyncio.sleep(stall[1] - now)
+                return await super().__call__(*arguments)
+
+        fleet.table = Stalling(fleet.table.pages)
+        run_virtual(fleet.run(monkeypatch))
+        return fleet.table.account.max_window("read", 2.0)
+
+    assert most(0) <= 1.02 * 2_000 + 20 * PAGE + 2 * PAGE  # those that were held up come at once
+    assert most(3) >= 3_500
+
+
+def test_the_timeline_and_the_progress_tell_the_course(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = fleet_of(2, 1_000, pages=1_000)
+
+    async def main() -> tuple[Moment, ...]:
+        await fleet.run(monkeypatch)
+        return fleet.desk.timeline()
+
+    rows = run_virtual(main())
+    assert sum(row.units for row in rows) == fleet.table.account.totals("read").units
+    assert sum(row.items for row in rows) == fleet.ledger.written
+    assert {row.budget for row in rows} == {1_000}
+    assert [row.lanes for row in rows[:5]] == [16] * 5
+    assert all(row.units == pytest.approx(1_000, rel=0.3) for row in rows[1:-2])
+    progress = [event for event in fleet.events if isinstance(event, Progress)]
+    assert all(event.units <= 1_000 * event.seconds + 2 * PAGE for event in progress)
