@@ -28,6 +28,11 @@ class Requester:
         self.patience = patience
         self._backoff = Backoff()
 
+    @property
+    def rate(self) -> float:
+        """Capacity units per second that this process may spend."""
+        return self._governor.rate
+
     async def run(self, estimate: float, send: Callable[[], Awaitable[T]]) -> tuple[T, Permit]:
         """Acquire `estimate` units and `send`, until it succeeds; the caller settles the Permit.
 
@@ -61,6 +66,22 @@ class Requester:
     def _settle_failure(permit: Permit, verdict: Verdict) -> None:
         """A refused attempt costs nothing; one whose reply is lost may have cost its estimate."""
         permit.settle(None if verdict is Verdict.RETRY else 0)
+
+
+class CostRatio:
+    """By how much requests cost more than was estimated, smoothed: overwriting a larger item costs its size (API
+    Reference, PutItem), and a local index's entries are charged to the table.
+    """
+
+    WEIGHT = 0.1
+
+    def __init__(self) -> None:
+        self.value = 1.0
+
+    def learn(self, estimated: float, actual: float) -> None:
+        """What was estimated to cost `estimated` has cost `actual`."""
+        if estimated > 0:
+            self.value += self.WEIGHT * (max(actual / estimated, 1.0) - self.value)
 
 
 class CostEstimate:

@@ -14,6 +14,7 @@ from ddbio import codec
 from ddbio.codec.model import MalformedPageError, OutputFormat, Page
 from ddbio.errors import CorruptReplyError
 from ddbio.options import ScanFilter
+from ddbio.pipeline.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
 from ddbio.wire.dynamodb import DynamoDB, ScanPlan
 
@@ -47,7 +48,9 @@ class SegmentScan:
         self._requester = requester
         self._executor = executor
         self._fingerprint = fingerprint
-        self._cost = CostEstimate(FULL_PAGE_UNITS * (2 if what.consistent else 1))
+        whole = FULL_PAGE_UNITS * (2 if what.consistent else 1)
+        self._cost = CostEstimate(whole)
+        self._limit = PageLimit(whole)
 
     async def pages(self, segment: int, after: str = "") -> AsyncGenerator[Page]:
         """Every page of the segment behind the key `after` (JSON), in order; the last one has no `last_key`.
@@ -57,11 +60,12 @@ class SegmentScan:
         plan = replace(self._plan, segment=segment)
         last_key = after.encode() or None
         while True:
-            estimate = self._cost.units
-            page, permit = await self._requester.run(estimate, partial(self._fetch, plan.body(last_key)))
+            limit = self._limit.items(self._requester.rate)
+            page, permit = await self._requester.run(self._cost.units, partial(self._fetch, plan.body(last_key, limit)))
             permit.settle(page.capacity)
             if page.capacity is not None:
                 self._cost.learn(page.capacity)
+                self._limit.learn(page.scanned, page.capacity)
             yield page
             last_key = page.last_key
             if last_key is None:

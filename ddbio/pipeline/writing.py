@@ -11,7 +11,7 @@ from ddbio.codec.model import Put
 from ddbio.errors import CorruptReplyError, RefusedError
 from ddbio.pipeline.batcher import Entry
 from ddbio.pipeline.meter import Meter
-from ddbio.pipeline.requests import Requester
+from ddbio.pipeline.requests import CostRatio, Requester
 from ddbio.wire.dynamodb import DynamoDB
 
 SPLIT_CODES = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException", "RequestEntityTooLarge"})
@@ -39,6 +39,7 @@ class TableWriter:
         self._requester = requester
         self._meter = meter
         self._echo = echo
+        self._ratio = CostRatio()
 
     async def write(self, batch: Sequence[Entry]) -> Outcome:
         """Send one batch; where the service refuses it as a whole, halve it until the bad record stands alone.
@@ -62,14 +63,17 @@ class TableWriter:
         return outcome
 
     async def _send(self, entries: list[Entry], outcome: Outcome) -> None:
-        estimate = float(sum(ceil(entry.size / WRITE_UNIT_BYTES) for entry in entries))
+        estimate = _units(entries) * self._ratio.value
         requests = [entry.request for entry in entries]
         reply, permit = await self._requester.run(estimate, partial(self._dynamodb.batch_write, self._table, requests))
         permit.settle(reply.capacity)
         unprocessed = self._match(entries, reply.unprocessed)
         outcome.unprocessed += unprocessed
         skipped = set(map(id, unprocessed))
-        outcome.written += [entry for entry in entries if id(entry) not in skipped]
+        written = [entry for entry in entries if id(entry) not in skipped]
+        outcome.written += written
+        if reply.capacity is not None:
+            self._ratio.learn(_units(written), reply.capacity)
         self._meter.items += len(entries) - len(unprocessed)
 
     def _match(self, entries: list[Entry], items: Sequence[bytes]) -> list[Entry]:
@@ -84,3 +88,8 @@ class TableWriter:
                 raise CorruptReplyError("The service sent back an unprocessed item that was not in the request.")
             matched.append(by_key.pop(put.key))
         return matched
+
+
+def _units(entries: Sequence[Entry]) -> float:
+    """What writing these items costs where they replace none that is larger."""
+    return float(sum(ceil(entry.size / WRITE_UNIT_BYTES) for entry in entries))

@@ -1,0 +1,50 @@
+"""Pages that a small budget can pay for."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ddbio.pipeline.page_limit import PageLimit
+from ddbio.pipeline.requests import CostRatio
+
+WHOLE = 128.5
+PAGE_BYTES = 1024 * 1024
+
+
+def page(limit: int | None, item: int) -> tuple[int, float]:
+    """How many items a page has, and its cost, as the service counts."""
+    items = min(limit or 10**9, PAGE_BYTES // item + 1)
+    return items, ceil(items * item / 4_096) / 2
+
+
+@given(st.floats(2, 128), st.integers(50, 400 * 1024))
+def test_a_page_soon_costs_about_what_a_second_affords(rate: float, item: int) -> None:
+    subject = PageLimit(WHOLE)
+    for _ in range(12):
+        items, units = page(subject.items(rate), item)
+        subject.learn(items, units)
+    limit = subject.items(rate)
+    assert limit is not None
+    items, units = page(limit, item)
+    assert units <= max(1.3 * rate + 0.5, item / 8_192 + 0.5)
+    assert items == 1 or units >= 0.5 * rate
+
+
+@pytest.mark.parametrize("rate", [WHOLE, 1_000.0, 0.0])
+def test_a_budget_that_affords_whole_pages_needs_no_limit(rate: float) -> None:
+    assert PageLimit(WHOLE).items(rate) is None
+
+
+def test_the_ratio_of_costs_is_learned_smoothly_and_never_below_1() -> None:
+    ratio = CostRatio()
+    for _ in range(60):
+        ratio.learn(10, 30)
+    assert ratio.value == pytest.approx(3, rel=0.01)
+    for _ in range(200):
+        ratio.learn(10, 1)
+    ratio.learn(0, 0)
+    assert ratio.value == pytest.approx(1, rel=0.01)
