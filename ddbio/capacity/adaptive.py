@@ -16,11 +16,11 @@ from typing import Literal, NamedTuple
 STEP_SECONDS = 1.0
 STEP = 0.1
 """Of the first rate, or of the one at which throttling began, for each step up."""
-APPROACH = 0.005
+APPROACH = 0.01
 """The same, near the rate at which throttling began."""
 NEAR = 0.8
 """So near is that rate approached quickly."""
-PASSED = 1.25
+PASSED = 1.15
 """So far above it, it is no more what the table bears. Less would mistake saved capacity for that."""
 CUT = 0.5
 ACCOUNT_CUT = 0.25

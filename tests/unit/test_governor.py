@@ -278,3 +278,31 @@ async def test_pairs_per_second_are_measured(record_property: Callable[[str, obj
         (await governor.acquire(25)).settle(25)
     record_property("acquire_settle_pairs_per_second", round(pairs / (loop.time() - began)))
     assert governor.spent == pytest.approx(25 * pairs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.5, 500), st.booleans(), st.integers(0, 3)), min_size=1, max_size=40))
+def test_turns_are_kept_whoever_leaves(requests: list[tuple[float, bool, int]]) -> None:
+    """Who asks first goes first; large requests are not overtaken; who leaves takes nothing with them."""
+
+    async def main() -> None:
+        governor, order, leaving = Governor(200, EXACT), [], []
+
+        async def request(number: int, units: float) -> None:
+            (await governor.acquire(units)).settle(units)
+            order.append(number)
+
+        for number, (units, leaves, turns) in enumerate(requests):
+            task = asyncio.create_task(request(number, units))
+            if leaves:
+                leaving.append(task)
+            await let_run(turns + 1)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+        assert order == sorted(order)
+        assert {number for number, (_, leaves, _) in enumerate(requests) if not leaves} <= set(order)
+        assert governor.spent == pytest.approx(sum(requests[number][0] for number in order))
+        assert governor.settled == pytest.approx(governor.spent)
+
+    run_virtual(main())

@@ -1,0 +1,56 @@
+"""What is said of a run: how far it went over its budget, and how much of it it used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.servers.account import Account, Kind
+
+WINDOWS = (1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """`worst` and `worst_5`: the most in any window of at least one (five) seconds, one request per process taken off,
+    as a share of the budget. `used`: the mean as long as there was work for all, as a share of the budget. `seconds`:
+    how long it took, and `ideal` how long it would have at exactly the budget.
+    """
+
+    worst: float
+    worst_5: float
+    used: float
+    seconds: float
+    ideal: float
+
+
+def judge(account: Account, kind: Kind, budget: float, processes: int, busy_until: float | None = None) -> Verdict:
+    """Judge by the server's own account; `busy_until` is when work began to run out."""
+    events = account.events[kind]
+    first, last = events[0].at, events[-1].at
+    until = last if busy_until is None else max(busy_until, first + 1)
+    largest = max(event.units for event in events)
+    over = [
+        (account.max_window(kind, seconds) - processes * largest) / (budget * seconds)
+        for seconds in WINDOWS
+        if seconds <= last - first
+    ]
+    served = sum(event.units for event in events if event.at < until)
+    return Verdict(
+        worst=max(over, default=0.0),
+        worst_5=over[-1] if over else 0.0,
+        used=served / (budget * (until - first)) if until > first else 1.0,
+        seconds=last - first,
+        ideal=sum(event.units for event in events) / budget,
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def percent(share: float) -> str:
+    """A share as people read it."""
+    return f"{100 * share:.1f}%"
