@@ -24,7 +24,7 @@ class LateLoop(VirtualLoop):
     stands still.
     """
 
-    def call_at(self, when: float, *args: Any, **more: Any) -> asyncio.TimerHandle:
+    def call_at(self, when: float, *args: Any, **more: Any) -> asyncio.TimerHandle:  # type: ignore[override]
         return super().call_at(max(when, self.time()) + 0.0005, *args, **more)
 
 
