@@ -103,7 +103,7 @@ def spans_of(path: Path, length: int) -> list[Unit]:
 def matrix_import(budget: float, item_bytes: int, processes: int, seconds: float) -> Verdict:
     """One cell of the matrix."""
     cost = -(-item_bytes // 1_024)
-    count = max(int(budget * seconds / cost), 400)
+    count = max(int(budget * seconds / cost), 300)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "dump.json"
         write_dump(path, [f"key {number:09d}" for number in range(count)], item_bytes)

@@ -37,7 +37,7 @@ def judge(account: Account, kind: Kind, budget: float, processes: int, busy_unti
     ]
     served = sum(event.units for event in events if event.at < until)
     return Verdict(
-        worst=max(over, default=0.0),
+        worst=max(0.0, *over),
         worst_5=over[-1] if over else 0.0,
         used=served / (budget * (until - first)) if until > first else 1.0,
         seconds=last - first,
