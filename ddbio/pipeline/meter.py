@@ -5,9 +5,9 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from collections import Counter
 
 import msgspec
 
