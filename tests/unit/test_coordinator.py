@@ -404,3 +404,28 @@ def test_the_whole_budget_is_out_soon_whoever_wants_it(workers: int, seed: int) 
             rates[number] = subject.report(message, now).grant.rate
     assert sum(rates) == pytest.approx(BUDGET)
     assert min(rate for rate, wants in zip(rates, eager, strict=True) if wants) >= max(rates) * 0.999
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 6),
+    st.lists(st.tuples(st.sampled_from([0.0, 50.0, 400.0, 1_000.0, 5_000.0]), st.integers(0, 1_000)), max_size=8),
+)
+def test_a_budget_that_changes_is_kept_when_all_have_heard_of_it(
+    workers: int, changes: list[tuple[float, int]]
+) -> None:
+    budget = Budget(Pace(BUDGET))
+    subject = Coordinator(map(Unit, range(20)), workers=workers, budget=budget, rng=random.Random(1))
+    rates, most = [0.0] * workers, BUDGET
+    for rate, seed in [(BUDGET, 0), *changes]:
+        budget.set(Pace(rate))
+        most = max(most, rate)
+        for turn in range(8):
+            for number in random.Random(seed + turn).sample(range(workers), workers):
+                grant = subject.report(report(number, wanted=1, rate=rates[number]), turn * 0.5).grant
+                rates[number] = grant.rate
+                assert sum(rates) <= most * (1 + 1e-9)
+            if turn:
+                assert sum(rates) <= rate * (1 + 1e-9)
+        assert sum(rates) == pytest.approx(rate)
+        most = rate

@@ -318,3 +318,12 @@ def test_an_error_survives_the_way_to_the_parent() -> None:
     assert type(revive(describe(PreflightError("p")))) is PreflightError
     assert type(revive(describe(CredentialsUnavailableError("c")))).__name__ == "JobFailedError"
     assert type(revive(Failure(kind="NoSuchError", message="m"))).__name__ == "JobFailedError"
+
+
+async def test_an_index_that_throttles_is_named_once(tmp_path: Path) -> None:
+    office = Office(tmp_path / "rejects")
+    for times in (1, 2):
+        reasons = {"IndexWriteProvisionedThroughputExceeded by-date": times, "UnprocessedItems": 5}
+        await office.answer(usage=Usage(throttles=times + 5, reasons=reasons))
+    (warned,) = [event.message for event in office.events if isinstance(event, Warned)]
+    assert "Index by-date" in warned

@@ -199,6 +199,21 @@ async def test_throttling_reasons_are_kept(member: str) -> None:
     reasons = [{"reason": "TableReadProvisionedThroughputExceeded", "resource": "arn"}, {"reason": "Other"}]
     error = await failure(400, {"__type": "x#ThrottlingException", "Message": "m", member: reasons})
     assert error.reasons == ("TableReadProvisionedThroughputExceeded", "Other")
+    assert error.resources == ("arn", "")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "told"),
+    [
+        ([], "ThrottlingException"),
+        ([{"reason": "TableReadAccountLimitExceeded", "resource": "arn:x:table/T"}], "TableReadAccountLimitExceeded"),
+        ([{"reason": "IndexWriteOther", "resource": "arn:x:table/T/index/by-date"}], "IndexWriteOther by-date"),
+    ],
+)
+async def test_the_reason_of_throttling_names_the_index(reasons: list[dict[str, str]], told: str) -> None:
+    error = await failure(400, {"__type": "x#ThrottlingException", "Message": "m", "ThrottlingReasons": reasons})
+    assert isinstance(error, errors.ThrottledError)
+    assert error.reason == told
 
 
 @pytest.mark.parametrize(
