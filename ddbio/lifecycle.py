@@ -99,6 +99,8 @@ def finished_report(text: bytes, asked: Identity, sink: Sink, observer: Observer
         peak_rss_bytes=0,
         resumed=True,
         manifest=_manifest_location(sink),
+        throttle_reasons=manifest.throttle_reasons,
+        timeline=tuple(manifest.timeline),
     )
 
 

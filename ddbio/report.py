@@ -53,9 +53,9 @@ class JobReport:
     manifest: str | None
     """Where the manifest is; None for an import and for standard output."""
     throttle_reasons: dict[str, int] = field(default_factory=dict)
-    """Throttles by the service's reason, the index's name behind it; `UnprocessedItems` where it gives none."""
+    """Of the last run, by the service's reason, the index's name behind it; `UnprocessedItems` where it gives none."""
     timeline: tuple[Moment, ...] = ()
-    """A row a second; after an hour, of two seconds each, and so on."""
+    """Of the last run: a row a second; after an hour, of two seconds each, and so on."""
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, in the order of the fields."""

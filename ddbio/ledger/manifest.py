@@ -60,8 +60,8 @@ class Manifest(msgspec.Struct, frozen=True):
     types_cut_off: bool = False
     """Plain JSON: there may be more paths than `type_hints` and `mixed` could speak of (`ddbio.codec.hints`)."""
     throttle_reasons: dict[str, int] = {}
+    """Of the last run, as in `ddbio.report.JobReport`; so is `timeline`."""
     timeline: list[Moment] = []
-    """The course of the last run."""
 
 
 def encode(manifest: Manifest) -> bytes:
