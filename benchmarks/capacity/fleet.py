@@ -62,7 +62,9 @@ def exporting(
     pace = Pace(budget, 1e12 if auto else None)
     workers = planning.process_count(processes, pace, planning.PAGE_UNITS, len(counts))
     table = SizedTable(counts, item_bytes, limits)
-    return Fleet(export_job(len(counts)), table, planning.segments(len(counts)), budget, workers, pace.most)
+    return Fleet(
+        export_job(len(counts), concurrency=8), table, planning.segments(len(counts)), budget, workers, pace.most
+    )
 
 
 def verdict_of(fleet: Fleet, kind: str) -> Verdict:

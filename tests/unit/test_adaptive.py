@@ -144,7 +144,7 @@ def test_a_whole_fleet_settles_on_what_the_table_bears(workers: int, monkeypatch
     page, capacity = 16.0, 3_000.0
     pages = [[page] * 800 for _ in range(12)]
     table = FakeTable(pages)
-    fleet = Fleet(export_job(len(pages)), table, planning.segments(len(pages)), 1_000, workers, most=1e6)
+    fleet = Fleet(export_job(len(pages), concurrency=8), table, planning.segments(len(pages)), 1_000, workers, most=1e6)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -29,7 +29,7 @@ def plan(capacity: Capacity) -> Pace:
 
 def fleet_of(workers: int, budget: float, pages: int = 4_000) -> Fleet:
     table = FakeTable([[PAGE] * (pages // 20)] * 20)
-    return Fleet(export_job(20), table, planning.segments(20), budget, workers)
+    return Fleet(export_job(20, concurrency=8), table, planning.segments(20), budget, workers)
 
 
 def steer(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *steps: tuple[float, Any]) -> None:
@@ -179,7 +179,11 @@ def test_a_job_that_is_done_at_its_limit_has_not_failed(monkeypatch: pytest.Monk
 def test_a_burst_spends_what_a_pause_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def most(burst: float) -> float:
         fleet = Fleet(
-            export_job(20, burst_seconds=burst), FakeTable([[PAGE] * 100] * 20), planning.segments(20), 1_000, 2
+            export_job(20, concurrency=8, burst_seconds=burst),
+            FakeTable([[PAGE] * 100] * 20),
+            planning.segments(20),
+            1_000,
+            2,
         )
         stall = (5.0, 9.0)
 
