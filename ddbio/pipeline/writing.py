@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from math import ceil
 
-from ddbio.codec import RecordEncoder
+from ddbio.codec import Entry, RecordEncoder
 from ddbio.codec.model import Put
 from ddbio.errors import CorruptReplyError, RefusedError
-from ddbio.pipeline.batcher import Entry
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
 from ddbio.wire.dynamodb import DynamoDB
@@ -62,21 +60,19 @@ class TableWriter:
         return outcome
 
     async def _send(self, entries: list[Entry], outcome: Outcome) -> None:
-        estimate = float(sum(ceil(entry.size / WRITE_UNIT_BYTES) for entry in entries))
+        estimate = float(sum([-(-entry.size // WRITE_UNIT_BYTES) for entry in entries]))
         requests = [entry.request for entry in entries]
         reply, permit = await self._requester.run(estimate, partial(self._dynamodb.batch_write, self._table, requests))
         if reply.capacity is not None:
             permit.settle(reply.capacity)
-        unprocessed = self._match(entries, reply.unprocessed)
-        outcome.unprocessed += unprocessed
-        skipped = set(map(id, unprocessed))
-        outcome.written += [entry for entry in entries if id(entry) not in skipped]
-        self._meter.items += len(entries) - len(unprocessed)
+        returned = self._match(entries, reply.unprocessed) if reply.unprocessed else []
+        written = [entry for entry in entries if entry not in returned] if returned else entries
+        outcome.unprocessed += returned
+        outcome.written += written
+        self._meter.items += len(written)
 
     def _match(self, entries: list[Entry], items: Sequence[bytes]) -> list[Entry]:
         """Our own records for the items that came back, told by their keys."""
-        if not items:
-            return []
         by_key = {entry.key: entry for entry in entries}
         matched = []
         for item in items:
