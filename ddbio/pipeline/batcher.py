@@ -20,8 +20,7 @@ class Batcher:
     """Collects entries into batches of at most `MAX_ITEMS` and `MAX_BYTES`, no key twice among all that are out."""
 
     def __init__(self) -> None:
-        self._ready: deque[Entry] = deque()
-        self._ready_bytes = 0
+        self._ready: list[Entry] = []
         self._flying: dict[bytes, Entry] = {}
         self._held: dict[bytes, deque[Entry]] = {}
         self.held_bytes = 0
@@ -34,30 +33,23 @@ class Batcher:
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Take records in."""
-        flying, ready, size = self._flying, self._ready, 0
+        flying, ready = self._flying, self._ready
         for entry in entries:
             if flying.setdefault(entry.key, entry) is entry:
                 ready.append(entry)
-                size += len(entry.request)
             else:
                 self._held.setdefault(entry.key, deque()).append(entry)
                 self.held_bytes += len(entry.request)
-        self._ready_bytes += size
 
     def take(self, *, flush: bool) -> list[Entry]:
         """The next batch if a full one is ready, or with `flush` any; else an empty list."""
-        ready = self._ready
-        if not flush and len(ready) < MAX_ITEMS and self._ready_bytes < MAX_BYTES:
+        batch = self._ready[:MAX_ITEMS]
+        size = sum([len(entry.request) for entry in batch])
+        if not flush and len(batch) < MAX_ITEMS and size < MAX_BYTES:
             return []
-        batch: list[Entry] = []
-        size = 0
-        while ready and len(batch) < MAX_ITEMS:
-            length = len(ready[0].request)
-            if batch and size + length > MAX_BYTES:
-                break
-            size += length
-            batch.append(ready.popleft())
-        self._ready_bytes -= size
+        while size > MAX_BYTES and len(batch) > 1:
+            size -= len(batch.pop().request)
+        del self._ready[: len(batch)]
         self._out += len(batch)
         return batch
 
@@ -73,8 +65,7 @@ class Batcher:
     def put_back(self, entries: list[Entry]) -> None:
         """These records of a batch were not processed: they go out again, first of all."""
         self._out -= len(entries)
-        self._ready.extendleft(reversed(entries))
-        self._ready_bytes += sum(len(entry.request) for entry in entries)
+        self._ready[:0] = entries
 
     def _release(self, key: bytes) -> None:
         held = self._held[key]

@@ -126,14 +126,14 @@ class _SpanImport:
         return await asyncio.get_running_loop().run_in_executor(self._engine.executor, encode_block, encoder, block)
 
     async def _keep_up(self) -> None:
-        """Commit now and then, and before too much waits for it."""
+        """Commit now and then; wait where too much is held by a record that does not get in."""
         if self._reject_bytes >= REJECT_BYTES:
             await self._drain()
             await self._commit(wait=True)
+        self._watermark.move()
         while self._watermark.held_bytes > AHEAD_BYTES:
-            await self._commit()
-            if self._watermark.held_bytes > AHEAD_BYTES:
-                await self._sender.push()
+            await self._sender.push()
+            self._watermark.move()
         await self._commit_now_and_then()
 
     async def _drain(self) -> None:

@@ -33,11 +33,13 @@ class Watermark:
         self._position = self._end = start
         self._open: deque[Entry] = deque()
         self._rejects: list[Reject] = []
+        self._passed: list[Reject] = []
+        self._written = 0
 
     @property
     def held_bytes(self) -> int:
-        """About the memory of the records that `advance` has not passed."""
-        return _RECORD_BYTES * (len(self._open) + len(self._rejects)) + 2 * (self._end - self._position)
+        """About the memory of the records that were not passed."""
+        return _RECORD_BYTES * len(self._open) + 2 * (self._end - self._position)
 
     def opened(self, entries: Sequence[Entry]) -> None:
         """Records were found that will be sent; they are behind all others that were opened."""
@@ -50,17 +52,32 @@ class Watermark:
         insort(self._rejects, reject, key=_offset)
         self._end = max(self._end, _end(reject))
 
-    def advance(self) -> Settled:
-        """Move on to the first record that is still open; return what was passed."""
-        waiting, written, passed = self._open, 0, None
-        while waiting and (was_written := waiting[0].written) is not None:
-            written += was_written
+    def move(self) -> None:
+        """Move on to the first record that is still open. Called often, it lets go of records while they are fresh."""
+        waiting, passed = self._open, None
+        while waiting and (written := waiting[0].written) is not None:
+            self._written += written
             passed = waiting.popleft()
-        count = bisect_left(self._rejects, waiting[0].offset if waiting else math.inf, key=_offset)
-        rejects = tuple(self._rejects[:count])
-        del self._rejects[:count]
-        self._position = max([self._position, *(_end(last) for last in (passed, *rejects[-1:]) if last)])
+        if passed is not None:
+            self._position = max(self._position, _end(passed))
+        if self._rejects:
+            self._pass_rejects(waiting[0].offset if waiting else math.inf)
+
+    def advance(self) -> Settled:
+        """Move on, and return what was passed since the last time."""
+        self.move()
+        written, rejects = self._written, tuple(self._passed)
+        self._written = 0
+        self._passed.clear()
         return Settled(self._position, written + len(rejects), written, rejects)
+
+    def _pass_rejects(self, limit: float) -> None:
+        """Pass those below `limit`."""
+        count = bisect_left(self._rejects, limit, key=_offset)
+        if count:
+            self._position = max(self._position, _end(self._rejects[count - 1]))
+            self._passed += self._rejects[:count]
+            del self._rejects[:count]
 
 
 def _end(record: Entry | Reject) -> int:
