@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ddbio.codec.framing import Block
+from ddbio.codec.model import WRITE_UNIT_BYTES
 
 
 class Entry:
@@ -23,3 +26,10 @@ class Entry:
         self.length = length
         self.written: bool | None = None
         self.returned = 0
+
+
+def weigh(entries: Sequence[Entry]) -> tuple[int, int]:
+    """How many bytes the requests of these entries have, and how many write units their items cost (one for each 1 KB
+    or part of it), where they replace none that is larger.
+    """
+    return sum(len(entry.request) for entry in entries), sum(-(-entry.size // WRITE_UNIT_BYTES) for entry in entries)

@@ -43,6 +43,7 @@ cdef extern from "_xxh64.h" nogil:
     uint64_t xxh64_of "ddbio_xxh64_of"(uint64_t value, uint64_t seed) noexcept
 
 cdef int MAX_DIGITS = _model.MAX_DIGITS
+cdef Py_ssize_t WRITE_UNIT_BYTES = _model.WRITE_UNIT_BYTES
 cdef int MAX_NESTING = _model.MAX_NESTING
 cdef Py_ssize_t MAX_ITEM_BYTES = _model.MAX_ITEM_BYTES
 cdef int MIN_EXPONENT = _numbers.MIN_EXPONENT
@@ -262,6 +263,16 @@ cdef class Entry:
         self.block = block
         self.offset = offset
         self.length = length
+
+
+def weigh(list entries not None):
+    """The bytes of these entries' requests, and the write units of their items."""
+    cdef Entry entry
+    cdef Py_ssize_t size = 0, units = 0
+    for entry in entries:
+        size += len(entry.request)
+        units += (entry.size + WRITE_UNIT_BYTES - 1) // WRITE_UNIT_BYTES
+    return size, units
 
 
 cdef class RecordEncoder:

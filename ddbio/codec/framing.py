@@ -151,14 +151,14 @@ class LineFramer:
         self._rest.clear()
         self._dropped, self._skipping = 0, False
         if skipped:
-            self._pass(dropped + 1, 1)
+            self._pass(b"\n", dropped)
             return []
         return self._one(b"" if dropped else line, dropped)
 
     def _one(self, line: bytes, dropped: int) -> list[Block]:
         """A single line, of which `dropped` bytes, if any, were not kept."""
         block = Block(self._offset, self._line, line, dropped)
-        self._pass(dropped + 1 if dropped else len(line), 1)
+        self._pass(line or b"\n", dropped)
         if block.offset == 0 and line.startswith(_BOM):
             block = Block(0, block.line, line[len(_BOM) :], len(_BOM))
         return [block] if dropped or block.data.strip(_BLANKS + b"\n") else []
@@ -175,7 +175,7 @@ class LineFramer:
     def _block(self, lines: bytes) -> list[Block]:
         if len(lines) <= self._limit:
             block = Block(self._offset, self._line, lines)
-            self._pass(len(lines), lines.count(b"\n"))
+            self._pass(lines)
             return [block]
         parts = [self._part(line) for line in lines[:-1].split(b"\n")]
         return list(chain.from_iterable(parts))
@@ -184,10 +184,10 @@ class LineFramer:
         """A single line that may be too long."""
         return self._one(b"", len(line)) if len(line) > self._limit else self._one(line + b"\n", 0)
 
-    def _pass(self, size: int, lines: int) -> None:
-        self._offset += size
+    def _pass(self, lines: bytes, dropped: int = 0) -> None:
+        self._offset += dropped + len(lines)
         if self._line is not None:
-            self._line += lines
+            self._line += lines.count(b"\n")
 
     def _owned(self, blocks: list[Block]) -> list[Block]:
         if self._stop is None or self._offset < self._stop:

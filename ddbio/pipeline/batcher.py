@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from ddbio.codec import Entry
+from ddbio.codec import Entry, weigh
 
 MAX_ITEMS = 25
 MAX_BYTES = 16 * 1024 * 1024 - 64 * 1024
@@ -44,7 +44,7 @@ class Batcher:
     def take(self, *, flush: bool) -> list[Entry]:
         """The next batch if a full one is ready, or with `flush` any; else an empty list."""
         batch = self._ready[:MAX_ITEMS]
-        size = sum([len(entry.request) for entry in batch])
+        size, _ = weigh(batch)
         if not flush and len(batch) < MAX_ITEMS and size < MAX_BYTES:
             return []
         while size > MAX_BYTES and len(batch) > 1:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from ddbio.clock import Clock
-from ddbio.codec import Entry
+from ddbio.codec import Entry, weigh
 from ddbio.errors import JobFailedError
 from ddbio.pipeline.batcher import Batcher
 from ddbio.pipeline.meter import Meter
@@ -153,7 +153,7 @@ class Sender:
 
     async def _send_ready(self, *, flush: bool) -> None:
         while batch := self._batcher.take(flush=flush):
-            size = sum([len(entry.request) for entry in batch])
+            size, _ = weigh(batch)
             try:
                 await self._lanes.take(size)
             except asyncio.CancelledError:

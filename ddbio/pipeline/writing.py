@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ddbio.codec import Entry, RecordEncoder
+from ddbio.codec import Entry, RecordEncoder, weigh
 from ddbio.codec.model import Put
 from ddbio.errors import CorruptReplyError, RefusedError
 from ddbio.pipeline.meter import Meter
@@ -14,7 +14,6 @@ from ddbio.wire.dynamodb import DynamoDB
 
 SPLIT_CODES = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException", "RequestEntityTooLarge"})
 """Refusals that one record of a batch can cause; nothing of such a batch was written."""
-WRITE_UNIT_BYTES = 1_024
 
 
 class Outcome:
@@ -60,9 +59,9 @@ class TableWriter:
         return outcome
 
     async def _send(self, entries: list[Entry], outcome: Outcome) -> None:
-        estimate = float(sum([-(-entry.size // WRITE_UNIT_BYTES) for entry in entries]))
+        _, units = weigh(entries)
         requests = [entry.request for entry in entries]
-        reply, permit = await self._requester.run(estimate, partial(self._dynamodb.batch_write, self._table, requests))
+        reply, permit = await self._requester.run(float(units), partial(self._dynamodb.batch_write, self._table, requests))
         if reply.capacity is not None:
             permit.settle(reply.capacity)
         returned = self._match(entries, reply.unprocessed) if reply.unprocessed else []
