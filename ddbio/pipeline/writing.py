@@ -61,7 +61,9 @@ class TableWriter:
     async def _send(self, entries: list[Entry], outcome: Outcome) -> None:
         _, units = weigh(entries)
         requests = [entry.request for entry in entries]
-        reply, permit = await self._requester.run(float(units), partial(self._dynamodb.batch_write, self._table, requests))
+        reply, permit = await self._requester.run(
+            float(units), partial(self._dynamodb.batch_write, self._table, requests)
+        )
         if reply.capacity is not None:
             permit.settle(reply.capacity)
         returned = self._match(entries, reply.unprocessed) if reply.unprocessed else []

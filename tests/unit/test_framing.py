@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddbio.codec.framing import LineFramer, Record, records
+from ddbio.codec import framing
+from ddbio.codec.framing import Block, LineFramer, Record, records
 
 LIMIT = 12
 
@@ -127,3 +129,31 @@ def test_spans_together_hold_every_record_once(content: bytes, sizes: list[int],
     assert [record._replace(line=None) for record in together] == [
         record._replace(line=None) for record in told(content)
     ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=contents, sizes=chunkings, size=st.integers(1, 12))
+def test_blocks_of_any_size_make_no_difference(content: bytes, sizes: list[int], size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(framing, "BLOCK_BYTES", size)
+        assert frame(content, sizes=[len(content) or 1], limit=LIMIT) == told(content)
+        assert frame(content, sizes=sizes, limit=LIMIT) == told(content)
+
+
+def test_a_block_is_about_as_large_as_said_or_one_line() -> None:
+    lines = b"".join(b"x" * length + b"\n" for length in (10, 100_000, 10, *[99] * 1_000))
+    blocks = LineFramer(limit=1_000_000).feed(lines)
+    assert b"".join(block.data for block in blocks) == lines
+    for block in blocks:
+        assert block.length < framing.BLOCK_BYTES + 100 or block.data.count(b"\n") <= 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=contents, cut=st.integers(0, 80), first=st.sampled_from([0, 100]))
+def test_a_block_is_cut_between_lines(content: bytes, cut: int, first: int) -> None:
+    block = Block(first, 1, content + b"\n")
+    whole = block.records()
+    before, behind = (part.records() if part else [] for part in (block.before(first + cut), block.behind(first + cut)))
+    assert before == [record for record in whole if record.offset < first + cut]
+    assert behind == [record for record in whole if record.offset >= first + cut]
+    assert [block.record(record.offset, record.length) for record in whole] == whole

@@ -88,3 +88,19 @@ def test_going_on_at_any_watermark_finds_every_other_record_once(lines: list[byt
         if one is not None:
             write(one)
     assert (passed, written) == (len(found), len(entries))
+
+
+def test_only_what_is_open_is_held() -> None:
+    """However large rejected records were, and whoever waits for room would wait for nothing."""
+    mark, first = Watermark(0), entry(100)
+    mark.rejected(reject(0, 99))
+    mark.opened([first])
+    mark.rejected(reject(110, 100_000_000))
+    mark.move()
+    held = mark.held_bytes
+    assert held > 200_000_000
+    write(first)
+    assert mark.held_bytes == held
+    mark.move()
+    assert mark.held_bytes == 0
+    assert mark.advance() == (100_000_110, 3, 1, (reject(0, 99), reject(110, 100_000_000)))
