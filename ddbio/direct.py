@@ -14,11 +14,9 @@ from ddbio import planning
 from ddbio.capacity import Governor
 from ddbio.clock import LoopClock
 from ddbio.codec import RecordEncoder
-from ddbio.codec.framing import Record
-from ddbio.codec.model import Put
+from ddbio.codec.framing import Block
 from ddbio.errors import RejectedRecordError, UsageError
 from ddbio.options import HALF, Capacity, Connection, ScanFilter
-from ddbio.pipeline.batcher import Entry
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import SegmentScan
@@ -162,11 +160,10 @@ class BatchWriter:
         if sender is None:
             raise UsageError("A BatchWriter takes items inside its `async with` block only.")
         self._raise_refusals()
-        line = msgspec.json.encode(item)
-        put = self._encoder.encode(line)
-        if not isinstance(put, Put):
-            raise RejectedRecordError(f"{put.reason}: {put.message}")
-        await sender.add(Entry(Record(0, None, line, len(line)), put))
+        entries, refused = self._encoder.encode_block(Block(0, None, msgspec.json.encode(item)))
+        for _, _, verdict in refused:
+            raise RejectedRecordError(f"{verdict.reason}: {verdict.message}")
+        await sender.add(entries)
 
     def _raise_refusals(self) -> None:
         if self._refusals:

@@ -21,6 +21,7 @@ import sys
 import sysconfig
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 import ddbio.codec  # noqa: E402
 from ddbio.codec import reference  # noqa: E402
+from ddbio.codec.framing import Block  # noqa: E402
 from ddbio.codec.hints import HintType  # noqa: E402
 from ddbio.codec.model import InputFormat, KeyAttribute, MalformedPageError, Page, Put  # noqa: E402
 
@@ -183,7 +185,16 @@ class Fuzzer:
         encoders, options = self.source.random.choice(self.encoders)
         expected, found = (encoder.encode(record) for encoder in encoders)
         self.compare(expected, found, (record, *options))
+        self.check_block(encoders, b"\n".join(self.source.random.sample([record, b" ", record[::-1]], 3)))
         self.outcomes["put" if isinstance(expected, Put) else str(expected.reason)] += 1
+
+    def check_block(self, encoders: Sequence[reference.RecordEncoder], lines: bytes) -> None:
+        block = Block(0, None, lines)
+        expected, found = (
+            ([(entry.offset, entry.length, entry.request, entry.key, entry.size) for entry in entries], refused)
+            for entries, refused in (encoder.encode_block(block) for encoder in encoders)
+        )
+        self.compare(expected, found, lines)
 
     def check_page(self, body: bytes) -> None:
         fmt = self.source.random.choice(("jsonl", "dynamodb-json"))

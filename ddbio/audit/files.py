@@ -8,7 +8,7 @@ from ddbio.audit.items import ItemReader
 from ddbio.audit.stage import Row
 from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError, crc32, from_name
 from ddbio.codec.fingerprint import MASK
-from ddbio.codec.framing import LineFramer, Record
+from ddbio.codec.framing import LineFramer, Record, records
 from ddbio.codec.model import Refused
 from ddbio.ledger.entries import FileState
 from ddbio.pipeline.reading import MAX_RECORD
@@ -44,23 +44,23 @@ class FileCheck:
         if self._broken is None:
             try:
                 for piece in self._decompressor.feed(chunk):
-                    self._take(self._framer.feed(piece))
+                    self._take(records(self._framer.feed(piece)))
             except CorruptStreamError as error:
                 self._broken = str(error)
 
     def end(self) -> list[str]:
         """The file is read: what is wrong with it, a sentence each."""
         if self._broken is None:
-            self._take(self._framer.end())
+            self._take(records(self._framer.end()))
             try:
                 self._decompressor.end()
             except TruncatedStreamError as error:
                 self._broken = str(error)
         return [f"{self._said.name}: {problem}" for problem in self._problems()]
 
-    def _take(self, records: Sequence[Record]) -> None:
-        rows = [row for record in records if (row := self._row(record))]
-        self.items += len(records)
+    def _take(self, found: Sequence[Record]) -> None:
+        rows = [row for record in found if (row := self._row(record))]
+        self.items += len(found)
         self._fingerprint += sum(row.fingerprint for row in rows)
         if self._keep is not None:
             self._keep(rows)

@@ -7,11 +7,9 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 
 from ddbio.codec import RecordEncoder
-from ddbio.codec.framing import Record
-from ddbio.codec.model import Put
+from ddbio.codec.framing import Block, Record, records
 from ddbio.errors import SourceError
 from ddbio.ledger.entries import Unit
-from ddbio.pipeline.batcher import Entry
 from ddbio.pipeline.reading import SpanReader
 from ddbio.pipeline.sending import Sender
 from ddbio.storage.base import Source, SourceFile
@@ -66,14 +64,13 @@ class Repair:
 
     async def _records(self, file: SourceFile, start: int) -> AsyncGenerator[Record]:
         unit = Unit(0, file.name, start, size=file.size, tag=file.tag, compression=file.compression)
-        async with aclosing(self._reader.records(unit, start)) as blocks:
-            async for block in blocks:
-                for record in block:
+        async with aclosing(self._reader.blocks(unit, start)) as blocks:
+            async for found in blocks:
+                for record in records(found):
                     yield record
 
     async def _put(self, record: Record) -> None:
-        put = self._encoder.encode(record.data)
-        if isinstance(put, Put):
-            await self._sender.add(Entry(record, put))
-        else:
-            self._refused(put.message)
+        entries, refused = self._encoder.encode_block(Block(record.offset, record.line, record.data))
+        await self._sender.add(entries)
+        for _, _, verdict in refused:
+            self._refused(verdict.message)

@@ -27,9 +27,9 @@ def _choose(wanted: str) -> tuple[str, ModuleType]:
 CODEC, _module = _choose(os.environ.get("DDBIO_CODEC", ""))
 
 if TYPE_CHECKING:
-    from ddbio.codec.reference import RecordEncoder, item_fingerprint, transcode_page
+    from ddbio.codec.reference import Entry, RecordEncoder, item_fingerprint, transcode_page, weigh
 else:
-    RecordEncoder, transcode_page = _module.RecordEncoder, _module.transcode_page
-    item_fingerprint = _module.item_fingerprint
+    Entry, RecordEncoder = _module.Entry, _module.RecordEncoder
+    transcode_page, item_fingerprint, weigh = _module.transcode_page, _module.item_fingerprint, _module.weigh
 
-__all__ = ["CODEC", "RecordEncoder", "item_fingerprint", "transcode_page"]
+__all__ = ["CODEC", "Entry", "RecordEncoder", "item_fingerprint", "transcode_page", "weigh"]

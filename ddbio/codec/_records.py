@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ddbio.codec._entry import Entry
 from ddbio.codec._faults import refusal
 from ddbio.codec._formats import find_item
 from ddbio.codec._keys import Keys, hint_tree
@@ -11,6 +12,7 @@ from ddbio.codec._lexical import Fault, skip_space
 from ddbio.codec._paths import HintTree
 from ddbio.codec._plain import PlainItem
 from ddbio.codec._typed import TypedItem
+from ddbio.codec.framing import Block
 from ddbio.codec.hints import HintType
 from ddbio.codec.model import InputFormat, KeyAttribute, Put, Reason, Refused
 
@@ -39,6 +41,22 @@ class RecordEncoder:
             return self._put(record)
         except Fault as fault:
             return refusal(fault.reason, fault.position, fault.name)
+
+    def encode_block(self, block: Block) -> tuple[list[Entry], list[tuple[int, int, Refused]]]:
+        """Encode the lines of a block that are not blank, as `encode` does each of them.
+
+        Returns those that can be written, and of the others offset, length and verdict; both in the file's order. Of a
+        line that was dropped there is nothing.
+        """
+        entries, refused = [], []
+        for offset, _, data, length in block.records():
+            if data:
+                put = self.encode(data)
+                if isinstance(put, Put):
+                    entries.append(Entry(*put, block, offset, length))
+                else:
+                    refused.append((offset, length, put))
+        return entries, refused
 
     def _put(self, record: bytes) -> Put:
         start = skip_space(record, 0)

@@ -3,6 +3,7 @@
 
 import os
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyTypeObject
@@ -42,6 +43,7 @@ cdef extern from "_xxh64.h" nogil:
     uint64_t xxh64_of "ddbio_xxh64_of"(uint64_t value, uint64_t seed) noexcept
 
 cdef int MAX_DIGITS = _model.MAX_DIGITS
+cdef Py_ssize_t WRITE_UNIT_BYTES = _model.WRITE_UNIT_BYTES
 cdef int MAX_NESTING = _model.MAX_NESTING
 cdef Py_ssize_t MAX_ITEM_BYTES = _model.MAX_ITEM_BYTES
 cdef int MIN_EXPONENT = _numbers.MIN_EXPONENT
@@ -239,6 +241,40 @@ cdef dict types_of(Reply *p):
 _FORMATS = {"auto": AUTO, "jsonl": PLAIN, "dynamodb-json": TYPED}
 
 
+@cython.final
+@cython.no_gc  # nothing that it refers to refers back, and there are many of them
+@cython.freelist(256)
+cdef class Entry:
+    """One record on its way into the table; the same as `reference.Entry`."""
+
+    cdef readonly object request
+    cdef readonly object key
+    cdef readonly Py_ssize_t size
+    cdef readonly object block
+    cdef readonly Py_ssize_t offset
+    cdef readonly Py_ssize_t length
+    cdef public object written
+    cdef public int returned
+
+    def __init__(self, request, key, Py_ssize_t size, block, Py_ssize_t offset, Py_ssize_t length):
+        self.request = request
+        self.key = key
+        self.size = size
+        self.block = block
+        self.offset = offset
+        self.length = length
+
+
+def weigh(list entries not None):
+    """The bytes of these entries' requests, and the write units of their items."""
+    cdef Entry entry
+    cdef Py_ssize_t size = 0, units = 0
+    for entry in entries:
+        size += len(entry.request)
+        units += (entry.size + WRITE_UNIT_BYTES - 1) // WRITE_UNIT_BYTES
+    return size, units
+
+
 cdef class RecordEncoder:
     """Turns records into puts for one table; the same as `reference.RecordEncoder`."""
 
@@ -265,19 +301,42 @@ cdef class RecordEncoder:
 
     def encode(self, bytes record not None):
         """Encode one record, given without its newline; white space around it is no part of it."""
+        cdef cursor begin = <cursor>PyBytes_AS_STRING(record)
+        return self.encode_line(begin, begin + PyBytes_GET_SIZE(record), None, 0, 0)
+
+    def encode_block(self, block not None):
+        """Encode the lines of a block that are not blank, as `encode` does each of them."""
+        cdef bytes data = block.data
+        cdef Py_ssize_t offset = block.offset, dropped = block.dropped
+        cdef cursor begin = <cursor>PyBytes_AS_STRING(data), at = begin, end = begin + PyBytes_GET_SIZE(data), stop
+        cdef list entries = [], refused = []
+        while at < end:
+            stop = <cursor>memchr(at, c'\n', end - at)
+            if stop == NULL:
+                stop = end
+            if not is_blank(at, stop):
+                result = self.encode_line(at, stop, block, offset + (at - begin), dropped + (stop - at))
+                if type(result) is Entry:
+                    entries.append(result)
+                else:
+                    refused.append((offset + (at - begin), dropped + (stop - at), result))
+            at = stop + 1
+        return entries, refused
+
+    cdef object encode_line(self, cursor at, cursor end, object block, Py_ssize_t offset, Py_ssize_t length):
+        """What `conclude` makes of the record from `at` to `end`."""
         cdef Reader r
         cdef Room room
-        cdef Py_ssize_t length = PyBytes_GET_SIZE(record)
-        if length <= SMALL_RECORD:
-            self.prepare(&r, record, &self.room)
+        if end - at <= SMALL_RECORD:
+            self.prepare(&r, at, end, &self.room)
             read_record(&r, self.format)
-            return self.conclude(&r, &self.room)
-        self.take_room(&room, length)
+            return self.conclude(&r, &self.room, block, offset, length)
+        self.take_room(&room, end - at)
         try:
-            self.prepare(&r, record, &room)
+            self.prepare(&r, at, end, &room)
             with nogil:
                 read_record(&r, self.format)
-            return self.conclude(&r, &room)
+            return self.conclude(&r, &room, block, offset, length)
         finally:
             drop_room(&room)
 
@@ -291,9 +350,9 @@ cdef class RecordEncoder:
             raise MemoryError
         return 0
 
-    cdef void prepare(self, Reader *r, bytes record, Room *room) noexcept:
-        r.text.begin = <cursor>PyBytes_AS_STRING(record)
-        r.text.end = r.text.begin + PyBytes_GET_SIZE(record)
+    cdef void prepare(self, Reader *r, cursor at, cursor end, Room *room) noexcept:
+        r.text.begin = at
+        r.text.end = end
         r.text.verdict = FINE
         r.schema = &self.schema
         r.found = room.found
@@ -306,7 +365,9 @@ cdef class RecordEncoder:
         r.table = NULL
         r.room = r.filled = r.scopes = 0
 
-    cdef object conclude(self, Reader *r, Room *room):
+    cdef object conclude(self, Reader *r, Room *room, object block, Py_ssize_t offset, Py_ssize_t length):
+        """An Entry of `block`, or a Put where there is none; Refused where the record can't be written."""
+        cdef Entry entry
         PyMem_RawFree(r.table)
         if r.text.verdict == NO_MEMORY:
             raise MemoryError
@@ -314,7 +375,16 @@ cdef class RecordEncoder:
             name = self.key_names[r.faulty_key] if r.faulty_key >= 0 else None
             return refusal(_REASONS[r.text.verdict], r.text.position, name)
         request = PyBytes_FromStringAndSize(<char *>room.put, r.to - room.put)
-        return new_put(request, self.key_of(r), r.size)
+        if block is None:
+            return new_put(request, self.key_of(r), r.size)
+        entry = Entry.__new__(Entry)
+        entry.request = request
+        entry.key = self.key_of(r)
+        entry.size = r.size
+        entry.block = block
+        entry.offset = offset
+        entry.length = length
+        return entry
 
     cdef bytes key_of(self, Reader *r):
         """The primary key in canonical form: each part behind its length."""
@@ -384,6 +454,12 @@ cdef class RecordEncoder:
             self.schema.names[index].length = len(name)
             self.schema.names[index].hint = hint
         return 0
+
+
+cdef inline bint is_blank(cursor at, cursor end) noexcept nogil:
+    while at < end and (at[0] == c' ' or at[0] == c'\t' or at[0] == c'\r'):
+        at += 1
+    return at == end
 
 
 cdef void drop_room(Room *room) noexcept:

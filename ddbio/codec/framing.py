@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, compress, count, repeat
+from collections.abc import Iterable
+from itertools import accumulate, chain, compress, count, repeat
 from operator import add
 from typing import NamedTuple
+
+BLOCK_BYTES = 16 * 1024
+"""Lines are handed on in blocks of about this size, so that work on one block is short; a longer line goes alone."""
 
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r"
@@ -29,14 +33,79 @@ class Record(NamedTuple):
         return not self.data
 
 
+class Block(NamedTuple):
+    """Whole lines that follow one another; the last one of a file may lack its newline.
+
+    `offset` is the position of the first line's first byte in the (uncompressed) file, `line` that line's number, as in
+    `Record`. A line that is not kept as it stands is a block of its own, with `dropped` bytes missing at its beginning:
+    a byte order mark, or all of a line that is longer than the framer's limit.
+    """
+
+    offset: int
+    line: int | None
+    data: bytes
+    dropped: int = 0
+
+    @property
+    def length(self) -> int:
+        """Bytes of the file."""
+        return self.dropped + len(self.data)
+
+    def record(self, offset: int, length: int) -> Record:
+        """The record that begins at `offset` and has `length` bytes."""
+        start = offset - self.offset
+        line = None if self.line is None else self.line + self.data.count(b"\n", 0, start)
+        return Record(offset, line, self.data[start : start + length - self.dropped], length)
+
+    def records(self) -> list[Record]:
+        """The lines that are not blank, made without a step of Python a line."""
+        if self.dropped:
+            return [self.record(self.offset, self.dropped + len(self.data.removesuffix(b"\n")))]
+        lines = self.data.removesuffix(b"\n").split(b"\n")
+        lengths = list(map(len, lines))
+        offsets = accumulate(map(add, lengths, repeat(1)), initial=self.offset)
+        numbers = repeat(None) if self.line is None else count(self.line)
+        made = map(tuple.__new__, repeat(Record), zip(offsets, numbers, lines, lengths, strict=False))
+        return list(compress(made, map(bytes.strip, lines, repeat(_BLANKS))))
+
+    def before(self, position: int) -> Block | None:
+        """The lines that begin before `position`."""
+        if position <= self.offset:
+            return None
+        cut = self._cut(position)
+        return self if cut is None else self._replace(data=self.data[:cut])
+
+    def behind(self, position: int) -> Block | None:
+        """The lines that begin at or behind `position`."""
+        if position <= self.offset:
+            return self
+        cut = self._cut(position)
+        if cut is None or cut == len(self.data):
+            return None
+        line = None if self.line is None else self.line + self.data.count(b"\n", 0, cut)
+        return Block(self.offset + cut, line, self.data[cut:])
+
+    def _cut(self, position: int) -> int | None:
+        """Where in `data` the first line could begin that does so at or behind `position`, which is behind `offset`."""
+        if self.dropped:
+            return None
+        return self.data.find(b"\n", position - 1 - self.offset) + 1 or None
+
+
+def records(blocks: Iterable[Block]) -> list[Record]:
+    """The records of all these blocks."""
+    return list(chain.from_iterable(map(Block.records, blocks)))
+
+
 class LineFramer:
-    """Cuts a file, or the span of it that begins at `start`, into records.
+    """Cuts a file, or the span of it that begins at `start`, into blocks of lines.
 
     A span owns the lines whose first byte lies in it. So the framer of a span with `start` > 0 is fed from the byte at
     `start - 1` on, and skips through the first newline; it ends before the first line that begins at or behind `stop`,
     and is then `done`: what is fed afterwards is ignored. A line longer than `limit` bytes is dropped as it comes, and
-    reported without its data; so at most `limit` bytes and a chunk are held. Blank lines are skipped, a carriage return
-    before the newline is white space, a byte order mark at the file's start is dropped, the last line needs no newline.
+    reported without its data; so at most `limit` bytes and a chunk are held. Blank lines are no records, a carriage
+    return before the newline is white space, a byte order mark at the file's start is dropped, the last line needs no
+    newline.
     """
 
     def __init__(self, start: int = 0, *, limit: int, stop: int | None = None) -> None:
@@ -49,24 +118,23 @@ class LineFramer:
         self._dropped = 0
         self.done = stop is not None and stop <= start
 
-    def feed(self, chunk: bytes) -> list[Record]:
-        """The records that end in this chunk."""
+    def feed(self, chunk: bytes) -> list[Block]:
+        """The lines that end in this chunk."""
         if self.done:
             return []
-        lines = chunk.split(b"\n")
-        if len(lines) == 1:
+        first, last = chunk.find(b"\n"), chunk.rfind(b"\n") + 1
+        if not last:
             self._hold(chunk)
             # A line that is being skipped may cover the whole span: then no other one begins in it.
             self.done = self._skipping and self._stop is not None and self._offset + self._dropped >= self._stop
             return []
-        tail = lines.pop()
-        records = self._held(lines.pop(0)) + self._whole(lines)
-        self._hold(tail)
-        return self._owned(records)
+        blocks = self._held(chunk[:first], b"\n") + self._whole(chunk, first + 1, last)
+        self._hold(chunk[last:])
+        return self._owned(blocks)
 
-    def end(self) -> list[Record]:
-        """The last record, where the file does not end with a newline. Call it once, at the end of the file."""
-        return [] if self.done else self._owned(self._held(b""))
+    def end(self) -> list[Block]:
+        """The last line, where the file does not end with a newline. Call it once, at the end of the file."""
+        return [] if self.done else self._owned(self._held(b"", b""))
 
     def _hold(self, part: bytes) -> None:
         """Keep the beginning of a line whose end is still to come; of one too long keep only how long it is."""
@@ -76,41 +144,53 @@ class LineFramer:
         else:
             self._rest += part
 
-    def _held(self, end: bytes) -> list[Record]:
+    def _held(self, end: bytes, newline: bytes) -> list[Block]:
         """The line whose beginning is held, and which ends here."""
         self._hold(end)
-        line, dropped, skipped = bytes(self._rest), self._dropped, self._skipping
+        line, dropped, skipped = bytes(self._rest + newline), self._dropped, self._skipping
         self._rest.clear()
         self._dropped, self._skipping = 0, False
-        if not dropped and not skipped:
-            return self._whole([line])
-        record = Record(self._offset, self._line, b"", dropped)
-        self._pass([dropped])
-        return [] if skipped else [record]
+        if skipped:
+            self._pass(b"\n", dropped)
+            return []
+        return self._one(b"" if dropped else line, dropped)
 
-    def _whole(self, lines: list[bytes]) -> list[Record]:
-        """The records among whole lines, made without a step of Python a line."""
-        lengths = list(map(len, lines))
-        if self._offset == 0 and lines and lines[0].startswith(_BOM):
-            lines[0] = lines[0][len(_BOM) :]
-        kept = list(map(bytes.strip, lines, repeat(_BLANKS)))
-        if max(lengths, default=0) > self._limit:
-            for index, length in enumerate(lengths):
-                if length > self._limit:
-                    lines[index], kept[index] = b"", b"too long"
-        offsets = accumulate(map(add, lengths, repeat(1)), initial=self._offset)
-        numbers = repeat(None) if self._line is None else count(self._line)
-        records = map(tuple.__new__, repeat(Record), zip(offsets, numbers, lines, lengths, strict=False))
-        self._pass(lengths)
-        return list(compress(records, kept))
+    def _one(self, line: bytes, dropped: int) -> list[Block]:
+        """A single line, of which `dropped` bytes, if any, were not kept."""
+        block = Block(self._offset, self._line, line, dropped)
+        self._pass(line or b"\n", dropped)
+        if block.offset == 0 and line.startswith(_BOM):
+            block = Block(0, block.line, line[len(_BOM) :], len(_BOM))
+        return [block] if dropped or block.data.strip(_BLANKS + b"\n") else []
 
-    def _pass(self, lengths: list[int]) -> None:
-        self._offset += sum(lengths) + len(lengths)
+    def _whole(self, chunk: bytes, at: int, end: int) -> list[Block]:
+        """The whole lines that lie in the chunk from `at` to `end`."""
+        blocks = []
+        while at < end:
+            cut = chunk.find(b"\n", min(at + BLOCK_BYTES, end) - 1) + 1
+            blocks += self._block(chunk[at:cut])
+            at = cut
+        return blocks
+
+    def _block(self, lines: bytes) -> list[Block]:
+        if len(lines) <= self._limit:
+            block = Block(self._offset, self._line, lines)
+            self._pass(lines)
+            return [block]
+        parts = [self._part(line) for line in lines[:-1].split(b"\n")]
+        return list(chain.from_iterable(parts))
+
+    def _part(self, line: bytes) -> list[Block]:
+        """A single line that may be too long."""
+        return self._one(b"", len(line)) if len(line) > self._limit else self._one(line + b"\n", 0)
+
+    def _pass(self, lines: bytes, dropped: int = 0) -> None:
+        self._offset += dropped + len(lines)
         if self._line is not None:
-            self._line += len(lengths)
+            self._line += lines.count(b"\n")
 
-    def _owned(self, records: list[Record]) -> list[Record]:
+    def _owned(self, blocks: list[Block]) -> list[Block]:
         if self._stop is None or self._offset < self._stop:
-            return records
+            return blocks
         self.done = True
-        return [record for record in records if record.offset < self._stop]
+        return [part for block in blocks if (part := block.before(self._stop))]

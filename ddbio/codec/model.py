@@ -12,6 +12,8 @@ KeyType = Literal["S", "N", "B"]
 
 MAX_ITEM_BYTES = 409_600
 """Largest item, attribute names included (Developer Guide, "Constraints")."""
+WRITE_UNIT_BYTES = 1_024
+"""A write unit pays for so many bytes of one item (Developer Guide, "Read and write operations")."""
 MAX_NESTING = 32
 """Deepest nesting of lists and maps in one attribute (Developer Guide, "Constraints")."""
 MAX_HASH_BYTES = 2_048

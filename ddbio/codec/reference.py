@@ -53,8 +53,9 @@ Invalid UTF-8 anywhere comes before everything else, at the first byte that begi
 
 from __future__ import annotations
 
+from ddbio.codec._entry import Entry, weigh
 from ddbio.codec._pages import transcode_page
 from ddbio.codec._records import RecordEncoder
 from ddbio.codec.fingerprint import item_fingerprint
 
-__all__ = ["RecordEncoder", "item_fingerprint", "transcode_page"]
+__all__ = ["Entry", "RecordEncoder", "item_fingerprint", "transcode_page", "weigh"]

@@ -13,16 +13,15 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 
 from ddbio.clock import Clock
-from ddbio.codec import RecordEncoder
-from ddbio.codec.framing import Record
-from ddbio.codec.model import Put, Reason, Refused
+from ddbio.codec import Entry, RecordEncoder
+from ddbio.codec.framing import Block, Record
+from ddbio.codec.model import Reason
 from ddbio.errors import LedgerError, SourceError
 from ddbio.ledger.entries import Lease, Reject
-from ddbio.ledger.rejects import MARK, unwrap
-from ddbio.pipeline.batcher import Entry
+from ddbio.pipeline.encoding import Encoded, encode_block
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Committer, Outbox
-from ddbio.pipeline.reading import MAX_RECORD, SpanReader
+from ddbio.pipeline.reading import SpanReader
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.sending import Lanes, Sender
 from ddbio.pipeline.watermark import Watermark
@@ -37,9 +36,6 @@ LARGE_RECORD = 64 * 1024
 """A longer record is encoded in a thread, so that the loop stays free."""
 RAW_LIMIT = 1024 * 1024
 """A longer rejected record is not kept in the rejects file."""
-TOO_LONG = Refused(
-    Reason.RECORD_TOO_LONG, MAX_RECORD, f"The record is longer than {MAX_RECORD:,} bytes; no request can hold it."
-)
 
 
 class Importer:
@@ -106,43 +102,38 @@ class _SpanImport:
             raise fault
 
     async def _take_all(self) -> None:
-        async with aclosing(self._engine.reader.records(self._unit, self._start)) as blocks:
-            async for block in blocks:
-                for record in block:
-                    await self._take(record)
+        async with aclosing(self._engine.reader.blocks(self._unit, self._start)) as chunks:
+            async for blocks in chunks:
+                for block in blocks:
+                    await self._take(block)
                     await self._keep_up()
+                    await asyncio.sleep(0)  # a block may never have had to wait, and others want their turn
 
-    async def _take(self, record: Record) -> None:
-        """Encode one record, and send it or put it among the rejects."""
-        self._found += 1
-        self._bytes += record.length + 1
-        put: Put | Refused | None = TOO_LONG if record.too_long else None
-        if record.data.startswith(MARK):
-            record, put = _taken_back(record)
-        if put is None:
-            put = await self._encode(record.data)
-        if isinstance(put, Put):
-            entry = Entry(record, put)
-            self._watermark.opened(entry)
-            await self._sender.add(entry)
-        else:
-            self._watermark.rejected(self._reject(record, put.reason, put.message))
+    async def _take(self, block: Block) -> None:
+        """Encode the records of a block, and send them or put them among the rejects."""
+        self._bytes += block.length
+        entries, refused = await self._encode(block)
+        self._found += len(entries) + len(refused)
+        self._watermark.opened(entries)
+        for record, verdict in refused:
+            self._watermark.rejected(self._reject(record, verdict.reason, verdict.message))
+        await self._sender.add(entries)
 
-    async def _encode(self, record: bytes) -> Put | Refused:
-        encode = self._engine.encoder.encode
-        if len(record) < LARGE_RECORD:
-            return encode(record)
-        return await asyncio.get_running_loop().run_in_executor(self._engine.executor, encode, record)
+    async def _encode(self, block: Block) -> Encoded:
+        encoder = self._engine.encoder
+        if block.length < LARGE_RECORD:
+            return encode_block(encoder, block)
+        return await asyncio.get_running_loop().run_in_executor(self._engine.executor, encode_block, encoder, block)
 
     async def _keep_up(self) -> None:
-        """Commit now and then, and before too much waits for it."""
+        """Commit now and then; wait where too much is held by a record that does not get in."""
         if self._reject_bytes >= REJECT_BYTES:
             await self._drain()
             await self._commit(wait=True)
+        self._watermark.move()
         while self._watermark.held_bytes > AHEAD_BYTES:
-            await self._commit()
-            if self._watermark.held_bytes > AHEAD_BYTES:
-                await self._sender.push()
+            await self._sender.push()
+            self._watermark.move()
         await self._commit_now_and_then()
 
     async def _drain(self) -> None:
@@ -177,7 +168,8 @@ class _SpanImport:
         )
 
     def _refused(self, entry: Entry, message: str) -> None:
-        self._watermark.refused(entry, self._reject(entry.record, Reason.REFUSED_BY_SERVICE, message))
+        record = entry.block.record(entry.offset, entry.length)
+        self._watermark.rejected(self._reject(record, Reason.REFUSED_BY_SERVICE, message))
 
     def _reject(self, record: Record, reason: Reason, message: str) -> Reject:
         reject = Reject(
@@ -191,12 +183,6 @@ class _SpanImport:
         )
         self._reject_bytes += _weight(reject)
         return reject
-
-
-def _taken_back(record: Record) -> tuple[Record, Refused | None]:
-    """The record that a line of a rejects file holds, still told by that line's place; or why it holds none."""
-    raw = unwrap(record.data)
-    return (record, raw) if isinstance(raw, Refused) else (record._replace(data=raw), None)
 
 
 def _weight(reject: Reject) -> int:

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 
 from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError
-from ddbio.codec.framing import LineFramer, Record
+from ddbio.codec.framing import Block, LineFramer
 from ddbio.errors import SourceError
 from ddbio.ledger.entries import Unit
 from ddbio.storage.base import Source, SourceFile
@@ -24,8 +24,8 @@ class SpanReader:
         self._source = source
         self._executor = executor
 
-    async def records(self, unit: Unit, start: int) -> AsyncGenerator[list[Record]]:
-        """The records of the span whose first byte lies at or behind `start`, some at a time, in the file's order.
+    async def blocks(self, unit: Unit, start: int) -> AsyncGenerator[list[Block]]:
+        """The lines of the span that begin at or behind `start`, some at a time, in the file's order.
 
         A compressed file is read from its beginning, whatever `start` is. Raises SourceError where the file can't be
         read, has changed, or is broken.
@@ -64,7 +64,5 @@ class SpanReader:
         return await asyncio.get_running_loop().run_in_executor(self._executor, next, pieces, None)
 
 
-def _behind(start: int, records: list[Record]) -> list[Record]:
-    if not records or records[0].offset >= start:
-        return records
-    return [record for record in records if record.offset >= start]
+def _behind(start: int, blocks: list[Block]) -> list[Block]:
+    return [part for block in blocks if (part := block.behind(start))]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from ddbio.clock import Clock
+from ddbio.codec import Entry, weigh
 from ddbio.errors import JobFailedError
-from ddbio.pipeline.batcher import Batcher, Entry
-from ddbio.pipeline.channel import ByteBudget
+from ddbio.pipeline.batcher import Batcher
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.writing import TableWriter
@@ -20,25 +21,65 @@ HELD_BYTES = 4 * 1024 * 1024
 
 
 class Lanes:
-    """How many batches, and how many bytes of them, may be out at once; shared by all senders of a process."""
+    """How many batches, and how many bytes of them, may be out at once; shared by all senders of a process.
+
+    First come, first served; a batch larger than all the room goes alone.
+    """
 
     def __init__(self, batches: int) -> None:
-        self._slots = asyncio.Semaphore(batches)
-        self._bytes = ByteBudget(IN_FLIGHT_BYTES)
+        self._limit = batches
+        self._batches = 0
+        self._bytes = 0
+        self._waiters: deque[tuple[asyncio.Future[None], int]] = deque()
+
+    @property
+    def limit(self) -> int:
+        """Most batches that may be out; more of them may be so after it was lowered, until they are back."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, batches: int) -> None:
+        self._limit = batches
+        self._serve()
 
     async def take(self, size: int) -> None:
         """Wait for a lane and for room."""
-        await self._bytes.take(size)
+        if not self._waiters and self._fits(size):
+            self._enter(size)
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((waiter, size))
         try:
-            await self._slots.acquire()
+            await waiter
         except asyncio.CancelledError:
-            self._bytes.give(size)
+            if waiter.cancelled():
+                self._serve()
+            else:  # let in and cancelled in the same turn of the loop
+                self.give(size)
             raise
 
     def give(self, size: int) -> None:
         """The batch is back."""
-        self._slots.release()
-        self._bytes.give(size)
+        self._batches -= 1
+        self._bytes -= size
+        self._serve()
+
+    def _fits(self, size: int) -> bool:
+        return self._batches < self._limit and (self._bytes == 0 or self._bytes + size <= IN_FLIGHT_BYTES)
+
+    def _enter(self, size: int) -> None:
+        self._batches += 1
+        self._bytes += size
+
+    def _serve(self) -> None:
+        while self._waiters:
+            waiter, size = self._waiters[0]
+            if not waiter.cancelled():
+                if not self._fits(size):
+                    return
+                self._enter(size)
+                waiter.set_result(None)
+            self._waiters.popleft()
 
 
 class Sender:
@@ -87,14 +128,14 @@ class Sender:
         """Nothing waits, nothing is out."""
         return self._batcher.empty
 
-    async def add(self, entry: Entry) -> None:
-        """Take an entry; waits for a lane when a batch is full, and while too many records are held back.
+    async def add(self, entries: Sequence[Entry]) -> None:
+        """Take entries; waits for lanes while batches are full, and while too many records are held back.
 
-        Several tasks may call this at once. One that is cancelled here leaves its entry, and those of others, to be
+        Several tasks may call this at once. One that is cancelled here leaves its entries, and those of others, to be
         sent later. Raises what made an earlier batch fail.
         """
         self._raise_failure()
-        self._batcher.add(entry)
+        self._batcher.add(entries)
         await self._send_ready(flush=False)
         while self._batcher.held_bytes > HELD_BYTES:
             await self.push()
@@ -112,7 +153,7 @@ class Sender:
 
     async def _send_ready(self, *, flush: bool) -> None:
         while batch := self._batcher.take(flush=flush):
-            size = sum(len(entry.request) for entry in batch)
+            size, _ = weigh(batch)
             try:
                 await self._lanes.take(size)
             except asyncio.CancelledError:
@@ -140,10 +181,12 @@ class Sender:
         try:
             outcome = await self._writer.write(batch)
             for entry in outcome.written:
-                entry.done = entry.written = True
+                entry.written = True
+            self._batcher.finish(outcome.written)
             for entry, message in outcome.refused:
+                entry.written = False
                 self._refused(entry, message)
-            self._batcher.finish([*outcome.written, *(entry for entry, _ in outcome.refused)])
+                self._batcher.finish([entry])
             if outcome.written:
                 self._stuck_since = None
             if outcome.unprocessed:

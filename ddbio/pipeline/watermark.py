@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
+from ddbio.codec import Entry
 from ddbio.ledger.entries import Reject
-from ddbio.pipeline.batcher import Entry
 
 _RECORD_BYTES = 512
 """What a record takes besides its bytes, which are there twice: as read and as encoded."""
+_offset = attrgetter("offset")
 
 
 class Settled(NamedTuple):
@@ -25,45 +30,55 @@ class Watermark:
     """Records in the order of the file; each is open, written, or rejected."""
 
     def __init__(self, start: int) -> None:
-        self._position = start
-        self.held_bytes = 0
-        """About the memory of the records that `advance` has not passed."""
-        self._open: deque[Entry | Reject] = deque()
+        self._position = self._end = start
+        self._open: deque[Entry] = deque()
+        self._rejects: list[Reject] = []
+        self._passed: list[Reject] = []
+        self._written = 0
 
-    def opened(self, entry: Entry) -> None:
-        """A record was found that will be sent."""
-        self._open.append(entry)
-        self.held_bytes += _weight(entry.record.length)
+    @property
+    def held_bytes(self) -> int:
+        """About the memory of the records that were not passed."""
+        return _RECORD_BYTES * len(self._open) + 2 * (self._end - self._position)
+
+    def opened(self, entries: Sequence[Entry]) -> None:
+        """Records were found that will be sent; they are behind all others that were opened."""
+        if entries:
+            self._open.extend(entries)
+            self._end = max(self._end, _end(entries[-1]))
 
     def rejected(self, reject: Reject) -> None:
-        """A record was found that can't be sent."""
-        self._open.append(reject)
-        self.held_bytes += _weight(reject.length)
+        """A record was found that can't be sent, or was sent and is none that the service takes."""
+        insort(self._rejects, reject, key=_offset)
+        self._end = max(self._end, _end(reject))
 
-    def refused(self, entry: Entry, reject: Reject) -> None:
-        """A record that was sent turned out to be one that the service does not take."""
-        self._open[self._open.index(entry)] = reject
+    def move(self) -> None:
+        """Move on to the first record that is still open. Called often, it lets go of records while they are fresh."""
+        waiting, passed = self._open, None
+        while waiting and (written := waiting[0].written) is not None:
+            self._written += written
+            passed = waiting.popleft()
+        if passed is not None:
+            self._position = max(self._position, _end(passed))
+        if self._rejects:
+            self._pass_rejects(waiting[0].offset if waiting else math.inf)
 
     def advance(self) -> Settled:
-        """Move on to the first record that is still open; return what was passed."""
-        read = written = 0
-        rejects: list[Reject] = []
-        while self._open:
-            record = self._open[0]
-            if isinstance(record, Reject):
-                rejects.append(record)
-                offset, length = record.offset, record.length
-            elif record.done:
-                written += record.written
-                offset, length = record.record.offset, record.record.length
-            else:
-                break
-            self._open.popleft()
-            self._position = offset + length
-            self.held_bytes -= _weight(length)
-            read += 1
-        return Settled(self._position, read, written, tuple(rejects))
+        """Move on, and return what was passed since the last time."""
+        self.move()
+        written, rejects = self._written, tuple(self._passed)
+        self._written = 0
+        self._passed.clear()
+        return Settled(self._position, written + len(rejects), written, rejects)
+
+    def _pass_rejects(self, limit: float) -> None:
+        """Pass those below `limit`."""
+        count = bisect_left(self._rejects, limit, key=_offset)
+        if count:
+            self._position = max(self._position, _end(self._rejects[count - 1]))
+            self._passed += self._rejects[:count]
+            del self._rejects[:count]
 
 
-def _weight(length: int) -> int:
-    return _RECORD_BYTES + 2 * length
+def _end(record: Entry | Reject) -> int:
+    return record.offset + record.length

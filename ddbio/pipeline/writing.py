@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from math import ceil
 
-from ddbio.codec import RecordEncoder
+from ddbio.codec import Entry, RecordEncoder, weigh
 from ddbio.codec.model import Put
 from ddbio.errors import CorruptReplyError, RefusedError
-from ddbio.pipeline.batcher import Entry
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import CostRatio, Requester
 from ddbio.wire.dynamodb import DynamoDB
 
 SPLIT_CODES = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException", "RequestEntityTooLarge"})
 """Refusals that one record of a batch can cause; nothing of such a batch was written."""
-WRITE_UNIT_BYTES = 1_024
 
 
 class Outcome:
@@ -63,23 +60,20 @@ class TableWriter:
         return outcome
 
     async def _send(self, entries: list[Entry], outcome: Outcome) -> None:
-        estimate = _units(entries) * self._ratio.value
+        estimate = weigh(entries)[1] * self._ratio.value
         requests = [entry.request for entry in entries]
         reply, permit = await self._requester.run(estimate, partial(self._dynamodb.batch_write, self._table, requests))
         permit.settle(reply.capacity)
-        unprocessed = self._match(entries, reply.unprocessed)
-        outcome.unprocessed += unprocessed
-        skipped = set(map(id, unprocessed))
-        written = [entry for entry in entries if id(entry) not in skipped]
+        returned = self._match(entries, reply.unprocessed) if reply.unprocessed else []
+        written = [entry for entry in entries if entry not in returned] if returned else entries
+        outcome.unprocessed += returned
         outcome.written += written
         if reply.capacity is not None:
-            self._ratio.learn(_units(written), reply.capacity)
-        self._meter.items += len(entries) - len(unprocessed)
+            self._ratio.learn(weigh(written)[1], reply.capacity)
+        self._meter.items += len(written)
 
     def _match(self, entries: list[Entry], items: Sequence[bytes]) -> list[Entry]:
         """Our own records for the items that came back, told by their keys."""
-        if not items:
-            return []
         by_key = {entry.key: entry for entry in entries}
         matched = []
         for item in items:
@@ -88,8 +82,3 @@ class TableWriter:
                 raise CorruptReplyError("The service sent back an unprocessed item that was not in the request.")
             matched.append(by_key.pop(put.key))
         return matched
-
-
-def _units(entries: Sequence[Entry]) -> float:
-    """What writing these items costs where they replace none that is larger."""
-    return float(sum(ceil(entry.size / WRITE_UNIT_BYTES) for entry in entries))

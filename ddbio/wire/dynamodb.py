@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ from ddbio.errors import (
     UnavailableError,
     UsageError,
 )
-from ddbio.wire.signing import CredentialSource, Signer
+from ddbio.wire.signing import Credentials, CredentialSource, Signer
 from ddbio.wire.transport import Reply, Transport
 
 MAX_MESSAGE = 300
@@ -172,10 +172,10 @@ class DynamoDB:
 
     async def _attempt(self, operation: str, headers: Mapping[str, str], body: bytes) -> bytes:
         credentials = await self._credentials.get()
-        sign = partial(
-            self._signer.sign, "POST", self._host, self._path, headers=headers, body=body, credentials=credentials
-        )
-        signed = sign(now=self._now()) if len(body) < _LARGE_BODY else await asyncio.to_thread(sign, now=self._now())
+        if len(body) < _LARGE_BODY:
+            signed = self._sign(headers, body, credentials)
+        else:
+            signed = await asyncio.to_thread(self._sign, headers, body, credentials)
         reply = await self._transport(self._url, {"Host": self._host, **headers, **signed}, body)
         if reply.status == 200:
             return _verified(operation, reply)
@@ -183,6 +183,11 @@ class DynamoDB:
         if isinstance(error, CredentialsError):
             await self._credentials.renew(credentials)
         raise error
+
+    def _sign(self, headers: Mapping[str, str], body: bytes, credentials: Credentials) -> dict[str, str]:
+        return self._signer.sign(
+            "POST", self._host, self._path, headers=headers, body=body, credentials=credentials, now=self._now()
+        )
 
 
 def _headers(operation: str) -> dict[str, str]:
@@ -225,9 +230,9 @@ def _batch_reply(body: bytes) -> BatchReply:
         decoded = _decode_batch(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise CorruptReplyError("The reply to BatchWriteItem is not what the service sends.") from None
-    unprocessed = tuple(bytes(write.put.item) for writes in decoded.unprocessed.values() for write in writes)
+    unprocessed = [bytes(write.put.item) for writes in decoded.unprocessed.values() for write in writes]
     units = [entry.units for entry in decoded.capacity or () if entry.units is not None]
-    return BatchReply(unprocessed, sum(units) if units else None)
+    return BatchReply(tuple(unprocessed), sum(units) if units else None)
 
 
 def _service_error(reply: Reply, now: datetime) -> ServiceError:

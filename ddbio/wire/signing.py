@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Protocol
@@ -56,8 +57,21 @@ class StaticCredentials:
         raise CredentialsUnavailableError("The service refused the credentials, and there are no others.")
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Prepared:
+    """What the signatures of all requests have in common that differ only in their bodies."""
+
+    asked: tuple[str, str, str, dict[str, str], Credentials, datetime]
+    key: bytes
+    added: dict[str, str]
+    canonical: str
+    to_sign: str
+    authorization: str
+
+
 class Signer:
-    """Signs requests to one service in one region. The signing key is derived once per secret and day.
+    """Signs requests to one service in one region. The signing key is derived once per secret and day, and what does
+    not depend on the body made once a second.
 
     Safe to use from several threads.
     """
@@ -66,6 +80,7 @@ class Signer:
         self._region = region
         self._service = service
         self._key: tuple[str, str, bytes] | None = None
+        self._prepared: _Prepared | None = None
 
     def sign(
         self,
@@ -81,6 +96,17 @@ class Signer:
         """The headers to add to a request that is sent with `headers` and this `host` (port included if it is in the
         Host header), to a `path` that is already URI-encoded. `now` is in UTC.
         """
+        asked = method, host, path, dict(headers), credentials, now.replace(microsecond=0)
+        prepared = self._prepared
+        if prepared is None or prepared.asked != asked:
+            prepared = self._prepared = self._prepare(*asked)
+        canonical = prepared.canonical + sha256(body).hexdigest()
+        signature = _hmac(prepared.key, prepared.to_sign + sha256(canonical.encode()).hexdigest()).hex()
+        return {**prepared.added, "Authorization": prepared.authorization + signature}
+
+    def _prepare(
+        self, method: str, host: str, path: str, headers: dict[str, str], credentials: Credentials, now: datetime
+    ) -> _Prepared:
         stamp = now.strftime("%Y%m%dT%H%M%SZ")
         date = stamp[:8]
         added = {"X-Amz-Date": stamp}
@@ -92,15 +118,16 @@ class Signer:
         names = sorted(signed.keys() - _UNSIGNED)
         listed = ";".join(names)
         lines = "\n".join([f"{name}:{signed[name]}" for name in names])
-        canonical = f"{method}\n{path}\n\n{lines}\n\n{listed}\n{sha256(body).hexdigest()}"
         scope = f"{date}/{self._region}/{self._service}/aws4_request"
-        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
-        signature = _hmac(self._signing_key(credentials.secret_key, date), to_sign).hex()
         credential = f"{credentials.access_key}/{scope}"
-        added["Authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={listed}, Signature={signature}"
+        return _Prepared(
+            asked=(method, host, path, headers, credentials, now),
+            key=self._signing_key(credentials.secret_key, date),
+            added=added,
+            canonical=f"{method}\n{path}\n\n{lines}\n\n{listed}\n",
+            to_sign=f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n",
+            authorization=f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={listed}, Signature=",
         )
-        return added
 
     def _signing_key(self, secret: str, date: str) -> bytes:
         known = self._key

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddbio.codec.framing import Record
-from ddbio.codec.model import Put
-from ddbio.pipeline.batcher import MAX_BYTES, MAX_ITEMS, Batcher, Entry
+from ddbio.codec import Entry
+from ddbio.codec.framing import Block
+from ddbio.pipeline.batcher import MAX_BYTES, MAX_ITEMS, Batcher
 
 
 class Big(bytes):
@@ -28,7 +28,7 @@ class Big(bytes):
 
 
 def entry(key: str, *, offset: int = 0, length: int = 100) -> Entry:
-    return Entry(Record(offset, None, b"{}", 2), Put(Big(length), key.encode(), length))
+    return Entry(Big(length), key.encode(), length, Block(offset, None, b"{}"), offset, 2)
 
 
 def keys(batch: list[Entry]) -> str:
@@ -37,18 +37,17 @@ def keys(batch: list[Entry]) -> str:
 
 def filled(names: str, length: int = 100) -> Batcher:
     batcher = Batcher()
-    for name in names:
-        batcher.add(entry(name, length=length))
+    batcher.add(entry(name, length=length) for name in names)
     return batcher
 
 
 def test_a_batch_waits_until_it_is_full_or_flushed() -> None:
     batcher = filled("abcdefghijklmnopqrstuvwx")
     assert batcher.take(flush=False) == []
-    batcher.add(entry("y"))
+    batcher.add([entry("y")])
     assert keys(batcher.take(flush=False)) == "abcdefghijklmnopqrstuvwxy"
     assert batcher.take(flush=True) == []
-    batcher.add(entry("z"))
+    batcher.add([entry("z")])
     assert keys(batcher.take(flush=True)) == "z"
 
 
@@ -61,8 +60,7 @@ def test_a_batch_ends_before_it_is_too_large() -> None:
 
 def test_a_record_larger_than_a_batch_goes_alone() -> None:
     batcher = filled("a", 10)
-    batcher.add(entry("b", length=MAX_BYTES + 1))
-    batcher.add(entry("c"))
+    batcher.add([entry("b", length=MAX_BYTES + 1), entry("c")])
     assert [keys(batcher.take(flush=False)) for _ in range(3)] == ["a", "b", ""]
 
 
@@ -87,7 +85,7 @@ def test_a_key_on_its_way_holds_the_next_record_back() -> None:
 def test_what_was_not_processed_goes_first_and_still_holds_its_key() -> None:
     batcher = filled("abcda")
     batch = batcher.take(flush=True)
-    batcher.add(entry("e"))
+    batcher.add([entry("e")])
     batcher.put_back(batch[:2])
     batcher.finish(batch[2:])
     assert keys(batcher.take(flush=True)) == "abe"
@@ -123,17 +121,19 @@ def test_whatever_happens_nothing_is_lost_doubled_or_overtaken(
         batcher.put_back(back)
         done.extend(settled)
 
-    for one in waiting:
-        batcher.add(one)
+    while waiting:
+        some = rng.randint(1, 30)
+        batcher.add(waiting[:some])
+        del waiting[:some]
         take(flush=rng.random() < 0.2)
         while out and rng.random() < 0.4:
             come_back()
     while not batcher.empty:
         take(flush=True)
         come_back()
-    assert sorted(one.record.offset for one in done) == list(range(len(records)))
+    assert sorted(one.offset for one in done) == list(range(len(records)))
     for key in {one.key for one in done}:
-        offsets = [one.record.offset for one in done if one.key == key]
+        offsets = [one.offset for one in done if one.key == key]
         assert offsets == sorted(offsets)
     assert batcher.held_bytes == 0
     assert batcher.take(flush=True) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from types import ModuleType
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ddbio.codec.framing import Block
 from ddbio.codec.hints import HintType
-from ddbio.codec.model import InputFormat, KeyAttribute, MalformedPageError, OutputFormat
+from ddbio.codec.model import InputFormat, KeyAttribute, MalformedPageError, OutputFormat, Put
 from tests.unit.codec_cases import IMPLEMENTATIONS, dumped, items, plain_object
 
 pytestmark = pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="the native codec is not built")
@@ -79,6 +81,36 @@ def test_any_record(
     expected, found = (codec.RecordEncoder(keys, fmt, hints).encode(record) for codec in IMPLEMENTATIONS)
     assert found == expected
     assert type(found) is type(expected)
+
+
+def block_outcome(codec: ModuleType, block: Block, keys: tuple[KeyAttribute, ...]) -> Any:
+    entries, refused = codec.RecordEncoder(keys, "auto", {}).encode_block(block)
+    assert all(entry.block is block and entry.written is None and not entry.returned for entry in entries)
+    seen = [(entry.offset, entry.length, entry.request, entry.key, entry.size) for entry in entries]
+    return seen, refused, codec.weigh(entries)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lines=st.lists(st.one_of(good_records(), soups, st.sampled_from([b"", b" \t\r", b"{}\r"])), max_size=8),
+    ended=st.booleans(),
+    offset=st.integers(0, 1 << 50),
+    dropped=st.sampled_from([0, 0, 0, 3]),
+    keys=st.sampled_from(KEYS),
+)
+def test_any_block(lines: list[bytes], ended: bool, offset: int, dropped: int, keys: tuple[KeyAttribute, ...]) -> None:
+    lines = [line.replace(b"\n", b"") for line in lines]
+    if dropped:
+        lines = [line for line in lines if line.strip()][:1]
+    block = Block(offset, None, b"\n".join(lines) + b"\n" * ended, dropped)
+    expected, found = (block_outcome(codec, block, keys) for codec in IMPLEMENTATIONS)
+    assert found == expected
+    seen, refused, (size, units) = found
+    encode = IMPLEMENTATIONS[1].RecordEncoder(keys, "auto", {}).encode
+    verdicts = {record.offset: encode(record.data) for record in block.records() if record.data}
+    assert {place: Put(*put) for place, _, *put in seen} | {place: why for place, _, why in refused} == verdicts
+    assert size == sum(len(request) for _, _, request, _, _ in seen)
+    assert units == sum(math.ceil(weight / 1_024) for *_, weight in seen)
 
 
 @settings(max_examples=400, deadline=None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddbio.codec.framing import LineFramer, Record
+from ddbio.codec import framing
+from ddbio.codec.framing import Block, LineFramer, Record, records
 
 LIMIT = 12
 
@@ -19,26 +21,26 @@ def frame(content: bytes, *, sizes: list[int] | None = None, limit: int = LIMIT)
 def frame_span(content: bytes, start: int, stop: int | None, sizes: list[int], *, limit: int = LIMIT) -> list[Record]:
     """Feed a span as a reader would: from the byte before it, in chunks of these sizes over and over, until done."""
     framer = LineFramer(start, limit=limit, stop=stop)
-    records = []
+    found = []
     pos, turn = max(start - 1, 0), 0
     while pos < len(content) and not framer.done:
         size = sizes[turn % len(sizes)]
-        records += framer.feed(content[pos : pos + size])
+        found += framer.feed(content[pos : pos + size])
         pos, turn = pos + size, turn + 1
-    return records + framer.end()
+    return records(found + framer.end())
 
 
 def told(content: bytes) -> list[Record]:
     """The records of a file, found line by line."""
-    records, offset = [], 0
+    lines, offset = [], 0
     for number, line in enumerate(content.split(b"\n"), 1):
         data = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         if len(line) > LIMIT:
-            records.append(Record(offset, number, b"", len(line)))
+            lines.append(Record(offset, number, b"", len(line)))
         elif data.strip(b" \t\r"):
-            records.append(Record(offset, number, data, len(line)))
+            lines.append(Record(offset, number, data, len(line)))
         offset += len(line) + 1
-    return records
+    return lines
 
 
 def test_lines() -> None:
@@ -65,9 +67,9 @@ def test_a_line_over_the_limit_is_reported_without_its_data() -> None:
     content = b"a\n" + b"x" * 13 + b"\nb\n" + b"y" * 12
     expected = [Record(0, 1, b"a", 1), Record(2, 2, b"", 13), Record(16, 3, b"b", 1), Record(18, 4, b"y" * 12, 12)]
     for sizes in ([100], [1], [5]):
-        records = frame(content, sizes=sizes)
-        assert records == expected
-        assert [record.too_long for record in records] == [False, True, False, False]
+        found = frame(content, sizes=sizes)
+        assert found == expected
+        assert [record.too_long for record in found] == [False, True, False, False]
 
 
 def test_no_more_is_held_than_the_limit() -> None:
@@ -75,7 +77,7 @@ def test_no_more_is_held_than_the_limit() -> None:
     for _ in range(1000):
         assert framer.feed(b"x" * 1000) == []
         assert sum(len(value) for value in vars(framer).values() if isinstance(value, bytes | bytearray)) <= 1000
-    assert framer.feed(b"\nab\n") == [Record(0, 1, b"", 1_000_000), Record(1_000_001, 2, b"ab", 2)]
+    assert records(framer.feed(b"\nab\n")) == [Record(0, 1, b"", 1_000_000), Record(1_000_001, 2, b"ab", 2)]
 
 
 def test_line_numbers_are_known_only_from_the_file_s_start() -> None:
@@ -95,7 +97,7 @@ def test_a_span_owns_the_lines_that_begin_in_it() -> None:
 def test_a_framer_is_done_as_soon_as_its_last_line_is_out() -> None:
     framer = LineFramer(0, limit=LIMIT, stop=4)
     assert not framer.done
-    assert framer.feed(b"aaa\n") == [Record(0, 1, b"aaa", 3)]
+    assert records(framer.feed(b"aaa\n")) == [Record(0, 1, b"aaa", 3)]
     assert framer.done
     assert framer.feed(b"bbb\n") == framer.end() == []
 
@@ -119,11 +121,39 @@ def test_chunks_make_no_difference(content: bytes, sizes: list[int]) -> None:
 def test_spans_together_hold_every_record_once(content: bytes, sizes: list[int], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(1, max(len(content) - 1, 1)), max_size=5)))
     bounds = [0, *cuts, len(content)]
-    records = []
+    together = []
     for start, stop in itertools.pairwise(bounds):
         found = frame_span(content, start, stop, sizes)
         assert all(start <= record.offset < stop for record in found)
-        records += found
-    assert [record._replace(line=None) for record in records] == [
+        together += found
+    assert [record._replace(line=None) for record in together] == [
         record._replace(line=None) for record in told(content)
     ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=contents, sizes=chunkings, size=st.integers(1, 12))
+def test_blocks_of_any_size_make_no_difference(content: bytes, sizes: list[int], size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(framing, "BLOCK_BYTES", size)
+        assert frame(content, sizes=[len(content) or 1], limit=LIMIT) == told(content)
+        assert frame(content, sizes=sizes, limit=LIMIT) == told(content)
+
+
+def test_a_block_is_about_as_large_as_said_or_one_line() -> None:
+    lines = b"".join(b"x" * length + b"\n" for length in (10, 100_000, 10, *[99] * 1_000))
+    blocks = LineFramer(limit=1_000_000).feed(lines)
+    assert b"".join(block.data for block in blocks) == lines
+    for block in blocks:
+        assert block.length < framing.BLOCK_BYTES + 100 or block.data.count(b"\n") <= 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=contents, cut=st.integers(0, 80), first=st.sampled_from([0, 100]))
+def test_a_block_is_cut_between_lines(content: bytes, cut: int, first: int) -> None:
+    block = Block(first, 1, content + b"\n")
+    whole = block.records()
+    before, behind = (part.records() if part else [] for part in (block.before(first + cut), block.behind(first + cut)))
+    assert before == [record for record in whole if record.offset < first + cut]
+    assert behind == [record for record in whole if record.offset >= first + cut]
+    assert [block.record(record.offset, record.length) for record in whole] == whole

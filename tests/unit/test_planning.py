@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ddbio import planning
 from ddbio.capacity import Pace
-from ddbio.codec.framing import LineFramer, Record
+from ddbio.codec.framing import Block, LineFramer, Record, records
 from ddbio.errors import UsageError
 from ddbio.options import MAX_SEGMENTS, Capacity
 from ddbio.planning import MEGABYTE
@@ -172,12 +172,12 @@ def test_the_records_of_all_spans_are_the_records_of_the_file(
         units = planning.spans([source("f", len(data))], 1)
 
     def frame(start: int, stop: int | None) -> list[Record]:
-        framer, found, at = LineFramer(start, limit=1_000, stop=stop), [], max(start - 1, 0)
+        framer, found, at = LineFramer(start, limit=1_000, stop=stop), list[Block](), max(start - 1, 0)
         while at < len(data) and not framer.done:
             size = rng.randint(1, chunk)
             found += framer.feed(data[at : at + size])
             at += size
-        return found + framer.end()
+        return records(found + framer.end())
 
     whole = frame(0, None)
     together = [record for unit in units for record in frame(unit.start, unit.end)]

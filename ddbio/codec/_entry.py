@@ -1,0 +1,35 @@
+"""What a line becomes on its way into the table: the reference implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ddbio.codec.framing import Block
+from ddbio.codec.model import WRITE_UNIT_BYTES
+
+
+class Entry:
+    """One record that can be written, and what has become of it.
+
+    `request`, `key` and `size` are those of `Put`; it is the record of `length` bytes at `offset`, in `block`. Whoever
+    sends it notes in the end whether it was `written` (None until then), and how often it was `returned` before.
+    """
+
+    __slots__ = ("block", "key", "length", "offset", "request", "returned", "size", "written")
+
+    def __init__(self, request: bytes, key: bytes, size: int, block: Block, offset: int, length: int) -> None:
+        self.request = request
+        self.key = key
+        self.size = size
+        self.block = block
+        self.offset = offset
+        self.length = length
+        self.written: bool | None = None
+        self.returned = 0
+
+
+def weigh(entries: Sequence[Entry]) -> tuple[int, int]:
+    """How many bytes the requests of these entries have, and how many write units their items cost (one for each 1 KB
+    or part of it), where they replace none that is larger.
+    """
+    return sum(len(entry.request) for entry in entries), sum(-(-entry.size // WRITE_UNIT_BYTES) for entry in entries)

@@ -1,0 +1,84 @@
+"""Lanes: how much is out at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ddbio.pipeline.sending import IN_FLIGHT_BYTES, Lanes
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def waiting(lanes: Lanes, *sizes: int) -> list[asyncio.Task[None]]:
+    return [asyncio.create_task(lanes.take(size)) for size in sizes]
+
+
+async def test_as_many_batches_are_out_as_there_are_lanes() -> None:
+    lanes = Lanes(2)
+    tasks = waiting(lanes, 1, 1, 1)
+    await settle()
+    assert [task.done() for task in tasks] == [True, True, False]
+    lanes.give(1)
+    await settle()
+    assert tasks[2].done()
+
+
+async def test_batches_are_out_up_to_so_many_bytes_and_a_larger_one_alone() -> None:
+    lanes = Lanes(9)
+    tasks = waiting(lanes, IN_FLIGHT_BYTES, 1, IN_FLIGHT_BYTES + 1)
+    await settle()
+    assert [task.done() for task in tasks] == [True, False, False]
+    lanes.give(IN_FLIGHT_BYTES)
+    await settle()
+    assert [task.done() for task in tasks] == [True, True, False]
+    lanes.give(1)
+    await settle()
+    assert tasks[2].done()
+
+
+async def test_nobody_overtakes() -> None:
+    lanes = Lanes(2)
+    tasks = waiting(lanes, 1, IN_FLIGHT_BYTES, 1)
+    await settle()
+    assert [task.done() for task in tasks] == [True, False, False]
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_who_is_cancelled_gives_way(late: bool) -> None:
+    """Also where the room was given in the same turn of the loop."""
+    lanes = Lanes(1)
+    tasks = waiting(lanes, 1, 1, 1)
+    await settle()
+    if late:
+        lanes.give(1)
+    tasks[1].cancel()
+    await settle()
+    assert tasks[1].cancelled()
+    assert tasks[2].done() is late
+    if not late:
+        lanes.give(1)
+        await settle()
+    assert tasks[2].done()
+
+
+async def test_lanes_can_be_added_and_taken_away() -> None:
+    lanes = Lanes(1)
+    tasks = waiting(lanes, 1, 1, 1, 1)
+    await settle()
+    lanes.limit = 3
+    await settle()
+    assert [task.done() for task in tasks] == [True, True, True, False]
+    lanes.limit = 1
+    lanes.give(1)
+    lanes.give(1)
+    await settle()
+    assert not tasks[3].done()
+    lanes.give(1)
+    await settle()
+    assert tasks[3].done()
