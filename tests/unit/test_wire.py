@@ -390,7 +390,7 @@ async def test_silence_ends_in_a_timeout() -> None:
 
 async def test_nobody_there_is_told_with_the_reason(unused_tcp_port: int) -> None:
     async with HttpTransport(connections=1) as transport:
-        with pytest.raises(errors.TransportError, match=r"127\.0\.0\.1:\d+ to POST: ClientConnectorError \(.+\)"):
+        with pytest.raises(errors.TransportError, match=r"127\.0\.0\.1:\d+ to POST: ConnectionRefusedError \(.+\)"):
             await transport(f"http://127.0.0.1:{unused_tcp_port}", {}, b"{}")
 
 
