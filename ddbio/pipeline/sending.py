@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from ddbio.clock import Clock
 from ddbio.errors import JobFailedError
 from ddbio.pipeline.batcher import Batcher, Entry
-from ddbio.pipeline.channel import ByteBudget
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.writing import TableWriter
@@ -20,25 +20,65 @@ HELD_BYTES = 4 * 1024 * 1024
 
 
 class Lanes:
-    """How many batches, and how many bytes of them, may be out at once; shared by all senders of a process."""
+    """How many batches, and how many bytes of them, may be out at once; shared by all senders of a process.
+
+    First come, first served; a batch larger than all the room goes alone.
+    """
 
     def __init__(self, batches: int) -> None:
-        self._slots = asyncio.Semaphore(batches)
-        self._bytes = ByteBudget(IN_FLIGHT_BYTES)
+        self._limit = batches
+        self._batches = 0
+        self._bytes = 0
+        self._waiters: deque[tuple[asyncio.Future[None], int]] = deque()
+
+    @property
+    def limit(self) -> int:
+        """Most batches that may be out; more of them may be so after it was lowered, until they are back."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, batches: int) -> None:
+        self._limit = batches
+        self._serve()
 
     async def take(self, size: int) -> None:
         """Wait for a lane and for room."""
-        await self._bytes.take(size)
+        if not self._waiters and self._fits(size):
+            self._enter(size)
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((waiter, size))
         try:
-            await self._slots.acquire()
+            await waiter
         except asyncio.CancelledError:
-            self._bytes.give(size)
+            if waiter.cancelled():
+                self._serve()
+            else:  # let in and cancelled in the same turn of the loop
+                self.give(size)
             raise
 
     def give(self, size: int) -> None:
         """The batch is back."""
-        self._slots.release()
-        self._bytes.give(size)
+        self._batches -= 1
+        self._bytes -= size
+        self._serve()
+
+    def _fits(self, size: int) -> bool:
+        return self._batches < self._limit and (self._bytes == 0 or self._bytes + size <= IN_FLIGHT_BYTES)
+
+    def _enter(self, size: int) -> None:
+        self._batches += 1
+        self._bytes += size
+
+    def _serve(self) -> None:
+        while self._waiters:
+            waiter, size = self._waiters[0]
+            if not waiter.cancelled():
+                if not self._fits(size):
+                    return
+                self._enter(size)
+                waiter.set_result(None)
+            self._waiters.popleft()
 
 
 class Sender:
