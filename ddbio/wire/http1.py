@@ -81,7 +81,8 @@ class Connection(asyncio.BufferedProtocol):
         where the connection breaks. After an error or a cancellation it is closed.
         """
         self.usable = False
-        self._reply = reply = self._loop.create_future()
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        self._reply = reply
         self._expect_reply()
         self._heard_at = self._loop.time()
         self._watch(silence, self._heard_at + 10 * silence)

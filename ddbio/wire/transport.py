@@ -94,7 +94,9 @@ class HttpTransport:
             ) from None
         except OSError as error:
             # Not chained: errors can quote what they stumbled over.
-            raise TransportError(f"No reply from {_host(url)} to {_operation(method, headers)}: {_cause(error)}.") from None
+            raise TransportError(
+                f"No reply from {_host(url)} to {_operation(method, headers)}: {_cause(error)}."
+            ) from None
 
     async def _exchange(
         self, target: _Target, method: str, headers: Mapping[str, str], pieces: Sequence[bytes]
@@ -102,7 +104,11 @@ class HttpTransport:
         idle = self._idle.setdefault((target.secure, target.host, target.port), [])
         connection = self._take(idle) or await self._connect(target)
         reply = await connection.exchange(
-            method, target.path, {"User-Agent": "ddbio", "Accept-Encoding": "identity", **headers}, pieces, self._timeout
+            method,
+            target.path,
+            {"User-Agent": "ddbio", "Accept-Encoding": "identity", **headers},
+            pieces,
+            self._timeout,
         )
         if connection.usable and self._context is not None:
             idle.append(connection)
