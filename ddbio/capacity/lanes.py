@@ -6,8 +6,8 @@ later, for what the service sustains may change. Throttling takes a quarter of t
 
 from __future__ import annotations
 
-GROWTH = 1.05
-"""One more step up has to bring 5% more, or it is taken back."""
+GROWTH = 1.2
+"""Twice as many lanes have to bring a fifth more, or they are taken back: idle ones cost memory, and the caches."""
 INTERVAL = 0.5
 """Seconds that a number of lanes is tried for, at least."""
 SAMPLES = 4
