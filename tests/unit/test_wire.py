@@ -14,6 +14,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+import uvloop
 
 from ddbio import errors
 from ddbio.wire.dynamodb import MAX_MESSAGE, BatchReply, DynamoDB, ScanPlan
@@ -467,6 +468,29 @@ async def test_aws_ca_bundle_is_trusted(certificate: Path, monkeypatch: pytest.M
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     async with serving_tls(certificate) as url, HttpTransport(connections=1) as transport:
         assert (await transport(url, {}, b"")).body == b"ok"
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_large_bodies_go_and_come_over_tls(certificate: Path, loop_factory: Any) -> None:
+    pieces = [b"a" * 3_000_000, b"b", b"c" * 5_000_000]
+
+    async def echo_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(8_000_001)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 8000001\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    async def main() -> bytes:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server = await asyncio.start_server(echo_once, "127.0.0.1", 0, ssl=context)
+        async with server, HttpTransport(connections=1, ca_bundle=str(certificate)) as transport:
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            return bytes((await transport.send("PUT", url, {}, pieces)).body)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        assert runner.run(main()) == b"".join(pieces)
 
 
 @pytest.mark.parametrize("content", [None, "not a certificate"])
