@@ -337,11 +337,15 @@ async def test_the_host_header_is_the_signed_one_and_compression_is_not_asked_fo
 
 async def test_at_most_so_many_requests_are_in_flight() -> None:
     now = most = 0
+    full = asyncio.Event()
 
     async def count(request: http.Request) -> http.Reply:
         nonlocal now, most
         now += 1
         most = max(most, now)
+        if now == 3:
+            full.set()
+        await full.wait()
         for _ in range(20):
             await asyncio.sleep(0)
         now -= 1
