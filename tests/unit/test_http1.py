@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -28,10 +28,7 @@ class Peer:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         while self.replies:
-            try:
-                head = await reader.readuntil(b"\r\n\r\n")
-            except asyncio.IncompleteReadError:
-                break
+            head = await reader.readuntil(b"\r\n\r\n")
             length = next(line for line in head.split(b"\r\n") if line.startswith(b"Content-Length: "))
             self.bodies.append(await reader.readexactly(int(length[16:])))
             reply = self.replies.pop(0)
@@ -41,14 +38,40 @@ class Peer:
             if self.close:
                 break
         writer.close()
+        await writer.wait_closed()
 
 
 @asynccontextmanager
 async def peer(*replies: bytes, piece: int = 1 << 20, close: bool = False) -> AsyncIterator[tuple[Peer, str]]:
     answering = Peer(replies, piece, close)
-    server = await asyncio.start_server(answering.serve, "127.0.0.1", 0)
+    async with listening(answering.serve) as url:
+        yield answering, url
+
+
+@asynccontextmanager
+async def listening(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """Serve connections until the block ends and their clients have closed them."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(asyncio.ensure_future(conversation(reader, writer)))
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
     async with server:
-        yield answering, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await asyncio.gather(*tasks)
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
@@ -129,12 +152,9 @@ async def test_an_answer_before_the_whole_request_is_heard() -> None:
         writer.write(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 4\r\n\r\nwait")
         await writer.drain()
         await finished.wait()
-        writer.close()
 
     finished = asyncio.Event()
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    async with server, HttpTransport(connections=1) as transport:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with listening(refuse) as url, HttpTransport(connections=1) as transport:
         reply = await transport.send("PUT", url, {}, [bytes(1 << 20)] * 64)
         finished.set()
     assert (reply.status, bytes(reply.body)) == (503, b"wait")
