@@ -42,7 +42,7 @@ async def scan_segment(dynamodb: DynamoDB, table: str, segment: int) -> None:
         start = page.rfind(LAST_KEY)
         if start < 0:
             return
-        body = plan.body(page[start + len(LAST_KEY) : page.rindex(b',"ScannedCount"')])
+        body = plan.body(bytes(page[start + len(LAST_KEY) : page.rindex(b',"ScannedCount"')]))
 
 
 async def send_all(dynamodb: DynamoDB, table: str, items: int) -> None:

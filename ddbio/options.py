@@ -125,8 +125,9 @@ class ExportOptions:
     capacity: Capacity = AUTO
     processes: int = 1
     """Worker processes; 1 runs inside the calling process."""
-    concurrency: int = 8
-    """Segments read at once in each process. Memory: see `ddbio.pipeline.exporting`."""
+    concurrency: int | None = None
+    """Segments read at once in each process; None: as many as bring the most, 32 at most. Memory: see
+    `ddbio.pipeline.exporting`."""
     segments: int | None = None
     """TotalSegments of the Scan; None: chosen from the table's size and the number of workers."""
     file_size_mb: int = 1024
@@ -173,8 +174,9 @@ class ImportOptions:
     capacity: Capacity = AUTO
     processes: int = 1
     """Worker processes; 1 runs inside the calling process."""
-    concurrency: int = 16
-    """Batches in flight, and spans read, at once in each process. Memory: see `ddbio.pipeline.importing`."""
+    concurrency: int | None = None
+    """Batches in flight, and spans read, at once in each process; None: as many as bring the most, at most 128 and 16.
+    Memory: see `ddbio.pipeline.importing`."""
     format: InputFormat = "auto"
     rejects: str | None = None
     """Where rejected records go; None: a new file in the state folder. An existing file is added to."""
@@ -245,6 +247,6 @@ def _check_limits(burst: float, units: float | None, seconds: float | None) -> N
         _positive("longest duration", seconds)
 
 
-def _positive(what: str, value: float) -> None:
-    if value < 1:
+def _positive(what: str, value: float | None) -> None:
+    if value is not None and value < 1:
         raise UsageError(f"{what} must be at least 1, not {value:g}.")

@@ -18,11 +18,14 @@ from ddbio.errors import CredentialsUnavailableError, DdbioError, PreflightError
 from ddbio.options import Connection
 from ddbio.table import TableInfo
 from ddbio.wire.signing import Credentials, CredentialSource
+from ddbio.wire.transport import HttpTransport
 
 METADATA_SECONDS = 5
 METADATA_ATTEMPTS = 4
 """A starved loop or a busy link-local network makes botocore's one try of 1 s fail on a healthy instance."""
 MAX_MESSAGE = 300
+PART_CONNECTIONS = 8
+"""To S3, for parts: more than are on their way at once."""
 _REGION = re.compile(r"[a-z0-9-]+")
 _REFUSED_CREDENTIALS = {
     "UnrecognizedClientException",
@@ -180,8 +183,10 @@ async def s3_client(
 
     With an `endpoint_url`, buckets are addressed by path. `profile` only adds S3 settings from the AWS configuration.
     """
-    session = await asyncio.to_thread(_s3_session, region, endpoint_url, credentials, profile)
+    session, ca_bundle = await asyncio.to_thread(_s3_session, region, endpoint_url, credentials, profile)
     from aiobotocore.config import AioConfig  # noqa: PLC0415
+
+    from ddbio.storage.s3_parts import send_parts_through  # noqa: PLC0415
 
     config = AioConfig(
         connect_timeout=5,
@@ -191,17 +196,24 @@ async def s3_client(
         s3={"addressing_style": "path"} if endpoint_url else None,
         user_agent_extra="ddbio",
     )
-    async with session.client("s3", endpoint_url=endpoint_url, config=config) as client:
+    async with (
+        HttpTransport(connections=PART_CONNECTIONS, ca_bundle=ca_bundle) as transport,
+        session.client("s3", endpoint_url=endpoint_url, config=config) as client,
+    ):
+        send_parts_through(transport, client)
         yield client
 
 
-def _s3_session(region: str, endpoint_url: str | None, credentials: CredentialSource, profile: str | None) -> Any:
+def _s3_session(
+    region: str, endpoint_url: str | None, credentials: CredentialSource, profile: str | None
+) -> tuple[Any, str | None]:
     import aioboto3  # noqa: PLC0415
     import aioboto3.s3.inject  # noqa: PLC0415 - else imported on the loop
 
     botocore = _botocore_session(profile, credentials)
     _warm(botocore, "s3", region, endpoint_url)
-    return aioboto3.Session(botocore_session=botocore, region_name=region)
+    session = aioboto3.Session(botocore_session=botocore, region_name=region)
+    return session, botocore.get_config_variable("ca_bundle")
 
 
 def _botocore_session(profile: str | None, credentials: CredentialSource | None = None) -> Any:

@@ -35,8 +35,8 @@ Examples:
       --expression-values '{":y": {"N": "2020"}}'
 
 Memory of an export, about: 80 MB, and for each process 50 MB + concurrency x 4 MB; to S3 110 MB, and for each process
-150 MB + concurrency x 11 MB, or 17 MB compressed. Pages of more than 1 MB of JSON take more in proportion. It does not
-grow with the table.
+150 MB + concurrency x 11 MB, or 17 MB compressed. Where it is not given, the concurrency grows to 32 at most. Pages of
+more than 1 MB of JSON take more in proportion. It does not grow with the table.
 """
 
 
@@ -68,9 +68,15 @@ def export(
         ),
     ] = 1024,
     concurrency: Annotated[
-        int,
-        typer.Option(parser=whole(1), metavar="N", help="Segments read at once in each process; for memory see below."),
-    ] = 8,
+        int | None,
+        typer.Option(
+            parser=whole(1),
+            metavar="N",
+            show_default=False,
+            help="Segments read at once in each process; for memory see below. Default: as many as bring the most, "
+            "32 at most.",
+        ),
+    ] = None,
     segments: Annotated[
         int | None,
         typer.Option(

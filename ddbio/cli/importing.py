@@ -29,9 +29,10 @@ Examples:
   From another program:
     zcat orders.json.gz | ddbio import -r eu-west-1 -t Orders -s -
 
-Memory of an import, at most about: 80 MB, and for each process 70 MB + concurrency x 5 MB + three times the batches in
-flight (concurrency x 25 items, never over 64 MiB); concurrency x 12 MiB more while records wait for others to get in.
-It does not grow with the files.
+Memory of an import, at most about: 80 MB, and for each process 70 MB + parts of files read at once x 5 MB + three times
+the batches in flight (concurrency x 25 items, never over 64 MiB); parts x 12 MiB more while records wait for others to
+get in. Where it is not given, the concurrency grows to 128 batches and 16 parts at most. It does not grow with the
+files.
 """
 
 
@@ -61,13 +62,15 @@ def import_(
     ] = None,
     capacity: common.CapacityLimit = None,
     concurrency: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=whole(1),
             metavar="N",
-            help="Batches in flight, and parts of files read, at once in each process; for memory see below.",
+            show_default=False,
+            help="Batches in flight, and parts of files read, at once in each process; for memory see below. Default: "
+            "as many as bring the most, at most 128 batches and 16 parts.",
         ),
-    ] = 16,
+    ] = None,
     input_format: Annotated[
         InputFormat,
         typer.Option(

@@ -52,8 +52,9 @@ _TYPE_BITS = {
 _TYPES = {*_TYPE_BITS, b"N", b"M", b"BOOL", b"NULL"}
 
 
-def transcode_page(body: bytes, fmt: OutputFormat, fingerprint: bool = False) -> Page:
+def transcode_page(body: bytes | bytearray, fmt: OutputFormat, fingerprint: bool = False) -> Page:
     """Turn the body of a Scan reply into records; raises `MalformedPageError`."""
+    body = bytes(body)
     try:
         body.decode()
     except UnicodeDecodeError as error:

@@ -4,6 +4,7 @@
 import os
 
 cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyTypeObject
@@ -110,12 +111,14 @@ cdef uint8_t *_kept = NULL
 cdef Py_ssize_t _kept_room = 0
 
 
-def transcode_page(bytes body not None, str fmt not None, bint fingerprint=False):
-    """Turn the body of a Scan reply into records; raises `MalformedPageError`."""
+def transcode_page(body, str fmt not None, bint fingerprint=False):
+    """Turn the body of a Scan reply, which is bytes or a bytearray, into records; raises `MalformedPageError`."""
     cdef Reply p
+    cdef Py_buffer held
+    PyObject_GetBuffer(body, &held, PyBUF_SIMPLE)
     memset(&p, 0, sizeof(Reply))
-    p.text.begin = <cursor>PyBytes_AS_STRING(body)
-    p.text.end = p.text.begin + PyBytes_GET_SIZE(body)
+    p.text.begin = <cursor>held.buf
+    p.text.end = p.text.begin + held.len
     p.jsonl = fmt == "jsonl"
     p.printer.wanted = fingerprint
     take_room(&p)
@@ -124,6 +127,7 @@ def transcode_page(bytes body not None, str fmt not None, bint fingerprint=False
             read_reply(&p)
         return page_of(&p, body)
     finally:
+        PyBuffer_Release(&held)
         keep_room(&p)
         PyMem_RawFree(p.nodes)
         PyMem_RawFree(p.table)
@@ -187,7 +191,7 @@ cdef void keep_room(Reply *p) noexcept:
         PyMem_RawFree(p.records)
 
 
-cdef object page_of(Reply *p, bytes body):
+cdef object page_of(Reply *p, body):
     if p.text.verdict == NO_MEMORY or p.starved or p.printer.starved:
         raise MemoryError
     if p.text.verdict != FINE:

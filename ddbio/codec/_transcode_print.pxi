@@ -1,8 +1,8 @@
 # The fingerprint of items: the counterpart of `fingerprint.py`, which says what it is.
 
 cdef enum:
-    # Digits of a whole number that is written in the most usual way.
-    USUAL_DIGITS = 18
+    # Bytes of a number that is written in the most usual way.
+    USUAL_LENGTH = 40
     # Names whose hashes are kept: items mostly have the same ones.
     KNOWN_NAMES = 64
 
@@ -26,30 +26,61 @@ cdef inline uint64_t seed_of(uint64_t place, Kind kind) noexcept nogil:
     return place + PRINT_TAGS[<int>kind]
 
 
+cdef inline uint8_t *put_usual(uint8_t *to, cursor at, cursor end) noexcept nogil:
+    """The canonical form of a number other than zero that is written without an exponent; NULL for any other text."""
+    cdef uint8_t *digits
+    cdef int power = -1
+    if at < end and at[0] == c'-':
+        to[0] = c'-'
+        to += 1
+        at += 1
+    digits = to
+    if end - at > 2 and at[0] == c'0' and at[1] == c'.':
+        at += 2
+        while at < end and at[0] == c'0':
+            at += 1
+            power -= 1
+    elif at < end and c'1' <= at[0] <= c'9':
+        while at < end and is_digit(at[0]):
+            to[0] = at[0]
+            to += 1
+            at += 1
+        power = <int>(to - digits) - 1
+        if end - at > 1 and at[0] == c'.':
+            at += 1
+    else:
+        return NULL
+    while at < end and is_digit(at[0]):
+        to[0] = at[0]
+        to += 1
+        at += 1
+    if at != end or to == digits or to - digits > MAX_DIGITS:
+        return NULL
+    while (to - 1)[0] == c'0':
+        to -= 1
+    to[0] = c'e'
+    to += 1
+    if power < 0:
+        to[0] = c'-'
+        to += 1
+        power = -power
+    if power > 9:
+        to[0] = c'0' + power // 10
+        to += 1
+    to[0] = c'0' + power % 10
+    return to + 1
+
+
 cdef uint64_t print_number(cursor at, Py_ssize_t length, uint64_t seed) noexcept nogil:
     """The hash of a number by its value; of what is no number, as it is spelled."""
     cdef uint8_t[64] canonical
-    cdef uint8_t *to = canonical
+    cdef uint8_t *end = put_usual(canonical, at, at + length) if length <= USUAL_LENGTH else NULL
     cdef Number number
-    cdef Py_ssize_t digits = 0
-    if 0 < length <= USUAL_DIGITS and at[0] != c'0':
-        while digits < length and is_digit(at[digits]):
-            canonical[digits] = at[digits]
-            digits += 1
-        if digits == length:
-            while canonical[digits - 1] == c'0':
-                digits -= 1
-            to += digits
-            to[0] = c'e'
-            to += 1
-            if length > 10:
-                to[0] = c'1'
-                to += 1
-            to[0] = c'0' + (length - 1) % 10
-            return xxh64(canonical, to + 1 - canonical, seed)
-    if read_number(at, at + length, &number) != FINE:
-        return xxh64(at, length, seed)
-    return xxh64(canonical, put_canonical(canonical, &number) - canonical, seed)
+    if end == NULL:
+        if read_number(at, at + length, &number) != FINE:
+            return xxh64(at, length, seed)
+        end = put_canonical(canonical, &number)
+    return xxh64(canonical, end - canonical, seed)
 
 
 cdef inline uint64_t print_name(Printer *f, cursor at, Py_ssize_t length) noexcept nogil:

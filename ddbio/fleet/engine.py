@@ -14,7 +14,7 @@ from ddbio.codec import RecordEncoder
 from ddbio.ledger.entries import Lease
 from ddbio.pipeline.exporting import Exporter
 from ddbio.pipeline.importing import Importer
-from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, most_lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.reading import SpanReader
@@ -41,6 +41,7 @@ class Tools:
 
     governor: Governor
     credentials: CredentialSource
+    lanes: Lanes
     outbox: Outbox
     meter: Meter
     executor: Executor
@@ -56,7 +57,7 @@ async def open_engine(job: Job, tools: Tools) -> AsyncIterator[Engine]:
     """Open the connections and the storage of `job`, and close them at the end."""
     async with AsyncExitStack() as stack:
         transport = await stack.enter_async_context(
-            HttpTransport(connections=job.options.concurrency, ca_bundle=job.table.ca_bundle)
+            HttpTransport(connections=most_lanes(job), ca_bundle=job.table.ca_bundle)
         )
         dynamodb = DynamoDB(
             endpoint=job.table.endpoint,
@@ -97,6 +98,7 @@ async def _exporter(
     return Exporter(
         job,
         scan=scan,
+        lanes=tools.lanes,
         sink=await stack.enter_async_context(sink),
         outbox=tools.outbox,
         meter=tools.meter,
@@ -121,7 +123,7 @@ async def _importer(
         encoder=RecordEncoder(job.table.keys, job.options.format, job.hints),
         writer=writer,
         requester=requester,
-        lanes=Lanes(job.options.concurrency),
+        lanes=tools.lanes,
         outbox=tools.outbox,
         meter=tools.meter,
         executor=tools.executor,

@@ -8,10 +8,12 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from functools import partial
 from itertools import count
 from typing import BinaryIO
 
 from ddbio.capacity import Governor
+from ddbio.capacity.lanes import AdaptiveLanes
 from ddbio.clock import Clock, LoopClock, sleep
 from ddbio.fleet import frames
 from ddbio.fleet.credentials import CredentialBox
@@ -19,8 +21,10 @@ from ddbio.fleet.engine import Engine, Tools, open_engine
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
 from ddbio.ledger.entries import Lease
+from ddbio.pipeline.job import FIRST_LANES, most_lanes, units_at_once
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
+from ddbio.pipeline.sending import Lanes
 from ddbio.runtime import run, threads
 
 REPORT_SECONDS = 0.5
@@ -52,9 +56,11 @@ class Worker:
         self._credentials = CredentialBox(welcome.credentials, self._wake.set)
         self._outbox = Outbox(self._wake.set)
         self._meter = Meter()
-        self._lanes = welcome.job.options.concurrency
+        fixed, most = welcome.job.options.concurrency, most_lanes(welcome.job)
+        self._count = AdaptiveLanes(fewest=fixed or 1, first=fixed or FIRST_LANES, most=most, now=clock.now())
+        self._lanes = Lanes(self._count.count)
         self._leases: asyncio.Queue[Lease | None] = asyncio.Queue()
-        self._idle = self._lanes
+        self._open = self._idle = 0
         self._numbers = count(1)
 
     async def run(self) -> None:
@@ -82,9 +88,7 @@ class Worker:
         try:
             with threads(THREADS) as executor:
                 async with open_engine(self._job, self._tools(executor)) as engine, asyncio.TaskGroup() as group:
-                    for _ in range(self._lanes):
-                        group.create_task(self._lane(engine))
-                    group.create_task(self._report_until_done())
+                    group.create_task(self._report_until_done(partial(self._adapt, engine, group)))
         except* _StoppedError:
             pass
         except* Exception as errors:  # noqa: BLE001 - whatever it is, the coordinator has to know
@@ -95,6 +99,7 @@ class Worker:
         return Tools(
             governor=self._governor,
             credentials=self._credentials,
+            lanes=self._lanes,
             outbox=self._outbox,
             meter=self._meter,
             executor=executor,
@@ -103,16 +108,33 @@ class Worker:
             stream=self._stream,
         )
 
+    def _adapt(self, engine: Engine, group: asyncio.TaskGroup) -> None:
+        """Have as many lanes as bring the most; where they are too many, some end with their unit."""
+        meter = self._meter
+        self._lanes.limit = self._count.update(self._clock.now(), meter.requests - meter.retries, meter.throttles)
+        while self._open < self._wanted:
+            group.create_task(self._lane(engine))
+            self._open += 1
+            self._idle += 1
+
+    @property
+    def _wanted(self) -> int:
+        return units_at_once(self._job, self._lanes.limit)
+
     async def _lane(self, engine: Engine) -> None:
         """Do one unit after the other."""
         while (lease := await self._leases.get()) is not None:
             await engine.work(lease)
-            self._idle += 1
             self._wake.set()
+            if self._open > self._wanted:
+                self._open -= 1
+                return
+            self._idle += 1
 
-    async def _report_until_done(self) -> None:
+    async def _report_until_done(self, adapt: Callable[[], None]) -> None:
         """Report and take Grants in; ends with the lanes when all is done."""
         while True:
+            adapt()
             self._wake.clear()
             grant = await self._exchange(self._report())
             self._apply(grant)
@@ -122,7 +144,7 @@ class Worker:
                 break
             await sleep(self._clock, REPORT_PAUSE)
             await self._wait_for_news()
-        for _ in range(self._lanes):
+        for _ in range(self._open):
             self._leases.put_nowait(None)
 
     async def _wait_for_news(self) -> None:

@@ -3,12 +3,13 @@
 Memory of a process: `concurrency` × (one page being read + `CHANNEL_BYTES` + one page being compressed and written),
 and for S3 the parts that the sink holds (see `ddbio.storage.s3`).
 Measured (`benchmarks/memory.py`): 50 MB + `concurrency` × 4 MB where pages are 1 MB of JSON; to S3 150 MB +
-`concurrency` × 11 MB, or 17 MB compressed.
+`concurrency` × 11 MB, or 17 MB compressed. Where it is not given, `concurrency` grows to `job.MOST_PAGES` at most.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
 from contextlib import aclosing
 
@@ -21,6 +22,7 @@ from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.scanning import SegmentScan
 from ddbio.pipeline.segment_files import SegmentFiles
+from ddbio.pipeline.sending import Lanes
 from ddbio.storage.base import Sink
 
 CHANNEL_BYTES = 2 * 1024 * 1024
@@ -35,6 +37,7 @@ class Exporter:
         job: ExportJob,
         *,
         scan: SegmentScan,
+        lanes: Lanes,
         sink: Sink,
         outbox: Outbox,
         meter: Meter,
@@ -43,6 +46,7 @@ class Exporter:
     ) -> None:
         self._job = job
         self._scan = scan
+        self._lanes = lanes
         self._sink = sink
         self._outbox = outbox
         self._meter = meter
@@ -72,7 +76,14 @@ class Exporter:
 
     async def _read(self, lease: Lease, channel: Channel[Page]) -> None:
         async with aclosing(self._scan.pages(lease.unit.id, lease.position)) as pages:
-            async for page in pages:
+            while (page := await self._next(pages)) is not None:
                 self._meter.items += page.items
                 await channel.put(page, len(page.records))
         channel.close()
+
+    async def _next(self, pages: AsyncGenerator[Page]) -> Page | None:
+        await self._lanes.take(0)
+        try:
+            return await anext(pages, None)
+        finally:
+            self._lanes.give(0)

@@ -50,3 +50,22 @@ class ImportJob(msgspec.Struct, frozen=True, tag="import"):
 
 
 Job = ExportJob | ImportJob
+
+FIRST_LANES = 4
+"""So many a process begins with, where it may decide itself."""
+MOST_PAGES = 32
+"""Segments that an export reads at once in each process, where it may decide itself."""
+MOST_BATCHES = 128
+"""Batches that an import has in flight at once in each process, where it may decide itself: they are small."""
+MOST_SPANS = 16
+"""Spans that it then reads at once."""
+
+
+def most_lanes(job: Job) -> int:
+    """Most requests that one process of the job has under way at once."""
+    return job.options.concurrency or (MOST_PAGES if isinstance(job, ExportJob) else MOST_BATCHES)
+
+
+def units_at_once(job: Job, lanes: int) -> int:
+    """How many units one process works on with so many lanes."""
+    return lanes if job.options.concurrency or isinstance(job, ExportJob) else min(lanes, MOST_SPANS)

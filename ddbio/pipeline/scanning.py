@@ -18,7 +18,7 @@ from ddbio.pipeline.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
 from ddbio.wire.dynamodb import DynamoDB, ScanPlan
 
-LARGE_BODY = 2 * 1024 * 1024
+LARGE_BODY = 1536 * 1024
 """A page larger than this is transcoded in a thread, so that the loop stays free."""
 FULL_PAGE_UNITS = 128.5
 """An eventually consistent 1 MB page and the item that crosses its end; twice that when strongly consistent."""

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
+from isal.isal_zlib import crc32
 
 from ddbio.clock import Clock, LoopClock
 from ddbio.errors import DestinationError, PreflightError
@@ -22,6 +23,7 @@ from ddbio.storage import s3_uploads as uploads
 from ddbio.storage.base import LOCK, OWN_FOLDER, PROBE, OutputFile, Sink, StoredFile
 from ddbio.storage.s3_errors import code_of, edge
 from ddbio.storage.s3_lock import Lease, hold
+from ddbio.storage.s3_parts import PartBody
 from ddbio.storage.s3_retry import insist
 from ddbio.storage.steps import Steps
 
@@ -200,7 +202,7 @@ class S3OutputFile(OutputFile):
         self._steps = Steps()
         self._upload_id: str | None = None
         self._blocks: list[bytes] = []
-        self._waiting = 0
+        self._waiting = self._crc = 0
         self._ends: list[int] = []
         self._stored: dict[int, uploads.Part] = {}
         self._contiguous = 0
@@ -217,6 +219,7 @@ class S3OutputFile(OutputFile):
         self._raise_failure()
         self._blocks.append(block)
         self._waiting += len(block)
+        self._crc = crc32(block, self._crc)
         if self._waiting >= self._size_of_part:
             await self._send()
 
@@ -273,21 +276,28 @@ class S3OutputFile(OutputFile):
         await self._sink.slots.acquire()
         number = len(self._ends) + 1
         self._ends.append((self._ends[-1] if self._ends else 0) + self._waiting)
-        body = b"".join(self._blocks)
-        self._blocks, self._waiting = [], 0
+        body = PartBody(self._blocks, self._crc)
+        self._blocks, self._waiting, self._crc = [], 0, 0
         task = asyncio.create_task(self._upload(number, body))
         self._tasks.add(task)
         task.add_done_callback(self._sent)
 
-    async def _upload(self, number: int, body: bytes) -> None:
+    async def _upload(self, number: int, body: PartBody) -> None:
         with edge(f"store part {number} of {self._place}", DestinationError):
             reply = await self._sink.insist(
                 lambda: self._sink.client.upload_part(
-                    **self._address, UploadId=self._upload_id, PartNumber=number, Body=body
+                    **self._address,
+                    UploadId=self._upload_id,
+                    PartNumber=number,
+                    Body=body,
+                    ChecksumCRC32=body.crc32,
                 )
             )
         end, etag = self._ends[number - 1], reply["ETag"].strip('"')
-        self._stored[number] = uploads.Part(end, etag, reply.get("ChecksumCRC32", ""))
+        crc = reply.get("ChecksumCRC32", "")
+        if crc not in ("", body.crc32):
+            raise DestinationError(f"Could not store part {number} of {self._place}: S3 has something else.")
+        self._stored[number] = uploads.Part(end, etag, crc)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -158,7 +158,7 @@ class DynamoDB:
         self._now = now
         self._batch_heads: dict[str, bytes] = {}
 
-    async def scan(self, body: bytes) -> bytes:
+    async def scan(self, body: bytes) -> bytes | bytearray:
         """One page: the reply's body, its CRC32 verified. `body` comes from `ScanPlan.body`."""
         return await self._attempt("Scan", _SCAN_HEADERS, body)
 
@@ -170,7 +170,7 @@ class DynamoDB:
         body = b"".join((head, b",".join(requests), b']},"ReturnConsumedCapacity":"TOTAL"}'))
         return _batch_reply(await self._attempt("BatchWriteItem", _BATCH_HEADERS, body))
 
-    async def _attempt(self, operation: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    async def _attempt(self, operation: str, headers: Mapping[str, str], body: bytes) -> bytes | bytearray:
         credentials = await self._credentials.get()
         if len(body) < _LARGE_BODY:
             signed = self._sign(headers, body, credentials)
@@ -212,7 +212,7 @@ def _address(endpoint: str) -> tuple[str, str]:
     return (host if port in (None, default) else f"{host}:{port}"), split.path or "/"
 
 
-def _verified(operation: str, reply: Reply) -> bytes:
+def _verified(operation: str, reply: Reply) -> bytes | bytearray:
     # The service always sends the checksum. A reply without one was made or rewritten by something in between.
     expected = reply.headers.get("x-amz-crc32")
     if expected is None:
@@ -225,7 +225,7 @@ def _verified(operation: str, reply: Reply) -> bytes:
     return reply.body
 
 
-def _batch_reply(body: bytes) -> BatchReply:
+def _batch_reply(body: bytes | bytearray) -> BatchReply:
     try:
         decoded = _decode_batch(body)
     except (msgspec.DecodeError, UnicodeDecodeError):

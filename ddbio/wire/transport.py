@@ -1,105 +1,172 @@
-"""How bytes get to a server and back: a callable type, and its implementation on aiohttp."""
+"""How bytes get to a server and back: a callable type, and its implementation with a pool of connections."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import os
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
-
 from ddbio.errors import CertificateError, PreflightError, TransportError
+from ddbio.wire.http1 import Connection, HttpError, Reply
+
+if TYPE_CHECKING:
+    from ddbio.wire.proxied import ProxiedTransport
+
+__all__ = ["HttpTransport", "Reply", "Transport"]
 
 CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 12.0
 """Shorter than the service's own limit, so that a connection is rarely closed while a request is on its way."""
-DNS_SECONDS = 10
-"""The service answers with few of its many addresses at a time: asking again often spreads the connections."""
-_STREAMED_BYTES = 1 << 20
-
-
-class Reply(NamedTuple):
-    """An HTTP reply; its header names are case-insensitive."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
+ADDRESSES = 4
+"""So many of a host's addresses are tried. They are asked for with each new connection: the service has many, and moves
+them."""
 
 Transport = Callable[[str, Mapping[str, str], bytes], Awaitable[Reply]]
 """POST `body` with `headers` to a URL: one attempt. Raises `TransportError` where no whole reply came back."""
 
 
-class HttpTransport:
-    """A `Transport` on aiohttp, with a pool of `connections`. An async context manager.
+class _Target(NamedTuple):
+    """A URL, taken apart."""
 
-    A connection must stand within 5 s; a reply may be silent for `timeout` seconds, and an attempt takes at most ten
-    times that, so that a slow line is no failure. Redirects are not followed, bodies not decompressed. Proxies are
-    taken from the environment; `ca_bundle` (default: `AWS_CA_BUNDLE`, then the system's store) is a file of trusted
-    certificates.
+    secure: bool
+    host: str
+    port: int
+    path: str
+    proxy: str | None
+
+
+class HttpTransport:
+    """A `Transport` over at most `connections` connections at a time. An async context manager.
+
+    A connection must stand within 5 s for each address; a reply may be silent for `timeout` seconds, and an attempt
+    takes at most ten times that, so that a slow line is no failure. Redirects are not followed, bodies not
+    decompressed. Proxies are taken from the environment; `ca_bundle` (default: `AWS_CA_BUNDLE`, then the system's
+    store) is a file of trusted certificates.
     """
 
     def __init__(self, *, connections: int, timeout: float = 60.0, ca_bundle: str | None = None) -> None:
+        self._slots = asyncio.Semaphore(connections)
         self._connections = connections
-        self._timeout = aiohttp.ClientTimeout(total=10 * timeout, sock_connect=CONNECT_SECONDS, sock_read=timeout)
+        self._timeout = timeout
         self._ca_bundle = ca_bundle or os.environ.get("AWS_CA_BUNDLE") or None
-        self._proxies: dict[str, str | None] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._context: ssl.SSLContext | None = None
+        self._targets: dict[str, _Target] = {}
+        self._idle: dict[tuple[bool, str, int], list[Connection]] = {}
+        self._stack = AsyncExitStack()
+        self._proxied: ProxiedTransport | None = None
 
     async def __aenter__(self) -> HttpTransport:
-        connector = aiohttp.TCPConnector(
-            limit=self._connections,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            ttl_dns_cache=DNS_SECONDS,
-            ssl=await asyncio.to_thread(_ssl_context, self._ca_bundle),
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=self._timeout,
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept-Encoding": "identity", "User-Agent": "ddbio"},
-        )
+        self._context = await asyncio.to_thread(_ssl_context, self._ca_bundle)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._context = None
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+        await self._stack.aclose()
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """One attempt. Raises `TransportError`, or `CertificateError` where the server is not trusted."""
-        if self._session is None:
+        """POST: one attempt. Raises `TransportError`, or `CertificateError` where the server is not trusted."""
+        return await self.send("POST", url, headers, (body,))
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], pieces: Sequence[bytes]) -> Reply:
+        """The same with any method, and a body in pieces, which need not be joined. `headers` name the Host."""
+        if self._context is None:
             raise RuntimeError("HttpTransport is used outside its `async with` block")
-        # aiohttp writes a large bytes body in one go, and warns about it; a file is written in pieces.
-        data = body if len(body) <= _STREAMED_BYTES else io.BytesIO(body)
+        target = self._target(url)
         try:
-            async with self._session.post(
-                url, data=data, headers=headers, proxy=self._proxy(url), allow_redirects=False
-            ) as response:
-                return Reply(response.status, response.headers, await response.read())
-        except aiohttp.ClientConnectorCertificateError as error:
-            reason = getattr(error.certificate_error, "verify_message", "certificate refused")
+            async with self._slots:
+                if target.proxy is not None:
+                    return await (await self._through_proxies()).send(method, url, headers, pieces, target.proxy)
+                return await self._exchange(target, method, headers, pieces)
+        except ssl.SSLCertVerificationError as error:
             raise CertificateError(
-                f"The TLS certificate of {_host(url)} is not trusted: {reason}.",
+                f"The TLS certificate of {_host(url)} is not trusted: {error.verify_message}.",
                 hint="If a proxy or an endpoint of your own is in the way, name its certificates with AWS_CA_BUNDLE.",
             ) from None
-        except (aiohttp.ClientError, OSError) as error:
-            # Not chained: aiohttp's errors can quote the bytes that they stumbled over.
-            raise TransportError(f"No reply from {_host(url)} to {_operation(headers)}: {_cause(error)}.") from None
+        except OSError as error:
+            # Not chained: errors can quote what they stumbled over.
+            raise TransportError(
+                f"No reply from {_host(url)} to {_operation(method, headers)}: {_cause(error)}."
+            ) from None
 
-    def _proxy(self, url: str) -> str | None:
-        # aiohttp's own trust_env asks two threads before each request, and reads .netrc, whose logins are not for us.
-        if url not in self._proxies:
-            split = urlsplit(url)
-            bypassed = proxy_bypass(split.hostname or "")
-            self._proxies[url] = None if bypassed else getproxies().get(split.scheme)
-        return self._proxies[url]
+    async def _exchange(
+        self, target: _Target, method: str, headers: Mapping[str, str], pieces: Sequence[bytes]
+    ) -> Reply:
+        idle = self._idle.setdefault((target.secure, target.host, target.port), [])
+        connection = self._take(idle) or await self._connect(target)
+        reply = await connection.exchange(
+            method,
+            target.path,
+            {"User-Agent": "ddbio", "Accept-Encoding": "identity", **headers},
+            pieces,
+            self._timeout,
+        )
+        if connection.usable and self._context is not None:
+            idle.append(connection)
+        else:
+            connection.close()
+        return reply
+
+    def _take(self, idle: list[Connection]) -> Connection | None:
+        """The connection used last, if it is still good."""
+        oldest = asyncio.get_running_loop().time() - KEEPALIVE_SECONDS
+        while idle:
+            connection = idle.pop()
+            if connection.usable and connection.quiet_since > oldest:
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self, target: _Target) -> Connection:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        failure: OSError = TimeoutError()
+        for _, _, _, _, address in found[:ADDRESSES]:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    _, connection = await loop.create_connection(
+                        Connection,
+                        str(address[0]),
+                        target.port,
+                        ssl=self._context if target.secure else None,
+                        server_hostname=target.host if target.secure else None,
+                    )
+                    return connection
+            except ssl.SSLCertVerificationError:
+                raise
+            except OSError as error:
+                failure = error
+        raise failure
+
+    def _target(self, url: str) -> _Target:
+        origin, slash, path = url.partition("://")[2].partition("/")
+        key = url[: len(url) - len(slash) - len(path)]
+        known = self._targets.get(key)
+        if known is None:
+            split = urlsplit(key)
+            secure = split.scheme == "https"
+            host = split.hostname or origin
+            proxy = None if proxy_bypass(host) else getproxies().get(split.scheme)
+            known = self._targets[key] = _Target(secure, host, split.port or (443 if secure else 80), "/", proxy)
+        return known._replace(path=f"/{path}") if path else known
+
+    async def _through_proxies(self) -> ProxiedTransport:
+        # Imported here: few have a proxy, and aiohttp takes 0.2 s.
+        from ddbio.wire.proxied import ProxiedTransport  # noqa: PLC0415
+
+        if self._proxied is None:
+            self._proxied = ProxiedTransport(self._connections, self._timeout, self._context)
+            await self._stack.enter_async_context(self._proxied)
+        return self._proxied
 
 
 def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
@@ -116,12 +183,12 @@ def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
-def _operation(headers: Mapping[str, str]) -> str:
-    return headers.get("X-Amz-Target", "POST").rpartition(".")[2]
+def _operation(method: str, headers: Mapping[str, str]) -> str:
+    return headers.get("X-Amz-Target", method).rpartition(".")[2]
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "timeout"
-    detail = error.strerror if isinstance(error, OSError) else None
+    detail = error.strerror or (str(error) if isinstance(error, HttpError) else None)
     return f"{type(error).__name__} ({detail})" if detail else type(error).__name__

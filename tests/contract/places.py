@@ -17,7 +17,9 @@ from ddbio.storage.base import OutputFile, Sink, Source
 from ddbio.storage.local import LocalSink
 from ddbio.storage.local_source import LocalSource
 from ddbio.storage.s3 import S3Sink
+from ddbio.storage.s3_parts import send_parts_through
 from ddbio.storage.s3_source import S3Source
+from ddbio.wire.transport import HttpTransport
 from tests.servers.aws import Server
 
 NAMES = ["folder", "moto", "seaweed"]
@@ -121,7 +123,11 @@ async def s3_client(server: Server, url: str | None = None) -> AsyncIterator[Any
     """An aioboto3 client of the server, or of what stands before it at `url`; it retries nothing."""
     session = aioboto3.Session(server.access_key, server.secret_key, region_name=server.region)
     config = AioConfig(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-    async with session.client("s3", endpoint_url=url or server.url, config=config) as client:
+    async with (
+        HttpTransport(connections=8) as transport,
+        session.client("s3", endpoint_url=url or server.url, config=config) as client,
+    ):
+        send_parts_through(transport, client)
         yield client
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+import uvloop
 
 from ddbio import errors
 from ddbio.wire.dynamodb import MAX_MESSAGE, BatchReply, DynamoDB, ScanPlan
@@ -336,11 +337,15 @@ async def test_the_host_header_is_the_signed_one_and_compression_is_not_asked_fo
 
 async def test_at_most_so_many_requests_are_in_flight() -> None:
     now = most = 0
+    full = asyncio.Event()
 
     async def count(request: http.Request) -> http.Reply:
         nonlocal now, most
         now += 1
         most = max(most, now)
+        if now == 3:
+            full.set()
+        await full.wait()
         for _ in range(20):
             await asyncio.sleep(0)
         now -= 1
@@ -390,7 +395,7 @@ async def test_silence_ends_in_a_timeout() -> None:
 
 async def test_nobody_there_is_told_with_the_reason(unused_tcp_port: int) -> None:
     async with HttpTransport(connections=1) as transport:
-        with pytest.raises(errors.TransportError, match=r"127\.0\.0\.1:\d+ to POST: ClientConnectorError \(.+\)"):
+        with pytest.raises(errors.TransportError, match=r"127\.0\.0\.1:\d+ to POST: ConnectionRefusedError \(.+\)"):
             await transport(f"http://127.0.0.1:{unused_tcp_port}", {}, b"{}")
 
 
@@ -467,6 +472,29 @@ async def test_aws_ca_bundle_is_trusted(certificate: Path, monkeypatch: pytest.M
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     async with serving_tls(certificate) as url, HttpTransport(connections=1) as transport:
         assert (await transport(url, {}, b"")).body == b"ok"
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_large_bodies_go_and_come_over_tls(certificate: Path, loop_factory: Any) -> None:
+    pieces = [b"a" * 3_000_000, b"b", b"c" * 5_000_000]
+
+    async def echo_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(8_000_001)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 8000001\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    async def main() -> bytes:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server = await asyncio.start_server(echo_once, "127.0.0.1", 0, ssl=context)
+        async with server, HttpTransport(connections=1, ca_bundle=str(certificate)) as transport:
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            return bytes((await transport.send("PUT", url, {}, pieces)).body)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        assert runner.run(main()) == b"".join(pieces)
 
 
 @pytest.mark.parametrize("content", [None, "not a certificate"])

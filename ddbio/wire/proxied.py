@@ -1,0 +1,62 @@
+"""Requests through the proxy that the environment names: on aiohttp, which knows how to talk to one."""
+
+from __future__ import annotations
+
+import io
+import ssl
+from collections.abc import Mapping, Sequence
+
+import aiohttp
+from yarl import URL
+
+from ddbio.wire.http1 import HttpError, Reply
+
+_STREAMED_BYTES = 1 << 20
+
+
+class ProxiedTransport:
+    """An async context manager. `send` raises OSError where no whole reply came back."""
+
+    def __init__(self, connections: int, timeout: float, context: ssl.SSLContext | None) -> None:
+        self._connections = connections
+        self._timeout = aiohttp.ClientTimeout(total=10 * timeout, sock_connect=timeout, sock_read=timeout)
+        self._context = context
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> ProxiedTransport:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=10, ssl=self._context or True),
+            timeout=self._timeout,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity", "User-Agent": "ddbio"},
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], pieces: Sequence[bytes], proxy: str
+    ) -> Reply:
+        """One attempt, through `proxy`."""
+        if self._session is None:
+            raise RuntimeError("ProxiedTransport is used outside its `async with` block")
+        body = b"".join(pieces)
+        # aiohttp writes a large bytes body in one go, and warns about it; a file is written in pieces.
+        data = body if len(body) <= _STREAMED_BYTES else io.BytesIO(body)
+        try:
+            async with self._session.request(
+                method, URL(url, encoded=True), data=data, headers=headers, proxy=proxy, allow_redirects=False
+            ) as response:
+                return Reply(response.status, response.headers, await response.read())
+        except aiohttp.ClientConnectorCertificateError as error:
+            if isinstance(error.certificate_error, ssl.SSLCertVerificationError):
+                raise error.certificate_error from None
+            raise HttpError("certificate refused") from None
+        except aiohttp.ClientError as error:
+            if isinstance(error, OSError):
+                raise
+            raise HttpError(type(error).__name__) from None
