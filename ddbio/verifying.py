@@ -218,7 +218,7 @@ class _Run:
         """Tell what is wrong, or can't be proven, whatever is read."""
         export = self._export
         for name in export.strangers:
-            self._problem(f"{name}: the manifest does not list it, though it is named like a file of this export.")
+            self._problem(f"{name}: the manifest does not list it, and an import would read it.")
         if export.lossy:
             self._observer(Warned(f"{export.lossy}: only their values can be verified."))
         elif any(file.fingerprint is None for file in export.manifest.files):

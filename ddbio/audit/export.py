@@ -28,7 +28,7 @@ class Export:
     manifest: Manifest
     files: dict[str, SourceFile]
     strangers: tuple[str, ...]
-    """Files that are named like those of this export and that the manifest does not list."""
+    """Files that an import would read and that the manifest does not list."""
 
     @property
     def table(self) -> str:
@@ -112,11 +112,10 @@ async def find_export(source: Source) -> Export:
         found = []
     files = {_relative(file.name, source): file for file in found}
     listed = {file.name for file in manifest.files}
-    pattern = re.compile(rf"(.*/)?{re.escape(manifest.identity.table)}-\d{{4,}}-\d{{5,}}\.json(\.gz|\.zst)?")
     return Export(
         manifest=manifest,
         files={name: file for name, file in files.items() if name in listed},
-        strangers=tuple(name for name in sorted(files) if name not in listed and pattern.fullmatch(name)),
+        strangers=tuple(name for name in sorted(files) if name not in listed),
     )
 
 

@@ -72,6 +72,16 @@ def capacity(text: str) -> Capacity:
         raise typer.BadParameter(str(error)) from error
 
 
+def fixed_capacity(text: str) -> Capacity:
+    """The same, where nothing adapts."""
+    found = capacity(text)
+    if found.auto:
+        raise typer.BadParameter(
+            f"{text!r} is not possible here: write units a second, like 1000, or a share, like 50%."
+        )
+    return found
+
+
 def seconds(text: str | float) -> float:
     """Read an option's value as a length of time: `900`, `15m`, `2h`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(text))
@@ -129,7 +139,19 @@ CapacityLimit = Annotated[
         show_default=False,
         help="Most capacity units a second for the whole job, over all processes: a number like 1000, a share of the "
         "table's provisioned or warm throughput like 50%, or auto (or like auto:1000, for at most that): begins with "
-        "50%, and adapts to what the table bears. Default: auto; verify does not adapt.",
+        "50%, and adapts to what the table bears. Default: auto.",
+    ),
+]
+FixedCapacity = Annotated[
+    Capacity | None,
+    typer.Option(
+        "--capacity",
+        "-c",
+        parser=fixed_capacity,
+        metavar="N|P%",
+        show_default=False,
+        help="Most read capacity units a second: a number like 1000, or a share of the table's provisioned or warm "
+        "throughput like 50%. Default: 50%.",
     ),
 ]
 Burst = Annotated[

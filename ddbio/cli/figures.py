@@ -38,7 +38,7 @@ def plan_line(plan: JobPlanned) -> str:
         parts.append(f"table of about {plan.table_items:,} items ({size(plan.table_bytes)})")
     if plan.source_bytes is not None:
         parts.append(f"{size(plan.source_bytes)} to read")
-    parts.append(f"{'from' if plan.adaptive else 'at most'} {plan.budget:,.0f} {_unit(plan)}/s")
+    parts.append(f"{'from' if plan.adaptive else 'at most'} {_rate(plan.budget)} {_unit(plan)}/s")
     parts.append(f"{_count(plan.processes, 'process', 'processes')}, {_pieces(plan, plan.units)}")
     parts.append(_expected(plan))
     return ", ".join(parts)
@@ -116,7 +116,7 @@ class Course:
         parts = [
             _count(last.items, "item"),
             f"{byte_rate / 1e6:.1f} MB/s",
-            f"{unit_rate:,.0f} of {last.budget or self.plan.budget:,.0f} {_unit(self.plan)}/s",
+            f"{unit_rate:,.0f} of {_rate(last.budget or self.plan.budget)} {_unit(self.plan)}/s",
             f"{last.units_done:,} of {_pieces(self.plan, self.plan.units)}",
         ]
         if last.throttles:
@@ -168,6 +168,10 @@ def verdict(report: VerifyReport) -> list[str]:
             f"{duration(report.cpu_seconds)} of CPU, {size(report.peak_rss_bytes)} of memory.",
         ]
     return lines
+
+
+def _rate(units: float) -> str:
+    return f"{units:,.0f}" if units >= 10 else f"{units:.2g}"
 
 
 def _unit(plan: JobPlanned) -> str:

@@ -81,7 +81,10 @@ def import_(
     ] = "auto",
     rejects: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Where records that can't be written go. Default: a new file in --state."),
+        typer.Option(
+            metavar="FILE",
+            help="Where records that can't be written go, behind what is there. Default: a new file in --state.",
+        ),
     ] = None,
     max_rejects: Annotated[
         int, typer.Option(parser=whole(0), metavar="N", help="More rejected records than this stop the import.")

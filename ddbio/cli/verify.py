@@ -53,7 +53,7 @@ def verify(
         ),
     ] = None,
     region: common.Region = None,
-    capacity: common.CapacityLimit = None,
+    capacity: common.FixedCapacity = None,
     concurrency: Annotated[
         int, typer.Option(parser=whole(1), metavar="N", help="Segments, or without a table files, read at once.")
     ] = 8,
@@ -65,7 +65,7 @@ def verify(
         Capacity | None,
         typer.Option(
             "--write-capacity",
-            parser=common.capacity,
+            parser=common.fixed_capacity,
             metavar="N|P%",
             show_default=False,
             help="Most write capacity units a second for the repair, as with -c. Default: 50%.",
@@ -82,9 +82,9 @@ def verify(
 ) -> int:
     """Check the files of an export, and compare them with a table.
 
-    The files: that all of the manifest's are there and no others, their sizes, checksums, numbers of records and
-    fingerprints. The table: each item that is "missing" from it, "extra" in it, or "different", as a JSON line with its
-    key on standard output. Exit code 0: all is the same, or was repaired; 1: something is not.
+    The files: that all of the manifest's are there and no others that an import would read, their sizes, checksums,
+    numbers of records and fingerprints. The table: each item that is "missing" from it, "extra" in it, or "different",
+    as a JSON line with its key on standard output. Exit code 0: all is the same, or was repaired; 1: something is not.
     """
 
     def job(observer: Observer) -> Coroutine[Any, Any, VerifyReport]:
