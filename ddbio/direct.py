@@ -17,10 +17,11 @@ from ddbio.codec import RecordEncoder
 from ddbio.codec.framing import Block
 from ddbio.errors import RejectedRecordError, UsageError
 from ddbio.options import HALF, Capacity, Connection, ScanFilter
+from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import SegmentScan
-from ddbio.pipeline.sending import Lanes, Sender
+from ddbio.pipeline.sending import Sender
 from ddbio.pipeline.writing import TableWriter
 from ddbio.runtime import threads
 from ddbio.session import Session

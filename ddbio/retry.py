@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from enum import Enum, auto
 
-from ddbio.clock import Clock
 from ddbio.errors import CorruptReplyError, CredentialsError, ThrottledError, TransportError, UnavailableError
 
 _LARGEST_EXPONENT = 32
@@ -59,17 +58,22 @@ class Backoff:
 
 
 class Deadline:
-    """Expires when nothing succeeded for `seconds`: a long job may meet any number of passing failures."""
+    """Expires when nothing but failures came for `seconds`, as `now` counts them.
 
-    def __init__(self, clock: Clock, seconds: float = 900.0) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._since = clock.now()
+    A long job may meet any number of passing failures, and wait for long without asking for anything.
+    """
+
+    def __init__(self, now: Callable[[], float], seconds: float) -> None:
+        self._now = now
+        self.seconds = seconds
+        self._since: float | None = None
 
     def touch(self) -> None:
-        """Something succeeded: count from now."""
-        self._since = self._clock.now()
+        """Something succeeded."""
+        self._since = None
 
-    def expired(self) -> bool:
-        """Whether `seconds` passed since the last success (or the start)."""
-        return self._clock.now() - self._since >= self._seconds
+    def failed(self) -> bool:
+        """Something failed: whether `seconds` passed since the first failure after the last success."""
+        if self._since is None:
+            self._since = self._now()
+        return self._now() - self._since >= self.seconds

@@ -22,10 +22,11 @@ from ddbio.codec.model import OutputFormat
 from ddbio.errors import UsageError
 from ddbio.events import CheckPlanned, JobPlanned, Observer, ProblemFound, Progress, Warned, silent
 from ddbio.options import ScanFilter, VerifyOptions
+from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter, peak_rss_bytes
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import SegmentScan
-from ddbio.pipeline.sending import Lanes, Sender
+from ddbio.pipeline.sending import Sender
 from ddbio.pipeline.writing import TableWriter
 from ddbio.report import Difference, VerifyReport
 from ddbio.runtime import threads

@@ -210,6 +210,10 @@ class FakeTable:
 
     def _put(self, payload: dict[str, Any]) -> Reply:
         ((_, writes),) = payload["RequestItems"].items()
+        return self.put(writes)
+
+    def put(self, writes: Sequence[dict[str, Any]]) -> Reply:
+        """Take these items, and answer as if they were all."""
         items = [write["PutRequest"]["Item"] for write in writes]
         units = float(sum(math.ceil(item_size(item) / 1_024) for item in items))
         self.account.record("write", units, len(items))

@@ -42,6 +42,8 @@ class Governor:
         self._bucket = Bucket(rate, clock.now(), burst)
         self._waiters: deque[tuple[asyncio.Future[None], float]] = deque()
         self._timer: Timer | None = None
+        self._active = 0.0
+        self._active_since = clock.now()
         self._waited = 0.0
         self._waiting_since: float | None = None
         self._reserved = 0.0
@@ -64,8 +66,14 @@ class Governor:
         since = self._waiting_since
         return self._waited if since is None else self._waited + self._clock.now() - since
 
+    @property
+    def active(self) -> float:
+        """Seconds so far during which the rate was not 0."""
+        return self._active + (self._clock.now() - self._active_since if self.rate > 0 else 0.0)
+
     def set_rate(self, rate: float) -> None:
         """Change the rate, at once."""
+        self._active, self._active_since = self.active, self._clock.now()
         self._bucket.set_rate(rate, self._clock.now())
         self._serve()
 

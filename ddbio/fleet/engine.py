@@ -15,12 +15,12 @@ from ddbio.ledger.entries import Lease
 from ddbio.pipeline.exporting import Exporter
 from ddbio.pipeline.importing import Importer
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, most_lanes
+from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.reading import SpanReader
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import SegmentScan
-from ddbio.pipeline.sending import Lanes
 from ddbio.pipeline.writing import TableWriter
 from ddbio.storage.places import open_sink, open_source
 from ddbio.wire.dynamodb import DynamoDB
@@ -65,7 +65,7 @@ async def open_engine(job: Job, tools: Tools) -> AsyncIterator[Engine]:
             transport=transport,
             credentials=tools.credentials,
         )
-        requester = Requester(tools.governor, tools.meter, tools.clock, job.options.retry_seconds)
+        requester = Requester(tools.governor, tools.meter, tools.clock, job.options.retry_seconds, tools.lanes)
         client = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
         if isinstance(job, ExportJob):
             yield await _exporter(job, tools, dynamodb, requester, client, stack)

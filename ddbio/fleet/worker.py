@@ -13,6 +13,7 @@ from itertools import count
 from typing import BinaryIO
 
 from ddbio.capacity import Governor
+from ddbio.capacity.adaptive import scope
 from ddbio.capacity.lanes import AdaptiveLanes
 from ddbio.clock import Clock, LoopClock, sleep
 from ddbio.fleet import frames
@@ -22,9 +23,9 @@ from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
 from ddbio.ledger.entries import Lease
 from ddbio.pipeline.job import FIRST_LANES, most_lanes, units_at_once
+from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
-from ddbio.pipeline.sending import Lanes
 from ddbio.runtime import run, threads
 
 REPORT_SECONDS = 0.5
@@ -111,7 +112,12 @@ class Worker:
     def _adapt(self, engine: Engine, group: asyncio.TaskGroup) -> None:
         """Have as many lanes as bring the most; where they are too many, some end with their unit."""
         meter = self._meter
-        self._lanes.limit = self._count.update(self._clock.now(), meter.requests - meter.retries, meter.throttles)
+        self._lanes.limit = self._count.update(
+            self._clock.now(),
+            done=meter.requests - meter.retries,
+            throttles=sum(count for reason, count in meter.reasons.items() if scope(reason) != "range"),
+            waited=self._governor.waited,
+        )
         while self._open < self._wanted:
             group.create_task(self._lane(engine))
             self._open += 1

@@ -18,11 +18,11 @@ from ddbio.codec.model import Page
 from ddbio.ledger.entries import Lease
 from ddbio.pipeline.channel import Channel
 from ddbio.pipeline.job import ExportJob
+from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.scanning import SegmentScan
 from ddbio.pipeline.segment_files import SegmentFiles
-from ddbio.pipeline.sending import Lanes
 from ddbio.storage.base import Sink
 
 CHANNEL_BYTES = 2 * 1024 * 1024

@@ -2,7 +2,7 @@
 
 Memory of a process: `concurrency` × (about 3 MiB read ahead, up to `AHEAD_BYTES` of records behind one that does not
 get in, and up to `sending.HELD_BYTES` that wait for an earlier one with the same key) + three times the batches in
-flight, of which there are `concurrency` and at most `sending.IN_FLIGHT_BYTES`: as records, as a body, and as sent.
+flight, of which there are `concurrency` and at most `lanes.IN_FLIGHT_BYTES`: as records, as a body, and as sent.
 Measured (`benchmarks/memory.py`), where no record waits: at most 70 MB + `concurrency` × 5 MB + the batches. Where it
 is not given, it grows to `job.MOST_BATCHES`, and the spans to `job.MOST_SPANS`.
 """
@@ -20,11 +20,12 @@ from ddbio.codec.model import Reason
 from ddbio.errors import LedgerError, SourceError
 from ddbio.ledger.entries import Lease, Reject
 from ddbio.pipeline.encoding import Encoded, encode_block
+from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Committer, Outbox
 from ddbio.pipeline.reading import SpanReader
 from ddbio.pipeline.requests import Requester
-from ddbio.pipeline.sending import Lanes, Sender
+from ddbio.pipeline.sending import Sender
 from ddbio.pipeline.watermark import Watermark
 from ddbio.pipeline.writing import TableWriter
 

@@ -14,13 +14,17 @@ class PageLimit:
     def __init__(self, whole: float) -> None:
         self._whole = whole
         self._per_item = FIRST_UNITS_PER_ITEM
+        self._affordable = 0.0
 
     def items(self, rate: float) -> int | None:
-        """The Scan's `Limit` for a budget of `rate` units per second; None: the page needs none."""
-        affordable = rate * PAGE_SECONDS
-        if not 0 < affordable < self._whole:
+        """The Scan's `Limit` for a budget of `rate` units per second; None: the page needs none.
+
+        A job that is paused (0) will go on as before.
+        """
+        self._affordable = rate * PAGE_SECONDS or self._affordable
+        if not 0 < self._affordable < self._whole:
             return None
-        return max(1, int(affordable / self._per_item))
+        return max(1, int(self._affordable / self._per_item))
 
     def learn(self, evaluated: int, units: float) -> None:
         """A page of so many evaluated items has cost so much."""

@@ -11,6 +11,7 @@ from ddbio.capacity import Governor, Permit
 from ddbio.clock import Clock, sleep
 from ddbio.errors import ThrottledError, WireError
 from ddbio.options import RETRY_SECONDS
+from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.retry import Backoff, Deadline, Verdict, decide
 
@@ -19,13 +20,25 @@ log = logging.getLogger("ddbio.pipeline")
 
 
 class Requester:
-    """Sends requests within the budget and repeats those that can succeed later, for `patience` seconds."""
+    """Sends requests within the budget and repeats those that can succeed later, until none did for `patience` seconds.
 
-    def __init__(self, governor: Governor, meter: Meter, clock: Clock, patience: float = RETRY_SECONDS) -> None:
+    With `lanes`, whoever calls `run` has one, and others have it while the request waits to be repeated.
+    """
+
+    def __init__(
+        self,
+        governor: Governor,
+        meter: Meter,
+        clock: Clock,
+        patience: float = RETRY_SECONDS,
+        lanes: Lanes | None = None,
+    ) -> None:
         self._governor = governor
         self._meter = meter
         self._clock = clock
-        self.patience = patience
+        self._lanes = lanes
+        self.deadline = Deadline(lambda: governor.active, patience)
+        """Touched by whoever gets something done; a pause of the job does not count."""
         self._backoff = Backoff()
 
     @property
@@ -34,12 +47,11 @@ class Requester:
         return self._governor.rate
 
     async def run(self, estimate: float, send: Callable[[], Awaitable[T]]) -> tuple[T, Permit]:
-        """Acquire `estimate` units and `send`, until it succeeds; the caller settles the Permit.
+        """Acquire `estimate` units and `send`, until it succeeds; the caller settles the Permit and touches `deadline`.
 
-        Raises the last error when trying again can't help, or when it has failed for `patience` seconds.
+        Raises the last error when trying again can't help, or when the deadline has expired.
         """
         failures = 0
-        deadline: Deadline | None = None
         while True:
             permit = await self._governor.acquire(estimate)
             self._meter.requests += 1
@@ -50,12 +62,12 @@ class Requester:
                 if isinstance(error, ThrottledError):
                     self._meter.throttled(error.reason)
                 self._settle_failure(permit, verdict)
-                deadline = deadline or Deadline(self._clock, self.patience)
-                if verdict is Verdict.FATAL or deadline.expired():
+                if verdict is Verdict.FATAL or self.deadline.failed():
                     raise
                 log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)
             self._meter.retries += 1
-            await self.pause(failures)
+            pause = self.pause(failures)
+            await (self._lanes.rest(pause) if self._lanes else pause)
             failures += 1
 
     async def pause(self, failures: int) -> None:

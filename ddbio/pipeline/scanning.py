@@ -60,9 +60,9 @@ class SegmentScan:
         plan = replace(self._plan, segment=segment)
         last_key = after.encode() or None
         while True:
-            limit = self._limit.items(self._requester.rate)
-            page, permit = await self._requester.run(self._cost.units, partial(self._fetch, plan.body(last_key, limit)))
+            page, permit = await self._requester.run(self._cost.units, partial(self._fetch, plan, last_key))
             permit.settle(page.capacity)
+            self._requester.deadline.touch()
             if page.capacity is not None:
                 self._cost.learn(page.capacity)
                 self._limit.learn(page.scanned, page.capacity)
@@ -71,8 +71,10 @@ class SegmentScan:
             if last_key is None:
                 return
 
-    async def _fetch(self, body: bytes) -> Page:
-        reply = await self._dynamodb.scan(body)
+    async def _fetch(self, plan: ScanPlan, last_key: bytes | None) -> Page:
+        # Only now is it known what there is to spend: before, the job may have been paused.
+        limit = self._limit.items(self._requester.rate)
+        reply = await self._dynamodb.scan(plan.body(last_key, limit))
         transcode = partial(codec.transcode_page, reply, self._format, self._fingerprint)
         try:
             if len(reply) > LARGE_BODY or codec.CODEC == "reference":

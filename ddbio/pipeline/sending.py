@@ -3,83 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from ddbio.clock import Clock
 from ddbio.codec import Entry, weigh
 from ddbio.errors import JobFailedError
 from ddbio.pipeline.batcher import Batcher
+from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.writing import TableWriter
 
-IN_FLIGHT_BYTES = 64 * 1024 * 1024
-"""Most bytes of batches that are out at once in a process."""
 HELD_BYTES = 4 * 1024 * 1024
-"""Most bytes of records that wait for an earlier one with the same key, for each sender."""
-
-
-class Lanes:
-    """How many batches, and how many bytes of them, may be out at once; shared by all senders of a process.
-
-    First come, first served; a batch larger than all the room goes alone.
-    """
-
-    def __init__(self, batches: int) -> None:
-        self._limit = batches
-        self._batches = 0
-        self._bytes = 0
-        self._waiters: deque[tuple[asyncio.Future[None], int]] = deque()
-
-    @property
-    def limit(self) -> int:
-        """Most batches that may be out; more of them may be so after it was lowered, until they are back."""
-        return self._limit
-
-    @limit.setter
-    def limit(self, batches: int) -> None:
-        self._limit = batches
-        self._serve()
-
-    async def take(self, size: int) -> None:
-        """Wait for a lane and for room."""
-        if not self._waiters and self._fits(size):
-            self._enter(size)
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((waiter, size))
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.cancelled():
-                self._serve()
-            else:  # let in and cancelled in the same turn of the loop
-                self.give(size)
-            raise
-
-    def give(self, size: int) -> None:
-        """The batch is back."""
-        self._batches -= 1
-        self._bytes -= size
-        self._serve()
-
-    def _fits(self, size: int) -> bool:
-        return self._batches < self._limit and (self._bytes == 0 or self._bytes + size <= IN_FLIGHT_BYTES)
-
-    def _enter(self, size: int) -> None:
-        self._batches += 1
-        self._bytes += size
-
-    def _serve(self) -> None:
-        while self._waiters:
-            waiter, size = self._waiters[0]
-            if not waiter.cancelled():
-                if not self._fits(size):
-                    return
-                self._enter(size)
-                waiter.set_result(None)
-            self._waiters.popleft()
+"""Most bytes of records that wait for an earlier one with the same key, or since they came back, for each sender."""
 
 
 class Sender:
@@ -108,7 +44,7 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._settled = asyncio.Event()
-        self._stuck_since: float | None = None
+        self._resting_bytes = 0
 
     async def __aenter__(self) -> Sender:
         return self
@@ -129,7 +65,7 @@ class Sender:
         return self._batcher.empty
 
     async def add(self, entries: Sequence[Entry]) -> None:
-        """Take entries; waits for lanes while batches are full, and while too many records are held back.
+        """Take entries; waits for lanes while batches are full, and while too many records wait for others or rest.
 
         Several tasks may call this at once. One that is cancelled here leaves its entries, and those of others, to be
         sent later. Raises what made an earlier batch fail.
@@ -137,7 +73,7 @@ class Sender:
         self._raise_failure()
         self._batcher.add(entries)
         await self._send_ready(flush=False)
-        while self._batcher.held_bytes > HELD_BYTES:
+        while self._batcher.held_bytes + self._resting_bytes > HELD_BYTES:
             await self.push()
 
     async def push(self) -> None:
@@ -177,39 +113,38 @@ class Sender:
             raise self._failure
 
     async def _send(self, batch: list[Entry], size: int) -> None:
-        """Write one batch; what the service did not process goes back to the batcher after a pause."""
+        """Write one batch; what the service did not process goes back to the batcher after a pause, without a lane."""
         try:
             outcome = await self._writer.write(batch)
-            for entry in outcome.written:
-                entry.written = True
-            self._batcher.finish(outcome.written)
-            for entry, message in outcome.refused:
-                entry.written = False
-                self._refused(entry, message)
-                self._batcher.finish([entry])
-            if outcome.written:
-                self._stuck_since = None
-            if outcome.unprocessed:
-                await self._pause(outcome.unprocessed)
-                self._batcher.put_back(outcome.unprocessed)
         finally:
             self._lanes.give(size)
+        for entry in outcome.written:
+            entry.written = True
+        self._batcher.finish(outcome.written)
+        for entry, message in outcome.refused:
+            entry.written = False
+            self._refused(entry, message)
+            self._batcher.finish([entry])
+        if outcome.unprocessed:
+            self._settled.set()
+            await self._rest(outcome.unprocessed)
+            self._batcher.put_back(outcome.unprocessed)
 
-    async def _pause(self, entries: list[Entry]) -> None:
+    async def _rest(self, entries: list[Entry]) -> None:
         """Wait before records that were not processed are sent again, the longer the more often they came back.
 
         Raises JobFailedError where nothing has been written for the requester's patience.
         """
         self._meter.throttles += 1
         self._meter.retries += 1
-        if self._stuck_since is None:
-            self._stuck_since = self._clock.now()
-        patience = self._requester.patience
-        if self._clock.now() - self._stuck_since > patience:
+        if self._requester.deadline.failed():
             raise JobFailedError(
-                f"The table has taken no record for {patience:.0f} seconds.",
+                f"The table has taken no record for {self._requester.deadline.seconds:.0f} seconds.",
                 hint="Look at the table's throttling metrics, and try again with a smaller capacity.",
             )
+        size, _ = weigh(entries)
+        self._resting_bytes += size
         await self._requester.pause(max(entry.returned for entry in entries))
+        self._resting_bytes -= size
         for entry in entries:
             entry.returned += 1

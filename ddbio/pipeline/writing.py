@@ -68,6 +68,8 @@ class TableWriter:
         written = [entry for entry in entries if entry not in returned] if returned else entries
         outcome.unprocessed += returned
         outcome.written += written
+        if written:
+            self._requester.deadline.touch()
         if reply.capacity is not None:
             self._ratio.learn(weigh(written)[1], reply.capacity)
         self._meter.items += len(written)

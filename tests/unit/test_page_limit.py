@@ -39,6 +39,13 @@ def test_a_budget_that_affords_whole_pages_needs_no_limit(rate: float) -> None:
     assert PageLimit(WHOLE).items(rate) is None
 
 
+def test_a_pause_leaves_the_limit_as_it_is() -> None:
+    subject = PageLimit(WHOLE)
+    limit = subject.items(5.0)
+    assert limit is not None
+    assert subject.items(0.0) == limit
+
+
 def test_the_ratio_of_costs_is_learned_smoothly_and_never_below_1() -> None:
     ratio = CostRatio()
     for _ in range(60):

@@ -9,6 +9,7 @@ import pytest
 from ddbio import errors
 from ddbio.capacity import Governor
 from ddbio.options import RETRY_SECONDS
+from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import CostEstimate, Requester
 from tests.fakes import VirtualClock, run_virtual
@@ -95,6 +96,68 @@ def test_it_gives_up_after_a_time_without_success() -> None:
     with pytest.raises(errors.ThrottledError):
         run_virtual(main())
     assert RETRY_SECONDS <= ends[-1] <= RETRY_SECONDS + 20
+
+
+def test_the_time_of_a_pause_does_not_count() -> None:
+    async def main() -> float:
+        clock, failures = VirtualClock(), [LOST] * 3
+        governor = Governor(100, clock)
+
+        async def send() -> None:
+            governor.set_rate(0)
+            asyncio.get_running_loop().call_later(2 * RETRY_SECONDS, governor.set_rate, 100)
+            if failures:
+                raise failures.pop()
+
+        await Requester(governor, Meter(), clock).run(1.0, send)
+        return clock.now()
+
+    assert run_virtual(main()) > 3 * RETRY_SECONDS
+
+
+def test_while_others_succeed_a_request_goes_on() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        requester = Requester(Governor(1e9, clock), Meter(), clock)
+
+        async def send() -> None:
+            if clock.now() < 2 * RETRY_SECONDS:
+                raise THROTTLED
+
+        async def others() -> None:
+            while True:
+                await asyncio.sleep(RETRY_SECONDS / 2)
+                requester.deadline.touch()
+
+        succeeding = asyncio.create_task(others())
+        await requester.run(1.0, send)
+        succeeding.cancel()
+
+    run_virtual(main())
+
+
+def test_while_a_request_waits_to_be_repeated_others_have_its_lane() -> None:
+    async def main() -> None:
+        clock, lanes = VirtualClock(), Lanes(1)
+        requester = Requester(Governor(1e9, clock), Meter(), clock, lanes=lanes)
+
+        async def send() -> None:
+            if clock.now() < 100:
+                raise THROTTLED
+
+        async def hot() -> None:
+            await lanes.take(0)
+            await requester.run(1.0, send)
+            lanes.give(0)
+
+        waiting = asyncio.create_task(hot())
+        async with asyncio.timeout(50):
+            await asyncio.sleep(10)
+            await lanes.take(0)
+            lanes.give(0)
+        await waiting
+
+    run_virtual(main())
 
 
 def test_every_attempt_waits_for_its_capacity() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ddbio.pipeline.sending import IN_FLIGHT_BYTES, Lanes
+from ddbio.pipeline.lanes import IN_FLIGHT_BYTES, RESTING, Lanes
 
 
 async def settle() -> None:
@@ -82,3 +82,64 @@ async def test_lanes_can_be_added_and_taken_away() -> None:
     lanes.give(1)
     await settle()
     assert tasks[3].done()
+
+
+async def test_a_request_that_rests_leaves_its_lane_but_not_its_room_and_is_the_next_again() -> None:
+    lanes, over = Lanes(1), asyncio.Event()
+    await lanes.take(IN_FLIGHT_BYTES - 1)
+    resting = asyncio.create_task(lanes.rest(pause(over)))
+    await settle()
+    small, large = waiting(lanes, 1, 2)
+    await settle()
+    assert small.done()
+    over.set()
+    await settle()
+    assert not resting.done()
+    lanes.give(1)
+    await settle()
+    assert resting.done()
+    assert not large.done()
+    lanes.give(IN_FLIGHT_BYTES - 1)
+    await settle()
+    assert large.done()
+
+
+async def test_so_many_requests_may_rest() -> None:
+    lanes, over = Lanes(1), asyncio.Event()
+    resting = []
+    for _ in range(RESTING):
+        await lanes.take(1)
+        resting.append(asyncio.create_task(lanes.rest(pause(over))))
+        await settle()
+    (other,) = waiting(lanes, 1)
+    await settle()
+    assert not other.done()
+    over.set()
+    for done in range(RESTING + 1):
+        await settle()
+        assert sum(task.done() for task in [*resting, other]) == done + 1
+        lanes.give(1)
+
+
+@pytest.mark.parametrize("over", [True, False])
+async def test_whoever_is_cancelled_while_it_rests_still_has_its_lane_to_give_back(over: bool) -> None:
+    lanes, event = Lanes(1), asyncio.Event()
+    await lanes.take(5)
+    resting = asyncio.create_task(lanes.rest(pause(event)))
+    await settle()
+    await lanes.take(5)
+    if over:
+        event.set()
+        await settle()
+    resting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await resting
+    lanes.give(5)
+    lanes.give(5)
+    tasks = waiting(lanes, IN_FLIGHT_BYTES, IN_FLIGHT_BYTES)
+    await settle()
+    assert [task.done() for task in tasks] == [True, False]
+
+
+async def pause(over: asyncio.Event) -> None:
+    await over.wait()

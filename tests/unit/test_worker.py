@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 from collections import Counter
@@ -149,6 +150,94 @@ def test_a_worker_that_can_not_use_its_share_leaves_it_to_the_others(monkeypatch
     check_budget(fleet, "read", PAGE)
     late = [event for event in fleet.table.account.events["read"] if 4 < event.at < 20]
     assert sum(event.units for event in late) >= 0.8 * 2_000 * 16  # half as much again as the slow one needs is kept
+
+
+def hot_range(operation: str) -> Reply:
+    """A request is refused for the sake of its keys only."""
+    kind = "TableReadKeyRange" if operation == "Scan" else "TableWriteKeyRange"
+    reasons = [{"reason": f"{kind}ThroughputExceeded", "resource": ""}]
+    return reply({"__type": "x#ProvisionedThroughputExceededException", "ThrottlingReasons": reasons}, 400)
+
+
+def units_per_second(fleet: Fleet, kind: Any, begin: float, end: float) -> float:
+    return sum(event.units for event in fleet.table.account.events[kind] if begin <= event.at < end) / (end - begin)
+
+
+def test_a_hot_segment_does_not_hold_the_others_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, hot = exporting([[16.0] * 60] * 40, 1_000, concurrency=None), []
+
+    def refuse(operation: str, payload: dict[str, Any]) -> Reply | None:
+        hot.append(payload["Segment"])
+        late = asyncio.get_running_loop().time() > 20
+        return None if late or payload["Segment"] != hot[0] else hot_range(operation)
+
+    fleet.table.hook = refuse
+    run(fleet, monkeypatch)
+    fleet.ledger.check()
+    assert units_per_second(fleet, "read", 1, 20) >= 970
+
+
+def test_a_job_goes_on_while_one_segment_is_throttled_for_longer_than_the_patience(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fleet, hot = exporting([[16.0] * 60] * 20, 16), []
+
+    def refuse(operation: str, payload: dict[str, Any]) -> Reply | None:
+        hot.append(payload["Segment"])
+        early = asyncio.get_running_loop().time() < RETRY_SECONDS + 100
+        return hot_range(operation) if early and payload["Segment"] == hot[0] else None
+
+    fleet.table.hook = refuse
+    assert run(fleet, monkeypatch) > RETRY_SECONDS + 100
+    assert fleet.coordinator.failure is None
+    assert fleet.coordinator.done
+
+
+def test_hot_keys_do_not_hold_the_others_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = importing(tmp_path / "in.jsonl", put_lines(20_000), 100_000, 1_000, 2)
+
+    def keep_hot(operation: str, payload: dict[str, Any]) -> Reply | None:
+        ((name, writes),) = payload["RequestItems"].items()
+        hot = [one for one in writes if one["PutRequest"]["Item"]["pk"]["S"].endswith("77")]
+        if not hot or asyncio.get_running_loop().time() > 15:
+            return None
+        if len(hot) == len(writes):
+            return hot_range(operation)
+        answer = json.loads(fleet.table.put([one for one in writes if one not in hot]).body)
+        return reply({**answer, "UnprocessedItems": {name: hot}})
+
+    fleet.table.hook = keep_hot
+    run(fleet, monkeypatch)
+    fleet.ledger.check()
+    assert len(fleet.table.items) == 20_000
+    assert units_per_second(fleet, "write", 1, 15) >= 970
+
+
+@pytest.mark.parametrize("every", [100, 300])
+def test_stray_throttles_cost_no_throughput(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = exporting([[PAGE] * 60] * 40, 20_000, concurrency=None)
+    fleet.table.latency = 0.03
+    stray = itertools.cycle([False] * (every - 1) + [True])
+    throttled = error_reply("ProvisionedThroughputExceededException")
+    fleet.table.hook = lambda operation, payload: throttled if next(stray) else None
+    run(fleet, monkeypatch)
+    assert units_per_second(fleet, "read", 2, 12) >= 19_400
+
+
+def test_a_page_that_was_asked_for_during_a_pause_is_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = exporting([[1.0] * 5] * 8, 5)
+    limits = []
+
+    def note(operation: str, payload: dict[str, Any]) -> None:
+        limits.append(payload.get("Limit"))
+
+    def pause_now_and_then(report: Report) -> None:
+        fleet.coordinator.budget.paused = report.number % 8 >= 4
+
+    fleet.table.hook, fleet.on_report = note, pause_now_and_then
+    run(fleet, monkeypatch)
+    assert len(limits) == 40
+    assert None not in limits
 
 
 def test_reports_come_at_most_twenty_times_a_second_and_at_least_every_half(monkeypatch: pytest.MonkeyPatch) -> None:
