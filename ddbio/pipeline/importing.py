@@ -1,7 +1,7 @@
 """Import: one span of a file, record by record, into the table.
 
 Memory of a process: `concurrency` × (about 3 MiB read ahead, up to `AHEAD_BYTES` of records behind one that does not
-get in, and up to `sending.HELD_BYTES` that wait for an earlier one with the same key) + three times the batches in
+get in, and up to `sending.HELD_BYTES` that came back, or wait for one with the same key) + three times the batches in
 flight, of which there are `concurrency` and at most `lanes.IN_FLIGHT_BYTES`: as records, as a body, and as sent.
 Measured (`benchmarks/memory.py`), where no record waits: at most 70 MB + `concurrency` × 5 MB + the batches. Where it
 is not given, it grows to `job.MOST_BATCHES`, and the spans to `job.MOST_SPANS`.

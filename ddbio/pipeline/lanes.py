@@ -61,7 +61,6 @@ class Lanes:
                 await pause
             finally:
                 self._resting -= 1
-                self._serve()
             await self._take_again()
         except BaseException:
             self._enter(0)
