@@ -30,7 +30,7 @@ from ddbio.ledger.manifest import read_hints
 from ddbio.ledger.recovery import sweep
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.lifecycle import begin_export, begin_import, conclude, finished_report, rejects_file
-from ddbio.options import Connection, ExportOptions, ImportOptions
+from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, TableFacts
 from ddbio.report import JobReport
 from ddbio.running import Run
@@ -64,7 +64,12 @@ async def export_table(
         table = await place.session.describe_table(options.table, options.scan.index)
         pace = planning.read_pace(options.capacity, table)
         budget, control = Budget(pace), control or Control()
-        control.attach(budget, lambda capacity: planning.read_pace(capacity, table))
+
+        async def replan(capacity: Capacity) -> Pace:
+            return planning.read_pace(capacity, await place.session.describe_table(options.table, options.scan.index))
+
+        await control.attach(budget, replan)
+        fastest = max(pace, budget.pace, key=planning.foreseen)
         sink = open_sink(
             options.destination,
             run,
@@ -91,7 +96,7 @@ async def export_table(
             opened = await begin_export(options, sink, before, ledger, opened, observer)
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
         units = planning.segments(opened.segments)
-        processes = planning.process_count(wanted, pace, planning.PAGE_UNITS, len(units))
+        processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(units))
         observer(_planned(job, table, place, pace, processes, len(units), sink.location))
         report = await Run(
             job=job,
@@ -135,7 +140,12 @@ async def import_table(
         table = await place.session.describe_table(options.table)
         pace = planning.write_pace(options.capacity, table)
         budget, control = Budget(pace), control or Control()
-        control.attach(budget, lambda capacity: planning.write_pace(capacity, table))
+
+        async def replan(capacity: Capacity) -> Pace:
+            return planning.write_pace(capacity, await place.session.describe_table(options.table))
+
+        await control.attach(budget, replan)
+        fastest = max(pace, budget.pace, key=planning.foreseen)
         source = open_source(options.source, client=place.client, executor=place.executor, stream=input)
         await stack.enter_async_context(source)
         state = LocalSink(await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor)
@@ -157,7 +167,7 @@ async def import_table(
             stack.push_async_callback(ledger.leave)
         units = list(opened.units)
         wanted = 1 if place.streams else options.processes
-        processes = planning.process_count(wanted, pace, planning.BATCH_UNITS, len(units))
+        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, len(units))
         job = ImportJob(run=run, options=options, table=_facts(table, place), hints=hints, s3=place.s3)
         size = planning.plain_bytes(files)
         observer(_planned(job, table, place, pace, processes, len(units), source.location, size))

@@ -64,13 +64,14 @@ def _pace(
     return Pace(units)
 
 
-def process_count(wanted: int, pace: Pace, request_units: float, units: int) -> int:
-    """How many processes have something to do: each needs a unit of work, and a request's worth of budget a second.
+def foreseen(pace: Pace) -> float:
+    """The units a second that processes are started for: a budget that adapts may double."""
+    return pace.start if pace.most is None else min(2 * pace.start, pace.most)
 
-    A budget that adapts may double.
-    """
-    budget = pace.start if pace.most is None else min(2 * pace.start, pace.most)
-    return max(1, min(wanted, int(budget // request_units), units))
+
+def process_count(wanted: int, pace: Pace, request_units: float, units: int) -> int:
+    """How many processes have something to do: each needs a unit of work, and a request's worth of budget a second."""
+    return max(1, min(wanted, int(foreseen(pace) // request_units), units))
 
 
 def segment_count(asked: int | None, size_bytes: int, processes: int) -> int:

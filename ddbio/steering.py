@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,7 +19,8 @@ from ddbio.storage.base import OWN_FOLDER, Sink
 CONTROL = f"{OWN_FOLDER}/control.json"
 """Where it lies, relative to the export's destination or the import's state folder."""
 LOOK_SECONDS = 1.0
-log = logging.getLogger("ddbio")
+MAX_BYTES = 64 * 1024
+"""A larger file is no control file."""
 
 
 class Wishes(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,30 +46,33 @@ async def following(place: Sink | None, control: Control, clock: Clock, observer
 
 
 async def _follow(place: Sink, control: Control, clock: Clock, observer: Observer) -> None:
-    seen = await _look(place)
+    seen: bytes | None = None
+    looked = warned = False
     while True:
+        try:
+            text = await place.get(CONTROL, most=MAX_BYTES)
+        except DdbioError as error:  # not the same as no file: what was seen before is still no news
+            if not warned:
+                observer(Warned(f"{CONTROL} could not be read, and is tried again: {error}"))
+            warned = True
+        else:
+            if looked and text is not None and text != seen:
+                await _obey(text, control, observer)
+            seen, looked = text, True
         await sleep(clock, LOOK_SECONDS)
-        text = await _look(place)
-        if text is not None and text != seen:
-            _obey(text, control, observer)
-        seen = text
 
 
-async def _look(place: Sink) -> bytes | None:
+async def _obey(text: bytes, control: Control, observer: Observer) -> None:
     try:
-        return await place.get(CONTROL)
-    except DdbioError as error:  # what is wrong with the place is found out by those who write to it
-        log.debug("the control file was not read: %s", error)
-        return None
-
-
-def _obey(text: bytes, control: Control, observer: Observer) -> None:
-    try:
-        wishes = msgspec.json.decode(text, type=Wishes)
+        wishes = msgspec.json.decode(text.removeprefix(BOM_UTF8), type=Wishes)
         if wishes.capacity is not None:
-            control.set_capacity(Capacity.parse(str(wishes.capacity)))
+            await control.set_capacity(_capacity(wishes.capacity))
     except (msgspec.DecodeError, UnicodeDecodeError, DdbioError) as error:
         observer(Warned(f"{CONTROL} changes nothing: {error}"))
         return
     if wishes.paused is not None:
         (control.pause if wishes.paused else control.resume)()
+
+
+def _capacity(wish: str | float) -> Capacity:
+    return Capacity.parse(wish) if isinstance(wish, str) else Capacity(units=wish)

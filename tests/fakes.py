@@ -301,7 +301,7 @@ class MemorySink(Sink):
     async def put(self, name: str, data: bytes) -> None:
         self.small[name] = data
 
-    async def get(self, name: str) -> bytes | None:
+    async def get(self, name: str, *, most: int | None = None) -> bytes | None:
         return self.small.get(name)
 
     async def delete(self, name: str) -> None:

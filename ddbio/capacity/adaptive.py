@@ -35,6 +35,13 @@ TOLD_SECONDS = 10.0
 LEAST = 1.0
 """Units a second that are always asked for."""
 
+UNPROCESSED_CUT = 0.05
+"""Where so large a share of the items came back, the table throttles; where it is smaller, a few hot keys do."""
+JUDGED_SECONDS = 2.0
+"""That share is judged over so long a time."""
+LEAST_CUT = 0.1
+"""Of the first rate: what is left at least where the service gives no reason."""
+
 UNPROCESSED = "UnprocessedItems"
 """Stands for the reason where there is none: items of a batch came back (Developer Guide, throttling)."""
 
@@ -67,6 +74,7 @@ class Budget:
     def __init__(self, pace: Pace) -> None:
         self.paused = False
         self._seen: Counter[str] = Counter()
+        self._judged: tuple[float, int, int] | None = None
         self._told = ""
         self._told_until = -math.inf
         self._range_until = -math.inf
@@ -81,9 +89,11 @@ class Budget:
 
     def set(self, pace: Pace) -> None:
         """Forget what was learned, and go on at this pace."""
+        self.pace = pace
         self._most = pace.most
         self._rate = pace.start if pace.most is None else min(pace.start, pace.most)
         self._step = self._rate * STEP
+        self._floor = self._rate * LEAST_CUT
         self._knee: float | None = None
 
     def told(self, now: float) -> str:
@@ -92,35 +102,54 @@ class Budget:
             return "paused"
         return self._told if now < self._told_until else ""
 
-    def observe(self, throttles: Mapping[str, int], now: float, *, hungry: bool) -> None:
-        """Learn from the throttles so far, by reason; `hungry`: requests have been waiting for capacity."""
+    def observe(
+        self, throttles: Mapping[str, int], now: float, *, hungry: bool, written: int = 0, returned: int = 0
+    ) -> None:
+        """Learn from the throttles so far, by reason; `hungry`: requests have been waiting for capacity.
+
+        `written` items are in so far, and `returned` came back unprocessed: one that did so often counts once.
+        """
         totals = Counter(throttles)
         news, self._seen = totals - self._seen, totals
         if now - self._last_cut < BLIND_SECONDS:
+            self._judged = now, written, returned
             return
-        worst = self._judge(news, now)
+        worst = self._judge(news, now, self._share_returned(now, written, returned))
         if worst in ("table", "account"):
-            self._slow_down(worst, news, now)
+            # Without a reason nobody knows whose limit it is: keys that are hotter than they look must not stop all.
+            self._slow_down(worst, news, now, least=LEAST if set(news) - {UNPROCESSED} else self._floor)
         elif worst == "range":
             self._tell("hot keys are throttled: only what reads or writes them waits", now)
-        if news or not hungry or self.paused or self._next_step is None:
+        if worst or not hungry or self.paused or self._next_step is None:
             self._next_step = now + STEP_SECONDS
         elif now >= self._next_step:
             self._next_step = now + STEP_SECONDS
             self._speed_up()
 
-    def _judge(self, news: Mapping[str, int], now: float) -> Scope | None:
+    def _share_returned(self, now: float, written: int, returned: int) -> float:
+        """Of the items sent for the first time in the last seconds, those that came back; 0 where it is too soon."""
+        since, written_before, returned_before = self._judged or (now, 0, 0)
+        self._judged = since, written_before, returned_before
+        if now - since < JUDGED_SECONDS:
+            return 0.0
+        self._judged = now, written, returned
+        back = returned - returned_before
+        return back / max(back + written - written_before, 1)
+
+    def _judge(self, news: Mapping[str, int], now: float, share_returned: float) -> Scope | None:
         scopes = {scope(reason) for reason in news if reason != UNPROCESSED}
         if "range" in scopes:
             self._range_until = now + TOLD_SECONDS
-        if UNPROCESSED in news:
+        if share_returned >= UNPROCESSED_CUT:
             scopes.add("range" if now < self._range_until else "table")
+        elif UNPROCESSED in news:
+            self._tell("a few items are throttled: only they wait", now)
         for each in ("account", "table", "range"):
             if each in scopes:
                 return each
         return None
 
-    def _slow_down(self, worst: Scope, news: Mapping[str, int], now: float) -> None:
+    def _slow_down(self, worst: Scope, news: Mapping[str, int], now: float, least: float) -> None:
         what = "the account's limit" if worst == "account" else "the table"
         if index := next(filter(None, map(index_of, news)), None):
             what = f"index {index}"
@@ -138,7 +167,7 @@ class Budget:
         self._knee = before
         self._step = before * STEP
         self._last_cut = now
-        self._rate = min(max(before * factor, LEAST), before)
+        self._rate = min(max(before * factor, least), before)
         self._tell(f"throttled by {what}: down from {before:,.0f} to {self._rate:,.0f} units/s", now)
 
     def _speed_up(self) -> None:

@@ -1,8 +1,8 @@
 """The token bucket: pure state, the time is handed in.
 
-A request may start whenever the level is not negative, whatever it costs: its cost then puts the bucket into debt, and
-the next request waits until the debt is paid. So requests are paced evenly, and one that is larger than a second's
-worth is served rather than refused.
+A request may start whenever the level is not negative, whatever it costs: its cost then puts the bucket into debt,
+and the next request waits until the debt is paid. At rate 0 none may start, not even one that costs nothing in the
+end. So requests are paced evenly, and one that is larger than a second's worth is served rather than refused.
 
 Whoever waits is woken a little late: so units of up to `SLACK_SECONDS` are kept as they are, and spent at once. What a
 longer stall leaves unspent becomes credit. Credit is paid out slowly, at `CATCH_UP` of the rate on top of it, so that a
@@ -58,7 +58,7 @@ class Bucket:
         self.rate = rate
 
     def try_take(self, units: float, now: float) -> bool:
-        """Take `units` if there is no debt at `now`; the bucket may go into debt by it."""
+        """Take `units` if the rate is not 0 and there is no debt at `now`; the bucket may go into debt by it."""
         self.advance(now)
         if not self._is_clear():
             return False
@@ -87,4 +87,4 @@ class Bucket:
         return now + (debt - self.credit) / self.rate
 
     def _is_clear(self) -> bool:
-        return self.level >= -self.rate * _ROUNDING_SECONDS
+        return self.rate > 0 and self.level >= -self.rate * _ROUNDING_SECONDS

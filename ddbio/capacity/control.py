@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 
 from ddbio.capacity.adaptive import Budget, Pace
 from ddbio.options import Capacity
+
+Plan = Callable[[Capacity], Awaitable[Pace]]
+"""What a capacity means for a table as it is now."""
 
 
 class Control:
@@ -18,22 +22,24 @@ class Control:
         self._paused = False
         self._capacity: Capacity | None = None
         self._budget: Budget | None = None
-        self._plan: Callable[[Capacity], Pace] | None = None
+        self._plan: Plan | None = None
+        self._one_by_one = asyncio.Lock()
 
     @property
     def paused(self) -> bool:
         """Whether no new requests are sent."""
         return self._paused
 
-    def set_capacity(self, capacity: Capacity) -> None:
-        """Give the whole job this capacity from now on.
+    async def set_capacity(self, capacity: Capacity) -> None:
+        """Give the whole job this capacity from now on; the service is asked what the table has now.
 
-        Raises UsageError where the table does not have that much; before the job begins, `export_table` and
-        `import_table` do.
+        Raises UsageError where the table does not have that much, PreflightError where it can't be asked; before the
+        job begins, `export_table` and `import_table` do.
         """
-        if self._budget is not None and self._plan is not None:
-            self._budget.set(self._plan(capacity))
-        self._capacity = capacity
+        async with self._one_by_one:
+            if self._budget is not None and self._plan is not None:
+                self._budget.set(await self._plan(capacity))
+            self._capacity = capacity
 
     def pause(self) -> None:
         """Send no new requests; what is on its way ends."""
@@ -43,12 +49,12 @@ class Control:
         """Go on after a pause."""
         self._set_paused(False)
 
-    def attach(self, budget: Budget, plan: Callable[[Capacity], Pace]) -> None:
+    async def attach(self, budget: Budget, plan: Plan) -> None:
         """The job begins: this is its budget, and `plan` says what a capacity means for its table."""
         self._budget, self._plan = budget, plan
         budget.paused = self._paused
         if self._capacity is not None:
-            budget.set(plan(self._capacity))
+            budget.set(await plan(self._capacity))
 
     def _set_paused(self, paused: bool) -> None:
         self._paused = paused

@@ -21,12 +21,16 @@ from ddbio.pipeline.meter import Usage
 
 MEASURED_SECONDS = 1.0
 """What a worker could use is judged over so long a time: requests are lumps of up to a second's worth."""
-WAITED = 0.5
-"""A worker in which requests waited for this part of the time could use more."""
+WAITED = 0.9
+"""A worker in which requests waited for this part of the time could use all that it gets."""
 MAX_DEATHS = 3
 """So many workers may die while they hold a unit; then something about it is deadly."""
-GROWTH = 1.5
-"""Any other worker is left this many times what it spends, so that it can speed up."""
+SPARE = 0.02
+"""Any other worker is left so much more than it spends, and as much again as it waited: who speeds up waits."""
+LEAST_SHARE = 0.01
+"""Of an equal share: what a worker with work is left on top of that."""
+SMOOTHING = 0.5
+"""The weight of the newest measurement in what a worker spends: requests come in lumps."""
 
 
 @dataclass(slots=True)
@@ -50,6 +54,8 @@ class _WorkerState:
     granted: float
     using: float = 0.0
     demand: float = math.inf
+    spending: float | None = None
+    """Units a second, smoothed; None where it could use all that it gets."""
     usage: Usage = field(default_factory=Usage)
     measured: Usage = field(default_factory=Usage)
     measured_at: float = 0.0
@@ -148,7 +154,7 @@ class Coordinator:
         if worker.answered is not None and worker.answered[0] == report.number:
             return Decision((), worker.answered[1])
         self._account(worker, report, now)
-        self._budget.observe(self.throttles, now, hungry=self._is_hungry())
+        self._observe(now)
         if report.failure is not None:
             self.abort(report.failure)
         accepted = tuple(commit for commit in report.commits if self._accept(report.worker, commit))
@@ -206,7 +212,9 @@ class Coordinator:
 
     def _lease(self, number: int, wanted: int) -> tuple[Lease, ...]:
         leases: list[Lease] = []
-        while self._waiting and len(leases) < wanted:
+        without = sum(not worker.holding for other, worker in self._workers.items() if other != number)
+        most = min(wanted, math.ceil(len(self._waiting) / (without + 1)))  # the rest is for those who have none
+        while len(leases) < most:
             state = self._units[self._waiting.popleft()]
             state.epoch += 1
             state.holder = number
@@ -225,7 +233,12 @@ class Coordinator:
         elif elapsed >= MEASURED_SECONDS:
             spent = (report.usage.units - worker.measured.units) / elapsed
             waited = (report.usage.waited - worker.measured.waited) / elapsed
-            worker.demand = math.inf if waited >= WAITED else max(spent * GROWTH, self._floor())
+            if waited >= WAITED:
+                worker.spending, worker.demand = None, math.inf
+            else:
+                before = spent if worker.spending is None else worker.spending
+                worker.spending = before + SMOOTHING * (spent - before)
+                worker.demand = worker.spending * (1 + SPARE + waited) + self._floor()
         else:
             return
         worker.measured = report.usage
@@ -233,11 +246,18 @@ class Coordinator:
 
     def _floor(self) -> float:
         """The least that a worker with work is left."""
-        return self._budget.rate / (4 * len(self._workers))
+        return self._budget.rate * LEAST_SHARE / len(self._workers)
 
-    def _is_hungry(self) -> bool:
-        """Whether some worker has been waiting for capacity."""
-        return any(worker.holding and worker.demand == math.inf for worker in self._workers.values())
+    def _observe(self, now: float) -> None:
+        """Let the budget learn from what all workers have met with."""
+        usages = self.usages
+        self._budget.observe(
+            self.throttles,
+            now,
+            hungry=any(worker.holding and worker.demand == math.inf for worker in self._workers.values()),
+            written=sum(usage.items for usage in usages),
+            returned=sum(usage.returned for usage in usages),
+        )
 
     def _set_rate(self, number: int) -> float:
         """The worker's share, as far as the others have really given up theirs."""

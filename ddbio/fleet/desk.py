@@ -23,6 +23,8 @@ from ddbio.wire.signing import Credentials, CredentialSource
 PROGRESS_SECONDS = 0.25
 JOURNAL_SECONDS = 1.0
 """Commits that nobody waits for are gathered for so long, and a Report's time more: a chunk is a request to S3."""
+OWN_LIMITS = ("ProvisionedThroughputExceeded", "MaxOnDemandThroughputExceeded")
+"""Reasons that end so tell that an index has used up what it has itself (API Reference, ThrottlingReason)."""
 
 Recover = Callable[[Sequence[int]], Awaitable[None]]
 """Seals the files that these units' commits speak of, or takes them out of the ledger."""
@@ -162,11 +164,11 @@ class Desk:
     def _name_indexes(self) -> None:
         for reason in self._coordinator.throttles:
             index = index_of(reason)
-            if index is not None and index not in self._named:
-                self._named.add(index)
-                self._observer(
-                    Warned(f"Index {index} throttles the job ({reason.split()[0]}): its own capacity is too small.")
-                )
+            if index is not None and reason not in self._named:
+                self._named.add(reason)
+                kind = reason.split()[0]
+                why = ": its own capacity is too small." if kind.endswith(OWN_LIMITS) else "."
+                self._observer(Warned(f"Index {index} throttles the job ({kind}){why}"))
 
     def _check_rejects(self) -> None:
         rejected = self._ledger.rejected

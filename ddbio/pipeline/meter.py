@@ -23,6 +23,8 @@ class Usage(msgspec.Struct, frozen=True):
     """Seconds during which a request waited for capacity."""
     items: int = 0
     """Items read (export) or written (import), committed or not: for the progress display."""
+    returned: int = 0
+    """Items that the service left unprocessed; one that it did so with often counts once."""
     bytes: int = 0
     """Bytes written (export) or read (import)."""
     requests: int = 0
@@ -39,6 +41,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.items = 0
+        self.returned = 0
         self.bytes = 0
         self.requests = 0
         self.retries = 0
@@ -58,6 +61,7 @@ class Meter:
             units=units,
             waited=waited,
             items=self.items,
+            returned=self.returned,
             bytes=self.bytes,
             requests=self.requests,
             retries=self.retries,

@@ -73,6 +73,7 @@ class TableWriter:
         if reply.capacity is not None:
             self._ratio.learn(weigh(written)[1], reply.capacity)
         self._meter.items += len(written)
+        self._meter.returned += sum(not entry.returned for entry in returned)
 
     def _match(self, entries: list[Entry], items: Sequence[bytes]) -> list[Entry]:
         """Our own records for the items that came back, told by their keys."""

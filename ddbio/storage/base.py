@@ -119,8 +119,8 @@ class Sink(ABC):
         """Write a small object whole or not at all (manifest, journal), replacing an older one, durably."""
 
     @abstractmethod
-    async def get(self, name: str) -> bytes | None:
-        """Read a small object back; None where it does not exist."""
+    async def get(self, name: str, *, most: int | None = None) -> bytes | None:
+        """Read a small object back; None where it does not exist. One of more than `most` bytes is an error."""
 
     @abstractmethod
     async def list(self, prefix: str = "") -> list[StoredFile]:

@@ -75,11 +75,11 @@ class LocalSink(Sink):
         with edge("write", path):
             await self.call(lambda: self._put(path, data))
 
-    async def get(self, name: str) -> bytes | None:
+    async def get(self, name: str, *, most: int | None = None) -> bytes | None:
         path = self._folder / name
         with edge("read", path):
             try:
-                return await self.call(path.read_bytes)
+                return await self.call(lambda: disk.read(path, most))
             except FileNotFoundError:
                 return None
 

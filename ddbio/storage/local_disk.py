@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
@@ -79,6 +80,22 @@ def publish(part: Path, final: Path) -> None:
     """Give an unfinished file, whose bytes are durable, its final name."""
     part.replace(final)
     sync_folder(final.parent)
+
+
+def read(path: Path, most: int | None) -> bytes:
+    """A regular file's bytes; raises OSError for anything else (a pipe might never end), and for more than `most`."""
+    # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it; regular files know no difference.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "It is no regular file")
+        if most is not None and found.st_size > most:
+            raise OSError(errno.EINVAL, f"It has more than {most:,} bytes")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def put(path: Path, part: Path, data: bytes) -> None:

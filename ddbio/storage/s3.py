@@ -118,9 +118,9 @@ class S3Sink(Sink):
         with edge(f"write {self.location}{name}", DestinationError):
             await self.insist(send)
 
-    async def get(self, name: str) -> bytes | None:
+    async def get(self, name: str, *, most: int | None = None) -> bytes | None:
         with edge(f"read {self.location}{name}", DestinationError):
-            return await self.insist(lambda: read_object(self.client, self.bucket, self.key(name)))
+            return await self.insist(lambda: read_object(self.client, self.bucket, self.key(name), most))
 
     async def list(self, prefix: str = "") -> list[StoredFile]:
         with edge(f"list {self.location}{prefix}", DestinationError):
@@ -342,8 +342,11 @@ class S3OutputFile(OutputFile):
         self._upload_id = None
 
 
-async def read_object(client: Any, bucket: str, key: str) -> bytes | None:
-    """A small object whole, or None where it does not exist; raises what the client raises."""
+async def read_object(client: Any, bucket: str, key: str, most: int | None = None) -> bytes | None:
+    """A small object whole, or None where it does not exist; raises what the client raises.
+
+    Raises DestinationError where it has more than `most` bytes.
+    """
     try:
         reply = await client.get_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -351,5 +354,7 @@ async def read_object(client: Any, bucket: str, key: str) -> bytes | None:
             return None
         raise
     async with reply["Body"]:
+        if most is not None and reply["ContentLength"] > most:
+            raise DestinationError(f"s3://{bucket}/{key} has more than {most:,} bytes.")
         data: bytes = await reply["Body"].read()
     return data

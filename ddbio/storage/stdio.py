@@ -52,7 +52,7 @@ class StdoutSink(Sink):
     async def put(self, name: str, data: bytes) -> None:
         """Dropped: the stream carries records only."""
 
-    async def get(self, name: str) -> bytes | None:  # noqa: ARG002 (nothing is kept)
+    async def get(self, name: str, *, most: int | None = None) -> bytes | None:  # noqa: ARG002 (nothing is kept)
         return None
 
     async def list(self, prefix: str = "") -> list[StoredFile]:  # noqa: ARG002 (nothing is kept)

@@ -89,7 +89,10 @@ class ScanPlan:
 
 
 class BatchReply(NamedTuple):
-    """What a BatchWriteItem did not write (each item's raw JSON), and the units that it consumed, if it said so."""
+    """What a BatchWriteItem did not write (each item's raw JSON), and the units that it consumed, if it said so.
+
+    Those of the table itself, its local indexes included: global indexes have a capacity of their own.
+    """
 
     unprocessed: tuple[bytes, ...]
     capacity: float | None
@@ -107,9 +110,20 @@ class _Capacity(msgspec.Struct):
     units: float | None = msgspec.field(name="CapacityUnits", default=None)
 
 
+class _TableCapacity(_Capacity):
+    indexes: dict[str, _Capacity] | None = msgspec.field(name="GlobalSecondaryIndexes", default=None)
+
+    @property
+    def own(self) -> float | None:
+        """The units without those of global indexes, which `units` includes (API Reference, ConsumedCapacity)."""
+        if self.units is None or not self.indexes:
+            return self.units
+        return self.units - sum(index.units or 0.0 for index in self.indexes.values())
+
+
 class _BatchBody(msgspec.Struct):
     unprocessed: dict[str, list[_Write]] = msgspec.field(name="UnprocessedItems")
-    capacity: list[_Capacity] | None = msgspec.field(name="ConsumedCapacity", default=None)
+    capacity: list[_TableCapacity] | None = msgspec.field(name="ConsumedCapacity", default=None)
 
 
 class _Reason(msgspec.Struct):
@@ -167,7 +181,7 @@ class DynamoDB:
         head = self._batch_heads.get(table)
         if head is None:
             head = self._batch_heads[table] = b'{"RequestItems":{' + msgspec.json.encode(table) + b":["
-        body = b"".join((head, b",".join(requests), b']},"ReturnConsumedCapacity":"TOTAL"}'))
+        body = b"".join((head, b",".join(requests), b']},"ReturnConsumedCapacity":"INDEXES"}'))
         return _batch_reply(await self._attempt("BatchWriteItem", _BATCH_HEADERS, body))
 
     async def _attempt(self, operation: str, headers: Mapping[str, str], body: bytes) -> bytes | bytearray:
@@ -231,7 +245,7 @@ def _batch_reply(body: bytes | bytearray) -> BatchReply:
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise CorruptReplyError("The reply to BatchWriteItem is not what the service sends.") from None
     unprocessed = [bytes(write.put.item) for writes in decoded.unprocessed.values() for write in writes]
-    units = [entry.units for entry in decoded.capacity or () if entry.units is not None]
+    units = [own for entry in decoded.capacity or () if (own := entry.own) is not None]
     return BatchReply(tuple(unprocessed), sum(units) if units else None)
 
 

@@ -134,6 +134,9 @@ async def test_small_objects_are_put_read_listed_and_deleted(place: Place) -> No
         for number in (2, 10, 1):
             await sink.put(f"_ddbio/journal/{number:05}", bytes(number))
         assert await sink.get("_ddbio/manifest.json") == b"second"
+        assert await sink.get("_ddbio/manifest.json", most=6) == b"second"
+        with pytest.raises(DestinationError, match="more than 5 bytes"):
+            await sink.get("_ddbio/manifest.json", most=5)
         assert await sink.list("_ddbio/journal/") == [
             StoredFile("_ddbio/journal/00001", 1),
             StoredFile("_ddbio/journal/00002", 2),

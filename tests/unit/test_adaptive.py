@@ -100,11 +100,32 @@ def test_the_accounts_limit_slows_more() -> None:
 def test_hot_keys_do_not_slow_the_job_nor_do_unprocessed_items_beside_them() -> None:
     budget = Budget(Pace(1_000, 2_000))
     budget.observe({RANGE: 1}, 10, hungry=True)
-    budget.observe({RANGE: 1, UNPROCESSED: 7}, 12, hungry=True)
+    budget.observe({RANGE: 1, UNPROCESSED: 7}, 12, hungry=False)
     assert budget.rate == 1_000
-    assert "hot keys" in budget.told(12)
-    budget.observe({RANGE: 1, UNPROCESSED: 8}, 40, hungry=True)
-    assert budget.rate == 500
+    assert "a few items" in budget.told(12)
+    budget.observe({RANGE: 2, UNPROCESSED: 8}, 14, hungry=True, written=100, returned=90)
+    assert budget.rate == 1_000
+
+
+def test_a_trickle_of_unprocessed_items_slows_nothing() -> None:
+    """A hundredth of the keys are hot: each reply leaves some of them, again and again."""
+    budget = Budget(Pace(1_000, 1_200))
+    for tick in range(1, 240):
+        budget.observe({UNPROCESSED: 10 * tick}, tick / 2, hungry=True, written=500 * tick, returned=5 * tick)
+        assert budget.rate >= 1_000
+    assert budget.rate == 1_200
+    assert "a few items" in budget.told(120)
+
+
+def test_a_table_that_leaves_many_items_slows_the_job_to_a_tenth_at_least() -> None:
+    budget = Budget(Pace(1_000, 2_000))
+    rates = []
+    for tick in range(1, 240):
+        budget.observe({UNPROCESSED: tick}, tick / 2, hungry=False, written=90 * tick, returned=10 * tick)
+        rates.append(budget.rate)
+    assert rates[0] == 1_000
+    assert 500 in rates
+    assert rates[-1] == min(rates) == 100
 
 
 def test_an_index_that_starves_is_named() -> None:

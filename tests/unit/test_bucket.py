@@ -127,9 +127,16 @@ def test_a_new_rate_keeps_the_debt() -> None:
     assert bucket.ready_at(START + 0.5) == pytest.approx(START + 5.5)
 
 
-def test_at_rate_0_a_debt_is_never_paid() -> None:
+def test_at_rate_0_nothing_may_start_even_without_debt() -> None:
     bucket = Bucket(0, START)
+    assert not bucket.try_take(0, START)
+    assert bucket.ready_at(START) == math.inf
+
+
+def test_at_rate_0_a_debt_is_never_paid() -> None:
+    bucket = Bucket(1, START)
     bucket.try_take(1, START)
+    bucket.set_rate(0, START)
     assert bucket.ready_at(START + 1_000) == math.inf
     bucket.set_rate(1, START + 1_000)
     assert bucket.ready_at(START + 1_000) == pytest.approx(START + 1_001)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ddbio import planning, steering
 from ddbio.capacity import Budget, Control, Pace
-from ddbio.errors import UsageError
+from ddbio.errors import DestinationError, UsageError
 from ddbio.events import Event, Progress, Warned
 from ddbio.options import Capacity
 from ddbio.report import Moment
 from ddbio.steering import CONTROL, following
+from ddbio.storage.local import LocalSink
 from tests.fakes import FakeTable, MemorySink, VirtualClock, run_virtual
 from tests.fleets import Fleet, export_job
 
 PAGE = 16.0
 
 
-def plan(capacity: Capacity) -> Pace:
+async def plan(capacity: Capacity) -> Pace:
     if capacity.units is not None and capacity.units > 10_000:
         raise UsageError("The table has 10,000.")
     return Pace(capacity.units or 0.0)
@@ -39,10 +43,11 @@ def steer(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *steps: tuple[float, An
         control, loop = Control(), asyncio.get_running_loop()
         running = asyncio.create_task(fleet.run(monkeypatch))
         await asyncio.sleep(0)
-        control.attach(fleet.coordinator.budget, plan)
+        await control.attach(fleet.coordinator.budget, plan)
         for at, step in steps:
             await asyncio.sleep(at - loop.time())
-            step(control)
+            if (doing := step(control)) is not None:
+                await doing
         fleet.desk.abort()
         await running
 
@@ -85,21 +90,21 @@ def test_a_pause_stops_every_request_within_two_seconds(workers: int, monkeypatc
     assert told == {"", "paused"}
 
 
-def test_what_is_asked_before_the_job_begins_holds_from_its_beginning() -> None:
+async def test_what_is_asked_before_the_job_begins_holds_from_its_beginning() -> None:
     control, budget = Control(), Budget(Pace(100))
-    control.set_capacity(Capacity(units=70))
+    await control.set_capacity(Capacity(units=70))
     control.pause()
-    control.attach(budget, plan)
+    await control.attach(budget, plan)
     assert (budget.rate, control.paused) == (0, True)
     control.resume()
-    assert budget.rate == 70
+    assert (budget.rate, budget.pace) == (70, Pace(70))
 
 
-def test_more_than_there_is_is_refused_and_changes_nothing() -> None:
+async def test_more_than_there_is_is_refused_and_changes_nothing() -> None:
     control, budget = Control(), Budget(Pace(100))
-    control.attach(budget, plan)
+    await control.attach(budget, plan)
     with pytest.raises(UsageError):
-        control.set_capacity(Capacity(units=20_000))
+        await control.set_capacity(Capacity(units=20_000))
     assert budget.rate == 100
 
 
@@ -110,7 +115,7 @@ def test_the_control_file_is_obeyed_when_it_changes() -> None:
 
     async def main() -> None:
         control, sink = Control(), MemorySink()
-        control.attach(budget, plan)
+        await control.attach(budget, plan)
         files = [
             {"capacity": 7},  # lies there when the job begins
             None,
@@ -142,6 +147,66 @@ def test_the_control_file_is_obeyed_when_it_changes() -> None:
     assert len(messages) == 3
     assert "The table has 10,000" in messages[0]
     assert all(CONTROL in message for message in messages)
+
+
+def test_a_file_that_could_not_be_read_for_once_is_no_news() -> None:
+    warned: list[Event] = []
+
+    class Flaky(MemorySink):
+        reads = 0
+
+        async def get(self, name: str, *, most: int | None = None) -> bytes | None:
+            self.reads += 1
+            if self.reads in (1, 3, 4):
+                raise DestinationError("500")
+            return await super().get(name, most=most)
+
+    async def main() -> bool:
+        control, sink = Control(), Flaky()
+        await sink.put(CONTROL, b'{"paused": true}')  # of an earlier run
+        async with following(sink, control, VirtualClock(), warned.append):
+            await asyncio.sleep(8.5)
+        assert sink.reads == 9
+        return control.paused
+
+    assert not run_virtual(main())
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [(b'{"capacity": 1e4}', 1e4), (b'{"capacity": 500.5}', 500.5), (b'\xef\xbb\xbf{"capacity": "auto:70"}', 70)],
+)
+def test_capacities_in_the_control_file(text: bytes, rate: float) -> None:
+    async def main() -> float:
+        control, sink, budget = Control(), MemorySink(), Budget(Pace(100))
+        await control.attach(budget, plan)
+        async with following(sink, control, VirtualClock(), lambda _: None):
+            await asyncio.sleep(0.5)
+            await sink.put(CONTROL, text)
+            await asyncio.sleep(1)
+            return budget.rate
+
+    assert run_virtual(main()) == rate
+
+
+async def test_what_is_no_regular_file_or_too_large_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "_ddbio").mkdir()
+    path = tmp_path / CONTROL
+    with ThreadPoolExecutor(1) as executor:
+        sink = LocalSink(tmp_path, "run", executor=executor)
+        os.mkfifo(path)
+        with pytest.raises(DestinationError, match="no regular file"):
+            await asyncio.wait_for(sink.get(CONTROL, most=9), 5)
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(DestinationError, match="no regular file"):
+            await sink.get(CONTROL)
+        path.rmdir()
+        path.write_bytes(b"x" * 10)
+        with pytest.raises(DestinationError, match="more than 9 bytes"):
+            await sink.get(CONTROL, most=9)
+        assert await sink.get(CONTROL, most=10) == b"x" * 10
 
 
 def test_without_a_place_there_is_no_control_file() -> None:

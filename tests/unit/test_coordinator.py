@@ -65,15 +65,23 @@ def test_units_go_out_once_each_in_a_random_order() -> None:
 
 
 def test_a_worker_gets_as_many_units_as_it_wants() -> None:
-    subject = coordinator(5)
+    subject = coordinator(5, workers=1)
     assert len(subject.report(report(wanted=3), 0).grant.leases) == 3
     assert subject.report(report(wanted=0), 1).grant.leases == ()
     assert len(subject.report(report(wanted=3), 2).grant.leases) == 2
 
 
+def test_few_units_are_spread_over_the_workers() -> None:
+    subject = coordinator(10, workers=8)
+    grants = [subject.report(report(number, wanted=16), number / 100).grant for number in range(8)]
+    assert sorted(len(grant.leases) for grant in grants) == [1, 1, 1, 1, 1, 1, 2, 2]
+    assert all(grant.rate == BUDGET / 8 for grant in grants)
+
+
 def test_the_job_is_done_when_every_unit_is() -> None:
     subject = coordinator(2)
-    first, second = subject.report(report(wanted=2), 0).grant.leases
+    (first,) = subject.report(report(wanted=2), 0).grant.leases  # the other one is for worker 1, if it comes
+    (second,) = subject.report(report(wanted=1), 0.5).grant.leases
     decision = subject.report(report(commits=(commit(first, 1, done=True),)), 1)
     assert decision.grant.stop == ""
     assert not subject.done
@@ -155,7 +163,8 @@ def test_a_worker_that_stops_gets_nothing_more() -> None:
 
 def test_a_lost_worker_leaves_its_units_to_others_and_its_share_free() -> None:
     subject = coordinator(2)
-    done, held = subject.report(report(0, wanted=2), 0).grant.leases
+    (done,) = subject.report(report(0, wanted=1), 0).grant.leases
+    (held,) = subject.report(report(0, wanted=1), 0.5).grant.leases
     subject.report(report(0, commits=(commit(done, 1, done=True), commit(held, 1)), rate=500.0), 1)
     assert subject.report(report(1, wanted=1), 1).grant.leases == ()
     assert subject.lost(0) == [held.unit.id]
@@ -227,8 +236,8 @@ def test_what_one_worker_can_not_use_goes_to_the_one_that_waits() -> None:
         eager = Usage(units=500.0 * second, waited=0.9 * second)
         for number, usage in enumerate((lazy, eager)):
             rates[number] = subject.report(report(number, rate=rates[number], usage=usage), second).grant.rate
-    assert rates[0] == pytest.approx(150)  # half as much again as it spends, so that it can speed up
-    assert rates[1] == pytest.approx(850)
+    assert rates[0] == pytest.approx(107)  # a little more than it spends, so that it can be seen to wait
+    assert rates[1] == pytest.approx(893)
 
 
 def test_lumps_do_not_shift_shares() -> None:

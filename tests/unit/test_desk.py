@@ -94,6 +94,13 @@ class Office:
             )
         )
 
+    async def lease_all(self, worker: int = 0) -> list[Lease]:
+        """Ask again until there are no more: some are kept for the other worker at first."""
+        leases: list[Lease] = []
+        while more := (await self.answer(worker, wanted=9)).leases:
+            leases += more
+        return leases
+
     async def lease(self) -> Lease:
         (lease,) = (await self.answer(wanted=1)).leases
         return lease
@@ -175,7 +182,7 @@ async def test_what_a_lost_worker_had_reported_is_made_durable(office: Office) -
     await office.answer(commits=(commit(lease, read=1, written=1),), urgent=False)
     assert await office.desk.lost(0, LOST)
     assert office.ledger.read == 1
-    leases = {one.unit.id: one for one in (await office.answer(1, wanted=2)).leases}
+    leases = {one.unit.id: one for one in await office.lease_all(1)}
     assert leases[lease.unit.id].position == "p"
 
 
@@ -248,7 +255,7 @@ async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_commi
     await office.answer(commits=(commit(lease, read=1, written=1),))
     assert await office.desk.lost(0, LOST)
     assert office.recovered == [lease.unit.id]
-    leases = {one.unit.id: one for one in (await office.answer(1, wanted=2)).leases}
+    leases = {one.unit.id: one for one in await office.lease_all(1)}
     assert leases[lease.unit.id].position == "p"
     assert leases[lease.unit.id].epoch > lease.epoch
     assert office.coordinator.failure is None
@@ -259,7 +266,7 @@ async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_commi
 
 async def test_a_unit_that_kills_its_workers_ends_the_job(office: Office) -> None:
     for deaths in range(1, 4):
-        await office.answer(wanted=2)
+        assert len(await office.lease_all()) == 2
         assert await office.desk.lost(0, LOST) == (deaths < 3)
     assert office.coordinator.failure == LOST
     assert (await office.answer(1)).stop == "abort"
@@ -274,7 +281,7 @@ async def test_what_can_not_be_recovered_ends_the_job(office: Office) -> None:
 
 
 async def test_a_worker_that_is_lost_when_all_is_done_is_not_replaced(office: Office) -> None:
-    leases = (await office.answer(wanted=2)).leases
+    leases = await office.lease_all()
     await office.answer(commits=tuple(commit(lease, done=True) for lease in leases))
     assert not await office.desk.lost(1, LOST)
     assert office.coordinator.failure is None
@@ -292,7 +299,7 @@ async def test_progress_is_told_a_few_times_a_second(office: Office) -> None:
 
 async def test_the_end_is_told_at_once(office: Office) -> None:
     office.clock.advance(1)
-    leases = (await office.answer(wanted=2)).leases
+    leases = await office.lease_all()
     await office.answer(commits=tuple(commit(lease, read=1, written=1, done=True) for lease in leases))
     last = office.events[-1]
     assert isinstance(last, Progress)
@@ -327,3 +334,12 @@ async def test_an_index_that_throttles_is_named_once(tmp_path: Path) -> None:
         await office.answer(usage=Usage(throttles=times + 5, reasons=reasons))
     (warned,) = [event.message for event in office.events if isinstance(event, Warned)]
     assert "Index by-date" in warned
+    assert "its own capacity is too small" in warned
+
+
+@pytest.mark.parametrize("limit", ["KeyRangeThroughputExceeded", "AccountLimitExceeded"])
+async def test_a_limit_that_is_not_the_indexs_own_is_not_called_so(tmp_path: Path, limit: str) -> None:
+    office = Office(tmp_path / "rejects")
+    await office.answer(usage=Usage(throttles=1, reasons={f"IndexWrite{limit} by-date": 1}))
+    (warned,) = [event.message for event in office.events if isinstance(event, Warned)]
+    assert warned == f"Index by-date throttles the job (IndexWrite{limit})."

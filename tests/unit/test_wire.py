@@ -125,12 +125,24 @@ def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
         service(Wire(200, PAGE), endpoint=endpoint)
 
 
+async def test_what_global_indexes_consume_is_not_the_tables() -> None:
+    consumed = {
+        "TableName": "T",
+        "CapacityUnits": 9.0,
+        "Table": {"CapacityUnits": 3.0},
+        "LocalSecondaryIndexes": {"l": {"CapacityUnits": 2.0}},
+        "GlobalSecondaryIndexes": {"g": {"CapacityUnits": 3.0}, "h": {"CapacityUnits": 1.0}},
+    }
+    wire = Wire(200, json.dumps({"UnprocessedItems": {}, "ConsumedCapacity": [consumed]}).encode())
+    assert (await service(wire).batch_write("T", [])).capacity == 5.0
+
+
 async def test_a_batch_is_joined_from_its_requests() -> None:
     wire = Wire(200, b'{"UnprocessedItems":{},"ConsumedCapacity":[{"TableName":"T","CapacityUnits":3.0}]}')
     put = b'{"PutRequest":{"Item":{"pk":{"N":"1.0"}}}}'
     assert await service(wire).batch_write("T", [put, put]) == BatchReply((), 3.0)
     sent = wire.sent[0][2]
-    assert json.loads(sent) == {"RequestItems": {"T": [json.loads(put)] * 2}, "ReturnConsumedCapacity": "TOTAL"}
+    assert json.loads(sent) == {"RequestItems": {"T": [json.loads(put)] * 2}, "ReturnConsumedCapacity": "INDEXES"}
     assert put + b"," + put in sent
     assert wire.sent[0][1]["X-Amz-Target"] == "DynamoDB_20120810.BatchWriteItem"
 
