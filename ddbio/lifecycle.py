@@ -159,4 +159,4 @@ def _manifest_location(sink: Sink) -> str:
 
 def rejects_file(options: ImportOptions, state: Sink, run: str) -> RejectsFile:
     """Where the rejected records of the run `run` go."""
-    return RejectsFile(Path(options.rejects or Path(state.location) / f"rejects-{run}.jsonl"))
+    return RejectsFile(Path(options.rejects or Path(state.location) / f"rejects-{run}.jsonl"), run)

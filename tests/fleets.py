@@ -75,7 +75,7 @@ class Fleet:
         self.coordinator = Coordinator(
             self.units, workers=self.workers, budget=Budget(Pace(self.budget, self.most)), rng=random.Random(7)
         )
-        self.ledger = Ledger(rejects=RejectsFile(self.rejects) if self.rejects else None)
+        self.ledger = Ledger(rejects=RejectsFile(self.rejects, "run") if self.rejects else None)
         self.desk = Desk(
             self.coordinator,
             self.ledger,

@@ -58,7 +58,7 @@ class Office:
         self.coordinator = Coordinator(
             map(Unit, range(units)), workers=2, budget=Budget(Pace(100)), rng=random.Random(1)
         )
-        self.ledger = Ledger(rejects=RejectsFile(path))
+        self.ledger = Ledger(rejects=RejectsFile(path, "run"))
         self.source = Source()
         self.events: list[Event] = []
         self.recovered: list[int] = []

@@ -242,7 +242,7 @@ async def test_rejects_are_durable_before_the_chunk_that_passes_them(tmp_path: P
             await super().put(name, data)
 
     sink = Watching()
-    ledger = Ledger(Journal(sink), RejectsFile(path))
+    ledger = Ledger(Journal(sink), RejectsFile(path, "run"))
     bad = Reject("f", 0, 1, 1, "not_json", "No.", b"{")
     await ledger.record([commit(0, rejected=2, rejects=(bad, bad))])
     await ledger.record([commit(0, 2, rejected=1, rejects=(bad,))])
@@ -251,7 +251,7 @@ async def test_rejects_are_durable_before_the_chunk_that_passes_them(tmp_path: P
     read = await journal.read()
     assert journal.rejects_bytes == path.stat().st_size
     assert all(entry.rejects == () for entry in read if isinstance(entry, Commit))
-    again = Ledger(journal, RejectsFile(path))
+    again = Ledger(journal, RejectsFile(path, "run"))
     again.replay(read)
     assert again.rejected == 3
     assert len([name for name in sink.small if name.startswith(PREFIX)]) == 2
