@@ -87,7 +87,7 @@ class Fleet:
             clock=self.clock,
             observer=self.events.append,
         )
-        async with asyncio.TaskGroup() as group:
+        async with self.desk, asyncio.TaskGroup() as group:
             for number in range(self.workers):
                 group.create_task(self._fill(number))
 
