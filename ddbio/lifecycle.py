@@ -29,7 +29,7 @@ async def begin_export(
         same_job(before.opened.identity, opened.identity)
         if options.segments not in (None, before.opened.segments):
             raise _other_segments(before.opened.segments, options.segments)
-        ledger.replay(before.entries)
+        await _replay(before, ledger)
         await recover(ledger, sink)
         await sweep(ledger, sink, options.table)
         return before.opened
@@ -50,9 +50,9 @@ async def begin_import(
     if options.resume and before.opened is not None:
         same_job(before.opened.identity, opened.identity)
         rejects = rejects_file(options, state, before.opened.run)
-        await rejects.cut(before.journal.rejects_bytes)
         ledger = Ledger(before.journal, rejects)
-        ledger.replay(before.entries)
+        await _replay(before, ledger)
+        await rejects.cut(before.journal.rejects_bytes)
         return ledger, before.opened
     _begins_anew(options.resume, state, observer)
     refuse_unfinished(before, state.location)
@@ -63,6 +63,11 @@ async def begin_import(
     ledger = Ledger(before.journal, rejects_file(options, state, opened.run))
     await ledger.record([opened])
     return ledger, opened
+
+
+async def _replay(before: Checkpoint, ledger: Ledger) -> None:
+    async for entries in before.journal.read():
+        ledger.replay(entries)
 
 
 def _begins_anew(resume: bool, sink: Sink, observer: Observer) -> None:
