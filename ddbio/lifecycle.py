@@ -35,7 +35,7 @@ async def begin_export(
         return before.opened
     _begins_anew(options.resume, sink, observer)
     if not options.overwrite:
-        refuse_unfinished(before, sink.location)
+        await refuse_unfinished(before, sink.location)
     await claim(sink, options, before)
     await sweep(ledger, sink, options.table)
     await ledger.record([opened])
@@ -55,7 +55,7 @@ async def begin_import(
         await rejects.cut(before.journal.rejects_bytes)
         return ledger, before.opened
     _begins_anew(options.resume, state, observer)
-    refuse_unfinished(before, state.location)
+    await refuse_unfinished(before, state.location)
     if before.manifest is not None and read_manifest(before.manifest, state.location).identity.command == "export":
         raise UsageError(f"{state.location} holds an export.", hint="Choose another folder with --state.")
     await before.journal.remove()

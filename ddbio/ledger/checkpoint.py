@@ -44,9 +44,14 @@ async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
         return nothing_to_do
 
 
-def refuse_unfinished(checkpoint: Checkpoint, location: str) -> None:
-    """Without `resume`, an unfinished job is not overwritten. Raises UnfinishedJobError."""
+async def refuse_unfinished(checkpoint: Checkpoint, location: str) -> None:
+    """Without `resume`, an unfinished job is not overwritten.
+
+    Raises UnfinishedJobError, or JournalError where it can't be resumed either.
+    """
     if checkpoint.state == "unfinished":
+        async for _ in checkpoint.journal.read():
+            pass
         raise UnfinishedJobError(
             f"An unfinished job lies in {location}.",
             hint="Go on with --resume; to begin anew, use --overwrite for an export, another --state for an import.",

@@ -61,14 +61,14 @@ async def journaled(*chunks: Any) -> MemorySink:
 async def test_nothing() -> None:
     found = await look(MemorySink())
     assert (found.state, found.opened, found.manifest) == ("none", None, None)
-    refuse_unfinished(found, "/out")
+    await refuse_unfinished(found, "/out")
 
 
 async def test_a_journal_is_an_unfinished_job() -> None:
     found = await look(await journaled(OPENED, COMMIT))
     assert (found.state, found.opened) == ("unfinished", OPENED)
     with pytest.raises(UnfinishedJobError, match="An unfinished job lies in /out") as caught:
-        refuse_unfinished(found, "/out")
+        await refuse_unfinished(found, "/out")
     assert "--resume" in str(caught.value.hint)
 
 
@@ -77,7 +77,7 @@ async def test_a_manifest_is_a_finished_job() -> None:
     sink.small[MANIFEST] = manifest("run-1")
     found = await look(sink)
     assert (found.state, found.opened, found.manifest) == ("finished", None, sink.small[MANIFEST])
-    refuse_unfinished(found, "/out")
+    await refuse_unfinished(found, "/out")
 
 
 async def test_a_run_that_died_between_its_manifest_and_the_end_of_its_journal_is_finished() -> None:
