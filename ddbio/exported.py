@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
-from ddbio.errors import UsageError
+from ddbio.errors import JournalError, UsageError
 from ddbio.ledger.checkpoint import Checkpoint
 from ddbio.ledger.entries import Commit, Recovered
 from ddbio.ledger.manifest import read_files
@@ -21,7 +22,7 @@ async def claim(sink: Sink, options: ExportOptions, before: Checkpoint) -> None:
     Raises UsageError.
     """
     mine = [file.name for file in await sink.list(f"{options.table}-") if file.name.startswith(f"{options.table}-")]
-    named = [e.file.name for e in before.entries if isinstance(e, Commit | Recovered) and e.file is not None]
+    named = await _named(before)
     listed = [] if before.manifest is None else read_files(before.manifest, sink.location)
     # Whatever a manifest or a journal names: nothing is removed but what an export writes.
     old = {name for name in (*mine, *named, *listed) if EXPORTED.fullmatch(name)}
@@ -37,6 +38,16 @@ async def claim(sink: Sink, options: ExportOptions, before: Checkpoint) -> None:
     await sink.delete(MANIFEST)
     for name in sorted(old - {MANIFEST}):
         await sink.delete(name)
+
+
+async def _named(before: Checkpoint) -> set[str]:
+    """The files that the journal speaks of, as far as it can be read: it is to be overwritten."""
+    names: set[str] = set()
+    if before.state == "unfinished":
+        with suppress(JournalError):
+            async for entries in before.journal.read():
+                names |= {e.file.name for e in entries if isinstance(e, Commit | Recovered) and e.file is not None}
+    return names
 
 
 def _some(names: list[str]) -> str:

@@ -29,13 +29,13 @@ async def begin_export(
         same_job(before.opened.identity, opened.identity)
         if options.segments not in (None, before.opened.segments):
             raise _other_segments(before.opened.segments, options.segments)
-        ledger.replay(before.entries)
+        await _replay(before, ledger)
         await recover(ledger, sink)
         await sweep(ledger, sink, options.table)
         return before.opened
     _begins_anew(options.resume, sink, observer)
     if not options.overwrite:
-        refuse_unfinished(before, sink.location)
+        await refuse_unfinished(before, sink.location)
     await claim(sink, options, before)
     await sweep(ledger, sink, options.table)
     await ledger.record([opened])
@@ -50,12 +50,12 @@ async def begin_import(
     if options.resume and before.opened is not None:
         same_job(before.opened.identity, opened.identity)
         rejects = rejects_file(options, state, before.opened.run)
-        await rejects.cut(before.journal.rejects_bytes)
         ledger = Ledger(before.journal, rejects)
-        ledger.replay(before.entries)
+        await _replay(before, ledger)
+        await rejects.cut(before.journal.rejects_bytes)
         return ledger, before.opened
     _begins_anew(options.resume, state, observer)
-    refuse_unfinished(before, state.location)
+    await refuse_unfinished(before, state.location)
     if before.manifest is not None and read_manifest(before.manifest, state.location).identity.command == "export":
         raise UsageError(f"{state.location} holds an export.", hint="Choose another folder with --state.")
     await before.journal.remove()
@@ -63,6 +63,11 @@ async def begin_import(
     ledger = Ledger(before.journal, rejects_file(options, state, opened.run))
     await ledger.record([opened])
     return ledger, opened
+
+
+async def _replay(before: Checkpoint, ledger: Ledger) -> None:
+    async for entries in before.journal.read():
+        ledger.replay(entries)
 
 
 def _begins_anew(resume: bool, sink: Sink, observer: Observer) -> None:
@@ -159,4 +164,4 @@ def _manifest_location(sink: Sink) -> str:
 
 def rejects_file(options: ImportOptions, state: Sink, run: str) -> RejectsFile:
     """Where the rejected records of the run `run` go."""
-    return RejectsFile(Path(options.rejects or Path(state.location) / f"rejects-{run}.jsonl"))
+    return RejectsFile(Path(options.rejects or Path(state.location) / f"rejects-{run}.jsonl"), run)

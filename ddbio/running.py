@@ -79,7 +79,7 @@ class Run:
             observer=self.observer,
         )
         try:
-            async with following(self.place, self.control, clock, self.observer):
+            async with desk, following(self.place, self.control, clock, self.observer):
                 await self._run_fleet(desk, clock)
             if coordinator.failure is not None:
                 raise revive(coordinator.failure)

@@ -15,6 +15,8 @@ from typing import Any, Self, TypeVar
 from zlib import crc32
 
 from ddbio.errors import DestinationError
+from ddbio.ledger.entries import Entry
+from ddbio.ledger.journal import Journal
 from ddbio.storage.base import OutputFile, Sink, StoredFile
 from ddbio.wire.transport import Reply
 from tests.servers.account import Account
@@ -120,6 +122,11 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` on a VirtualLoop; raises StuckError where it would hang."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+async def all_entries(journal: Journal) -> list[Entry]:
+    """What a journal holds, read from its beginning."""
+    return [entry async for chunk in journal.read() for entry in chunk]
 
 
 async def let_run(turns: int = 20) -> None:

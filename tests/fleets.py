@@ -75,7 +75,7 @@ class Fleet:
         self.coordinator = Coordinator(
             self.units, workers=self.workers, budget=Budget(Pace(self.budget, self.most)), rng=random.Random(7)
         )
-        self.ledger = Ledger(rejects=RejectsFile(self.rejects) if self.rejects else None)
+        self.ledger = Ledger(rejects=RejectsFile(self.rejects, "run") if self.rejects else None)
         self.desk = Desk(
             self.coordinator,
             self.ledger,
@@ -87,7 +87,7 @@ class Fleet:
             clock=self.clock,
             observer=self.events.append,
         )
-        async with asyncio.TaskGroup() as group:
+        async with self.desk, asyncio.TaskGroup() as group:
             for number in range(self.workers):
                 group.create_task(self._fill(number))
 

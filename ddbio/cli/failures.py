@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from enum import IntEnum
+from typing import TextIO
 
 from ddbio.errors import DdbioError, LimitReachedError, OutputClosedError, UsageError
 
@@ -22,15 +23,17 @@ class Exit(IntEnum):
 
 
 def say(text: str) -> None:
-    """One line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """One line on standard error, if anybody reads that."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
 
 
 def fail(error: Exception, *, verbose: bool) -> Exit:
     """Tell about an error in one line, after its traceback if that is wanted."""
     if isinstance(error, OutputClosedError | BrokenPipeError):
-        # Who reads the output has had enough, which is no news; and the interpreter must not fail when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)  # who reads the output has had enough, which is no news
         return Exit.FAILED
     if verbose:
         traceback.print_exception(error)
@@ -39,6 +42,11 @@ def fail(error: Exception, *, verbose: bool) -> Exit:
         return Exit.LIMIT
     say(f"error: {_line(error)}")
     return Exit.USAGE if isinstance(error, UsageError) else Exit.FAILED
+
+
+def _discard(stream: TextIO) -> None:
+    """Nobody reads this stream any more: what is still written to it, by the interpreter at its end too, is dropped."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _line(error: Exception) -> str:

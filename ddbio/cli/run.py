@@ -112,11 +112,11 @@ def log_details(verbose: bool) -> None:
 
 
 def tell_moved(report: JobReport, telling: Telling, shown: Silence) -> Exit:
-    """Tell what an export or import did."""
+    """Tell what an export or import did. One that was finished before has rejected nothing now."""
     for line in summary(report):
         shown.tell(line)
     if report.rejected:
         shown.say(f"warning: {report.rejected:,} records were rejected: {report.rejects} says which, and why.")
     if telling.report:
         print(json.dumps(report.as_dict()))
-    return Exit.REJECTED if report.rejected else Exit.DONE
+    return Exit.REJECTED if report.rejected and shown.begun else Exit.DONE

@@ -97,6 +97,11 @@ def records(blocks: Iterable[Block]) -> list[Record]:
     return list(chain.from_iterable(map(Block.records, blocks)))
 
 
+def count_lines(data: bytes) -> int:
+    """How many of these lines are not blank; the last one may lack its newline."""
+    return sum(map(bool, map(bytes.strip, data.split(b"\n"), repeat(_BLANKS))))
+
+
 class LineFramer:
     """Cuts a file, or the span of it that begins at `start`, into blocks of lines.
 

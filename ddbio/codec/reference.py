@@ -57,5 +57,6 @@ from ddbio.codec._entry import Entry, weigh
 from ddbio.codec._pages import transcode_page
 from ddbio.codec._records import RecordEncoder
 from ddbio.codec.fingerprint import item_fingerprint
+from ddbio.codec.framing import count_lines
 
-__all__ = ["Entry", "RecordEncoder", "item_fingerprint", "transcode_page", "weigh"]
+__all__ = ["Entry", "RecordEncoder", "count_lines", "item_fingerprint", "transcode_page", "weigh"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import takewhile
+from typing import Self
 
 import msgspec
 
@@ -15,7 +18,7 @@ from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.fleet.timeline import Timeline
-from ddbio.ledger.entries import Used
+from ddbio.ledger.entries import Commit, Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.report import Moment
 from ddbio.wire.signing import Credentials, CredentialSource
@@ -25,6 +28,8 @@ JOURNAL_SECONDS = 1.0
 """Commits that nobody waits for are gathered for so long, and a Report's time more: a chunk is a request to S3."""
 OWN_LIMITS = ("ProvisionedThroughputExceeded", "MaxOnDemandThroughputExceeded")
 """Reasons that end so tell that an index has used up what it has itself (API Reference, ThrottlingReason)."""
+ANSWER_SECONDS = 0.5
+"""An answer waits no longer for the journal, or for credentials: a pause or an abort may have to reach the worker."""
 
 Recover = Callable[[Sequence[int]], Awaitable[None]]
 """Seals the files that these units' commits speak of, or takes them out of the ledger."""
@@ -35,7 +40,7 @@ class Desk:
 
     `max_rejects` is how many rejected records the job bears; one more stops it, as do `max_units` consumed and
     `max_seconds` passed. `recover` seals what a lost worker left of these units. `used` says what this run has used so
-    far: each chunk of the journal tells it.
+    far: each chunk of the journal tells it. Leaving it as a context waits for the last chunk, unless there is an error.
     """
 
     def __init__(
@@ -65,25 +70,47 @@ class Desk:
         self._started = self._last_progress = self._last_write = clock.now()
         self._timeline = Timeline()
         self._named: set[str] = set()
+        self._writing: asyncio.Task[None] | None = None
+        self._fetching: asyncio.Task[Credentials | None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
+        if kind is None and self._writing is not None:
+            await asyncio.shield(self._writing)
 
     async def answer(self, report: Report) -> Grant:
-        """Decide, make durable what it is time for, and return the Grant. What can't be made durable stops the job."""
-        credentials = await self.credentials(report.stale_key)
+        """Decide, begin to make durable what it is time for, and return the Grant, after `ANSWER_SECONDS` at most.
+
+        It acknowledges what is durable by then; what somebody waits for, it waits for. What can't be made durable stops
+        the job.
+        """
         decision = self._coordinator.report(report, self._clock.now())
         self._ledger.take(decision.commits)
         if report.urgent or self._clock.now() - self._last_write >= JOURNAL_SECONDS:
-            try:
-                await self._write()
-            except DdbioError as error:
-                self.abort(describe(error))
-                return Grant(rate=0.0, stop="abort")
+            self._write()
+        fetching = self._fetch(report.stale_key)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await asyncio.shield(fetching)
+                if report.urgent:
+                    await self._make_durable(report.commits)
         self._check_rejects()
         self._check_limits()
         self._name_indexes()
         self._timeline.add(self._totals())
         self._tell_progress()
-        durable = sum(1 for _ in takewhile(self._ledger.settled, report.commits))
-        return msgspec.structs.replace(decision.grant, acknowledged=durable, credentials=credentials)
+        if self._coordinator.failure is not None:
+            return Grant(rate=0.0, stop="abort")
+        return msgspec.structs.replace(
+            decision.grant,
+            rate=min(decision.grant.rate, self._coordinator.budget.rate),  # it may have become less meanwhile
+            acknowledged=sum(1 for _ in takewhile(self._ledger.settled, report.commits)),
+            credentials=fetching.result() if fetching.done() else None,
+        )
 
     def abort(self, failure: Failure | None = None) -> None:
         """Stop the job: every worker is told so at its next Report."""
@@ -121,10 +148,35 @@ class Desk:
             return None
         return current
 
-    async def _write(self) -> None:
-        self._last_write = self._clock.now()
+    def _fetch(self, stale_key: str | None) -> asyncio.Task[Credentials | None]:
+        """The newest credentials, on their way; all Reports wait for the same ones."""
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(self.credentials(stale_key))
+        return self._fetching
+
+    def _write(self) -> asyncio.Task[None]:
+        """The chunk of the journal that is being written; a new one where there is none."""
+        if self._writing is not None and self._writing.done():
+            self._writing.result()
+            self._writing = None
+        if self._writing is None:
+            self._last_write = self._clock.now()
+            self._writing = asyncio.create_task(self._write_chunk())
+        return self._writing
+
+    async def _make_durable(self, commits: Iterable[Commit]) -> None:
+        await asyncio.shield(self._write())
+        while self._coordinator.failure is None and not all(map(self._ledger.settled, commits)):
+            await asyncio.shield(self._write())  # the chunk before may have begun without them
+
+    async def _write_chunk(self) -> None:
         self._ledger.take([self._used()])
-        for path in await self._ledger.write():
+        try:
+            found = await self._ledger.write()
+        except DdbioError as error:
+            self.abort(describe(error))
+            return
+        for path in found:
             self._observer(
                 Warned(
                     f"Attribute {path} holds sets or binary, which plain JSON does not keep apart: "
@@ -159,7 +211,8 @@ class Desk:
 
     def _end_early(self, why: str) -> None:
         message = f"The job is not done, and {why}."
-        self.abort(Failure(kind="LimitReachedError", message=message, hint="--resume goes on."))
+        hint = "--resume goes on." if self._ledger.has_journal else None
+        self.abort(Failure(kind="LimitReachedError", message=message, hint=hint))
 
     def _name_indexes(self) -> None:
         for reason in self._coordinator.throttles:
@@ -173,11 +226,12 @@ class Desk:
     def _check_rejects(self) -> None:
         rejected = self._ledger.rejected
         if rejected > self._max_rejects:
+            goes_on = "--resume goes on" if self._ledger.has_journal else "begin anew"
             self.abort(
                 Failure(
                     kind="TooManyRejectsError",
                     message=f"{rejected:,} records were rejected, more than the {self._max_rejects:,} allowed.",
-                    hint=f"See {self._ledger.rejects_location} for the reasons; --resume goes on with a higher "
+                    hint=f"See {self._ledger.rejects_location} for the reasons; {goes_on} with a higher "
                     "--max-rejects and without --strict.",
                 )
             )

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from ddbio.errors import CheckpointMismatchError, JournalError, UnfinishedJobError
-from ddbio.ledger.entries import Entry, Identity, Opened
+from ddbio.ledger.entries import Identity, Opened
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import read_manifest
 from ddbio.storage.base import MANIFEST, Sink
@@ -16,19 +16,20 @@ from ddbio.storage.base import MANIFEST, Sink
 class Checkpoint(NamedTuple):
     """What an earlier run left at a sink.
 
-    `state` is "none", "unfinished" (then `opened` and `entries` are its journal) or "finished" (then `manifest` is its
-    summary).
+    `state` is "none", "unfinished" (then `opened` begins its journal) or "finished" (then `manifest` is its summary).
     """
 
     state: Literal["none", "unfinished", "finished"]
     journal: Journal
     opened: Opened | None = None
-    entries: tuple[Entry, ...] = ()
     manifest: bytes | None = None
 
 
 async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
-    """Find out what is at `sink`. Raises JournalError where a journal is damaged, unless it is to be overwritten."""
+    """Find out what is at `sink`.
+
+    Raises JournalError where a journal's beginning is damaged, unless it is to be overwritten.
+    """
     journal, manifest = Journal(sink), await sink.get(MANIFEST)
     nothing_to_do = Checkpoint("none" if manifest is None else "finished", journal, manifest=manifest)
     try:
@@ -36,16 +37,21 @@ async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
         # A run may end between its manifest and the end of its journal's removal.
         if opened is None or (manifest is not None and read_manifest(manifest, sink.location).run == opened.run):
             return nothing_to_do
-        return Checkpoint("unfinished", journal, opened, tuple(await journal.read()))
+        return Checkpoint("unfinished", journal, opened)
     except JournalError:
         if not overwrite:
             raise
         return nothing_to_do
 
 
-def refuse_unfinished(checkpoint: Checkpoint, location: str) -> None:
-    """Without `resume`, an unfinished job is not overwritten. Raises UnfinishedJobError."""
+async def refuse_unfinished(checkpoint: Checkpoint, location: str) -> None:
+    """Without `resume`, an unfinished job is not overwritten.
+
+    Raises UnfinishedJobError, or JournalError where it can't be resumed either.
+    """
     if checkpoint.state == "unfinished":
+        async for _ in checkpoint.journal.read():
+            pass
         raise UnfinishedJobError(
             f"An unfinished job lies in {location}.",
             hint="Go on with --resume; to begin anew, use --overwrite for an export, another --state for an import.",

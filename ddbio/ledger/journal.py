@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Literal
 
 import msgspec
@@ -34,7 +34,7 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """The journal of one job at `sink`. `read` or `begin` comes first."""
+    """The journal of one job at `sink`. Where there is one already, it is read to its end before it is added to."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -52,17 +52,15 @@ class Journal:
             raise self._damaged(f"{names[0]} does not say which job this is")
         return entries[0]
 
-    async def read(self) -> list[Entry]:
-        """All entries, in order; none where there is no journal. Raises JournalError where one can't be trusted."""
+    async def read(self) -> AsyncGenerator[list[Entry]]:
+        """All entries, in order, a chunk's at a time. Raises JournalError where one can't be trusted."""
         names = await self._names()
-        entries: list[Entry] = []
         for first in range(0, len(names), AT_ONCE):
             group = names[first : first + AT_ONCE]
             for name, data in zip(group, await asyncio.gather(*map(self._sink.get, group)), strict=True):
-                self.rejects_bytes, found = self._decode(name, data, self._next)
-                entries += found
+                self.rejects_bytes, entries = self._decode(name, data, self._next)
                 self._next += 1
-        return entries
+                yield entries
 
     async def append(self, entries: Sequence[Entry], rejects_bytes: int = 0) -> None:
         """Write one chunk; the entries are durable when this returns."""

@@ -1,14 +1,19 @@
-"""The rejects file: one JSON line for each record that could not be written, durable before the job moves past it."""
+"""The rejects file: one JSON line for each record that could not be written, durable before the job moves past it.
+
+Several jobs may add to one file, at the same time too: each line tells its job, and a job removes none but its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import errno
+import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,6 +25,8 @@ from ddbio.ledger.entries import Reject
 T = TypeVar("T")
 MARK = b'{"ddbio_reject":'
 """How a line of a rejects file begins."""
+_ATTEMPTS = 10
+"""A file that is removed in the instant in which it is opened is made again."""
 
 
 class _Line(msgspec.Struct):
@@ -55,11 +62,12 @@ def unwrap(line: bytes) -> bytes | Refused:
 
 
 class RejectsFile:
-    """Adds rejects to `path`; the file and its folder are made with the first one."""
+    """Adds the rejects of the job `run` to `path`; the file and its folder are made with the first one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: str) -> None:
         self.path = path
-        self._size: int | None = None
+        self._begin = msgspec.json.encode({"ddbio_reject": 1, "run": run})[:-1] + b","
+        self._size = 0
 
     @asynccontextmanager
     async def tried(self) -> AsyncIterator[None]:
@@ -75,14 +83,21 @@ class RejectsFile:
             await asyncio.to_thread(_remove, made)
 
     async def add(self, rejects: Iterable[Reject]) -> int:
-        """Write these rejects durably; return the file's size. Raises DestinationError where that can't be done."""
-        lines = b"".join(_line(reject) for reject in rejects)
-        if lines or self._size is None:
+        """Write these rejects durably; raises DestinationError where that can't be done.
+
+        Returns how much of the file holds all of this job's lines: 0 before the first one.
+        """
+        lines = b"".join(self._begin + _rest_of_line(reject) for reject in rejects)
+        if lines:
             self._size = await self._change(self._append, lines)
         return self._size
 
     async def cut(self, size: int) -> None:
-        """Remove what stands behind `size` bytes: rejects whose commit did not become durable."""
+        """Remove this job's lines behind `size` bytes: rejects whose commit did not become durable.
+
+        Those that another job has written behind stay where they are, as its journal may count on that: then blanks
+        take the place of the lines before them.
+        """
         self._size = await self._change(self._cut, size)
 
     async def _change(self, change: Callable[[T], int], argument: T, kind: type[DdbioError] = DestinationError) -> int:
@@ -112,12 +127,11 @@ class RejectsFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def _append(self, lines: bytes) -> int:
-        if not lines:
-            return self.path.stat().st_size if self.path.exists() else 0
         new = self._missing()
         self._make_folder()
-        with self.path.open("ab") as file:
-            file.write(lines)
+        with _locked(self.path, "a+b") as file:
+            # Another job may have been killed in the middle of a line.
+            file.write(lines if _ends_a_line(file) else b"\n" + lines)
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
@@ -128,18 +142,62 @@ class RejectsFile:
     def _cut(self, size: int) -> int:
         if not self.path.exists():
             return 0
-        with self.path.open("r+b") as file:
-            left = min(size, file.seek(0, os.SEEK_END))  # somebody may have made it shorter
+        with _locked(self.path, "r+b") as file:
+            at = left = file.seek(min(size, file.seek(0, os.SEEK_END)))  # somebody may have made it shorter
+            mine: list[tuple[int, int]] = []
+            for line in file:
+                if self._is_mine(line):
+                    mine.append((at, len(line)))
+                else:
+                    left = at + len(line)
+                at += len(line)
+            for start, length in mine:
+                if start < left:
+                    os.pwrite(file.fileno(), b" " * (length - 1), start)
             file.truncate(left)
             os.fsync(file.fileno())
         return left
+
+    def _is_mine(self, line: bytes) -> bool:
+        """Whether this job has written the line; one that does not even tell whose it is holds no record."""
+        return line.startswith(self._begin) or self._begin.startswith(line.rstrip(b"\n"))
+
+
+@contextmanager
+def _locked(path: Path, mode: Literal["r+b", "a+b"]) -> Iterator[BinaryIO]:
+    """The file at `path`, while no other job changes it."""
+    for _ in range(_ATTEMPTS):
+        with path.open(mode) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(path, file):
+                yield file
+                return
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    return size == 0 or os.pread(file.fileno(), 1, size - 1) == b"\n"
 
 
 def _remove(made: Sequence[Path]) -> None:
     """Remove what was made, as far as it was, and nobody has put anything into it."""
     for path in made:
         with suppress(OSError):
-            path.rmdir() if path.is_dir() else path.unlink()
+            path.rmdir() if path.is_dir() else _remove_empty(path)
+
+
+def _remove_empty(path: Path) -> None:
+    with _locked(path, "r+b") as file:
+        if not file.seek(0, os.SEEK_END):  # else another job has put its rejects there meanwhile
+            path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -151,9 +209,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _line(reject: Reject) -> bytes:
+def _rest_of_line(reject: Reject) -> bytes:
     fields: dict[str, Any] = {
-        "ddbio_reject": 1,
         "source": reject.source,
         "offset": reject.offset,
         "length": reject.length,
@@ -165,4 +222,4 @@ def _line(reject: Reject) -> bytes:
         fields["raw"] = None if reject.raw is None else reject.raw.decode()
     except UnicodeDecodeError:
         fields["raw_base64"] = base64.b64encode(reject.raw or b"").decode()
-    return msgspec.json.encode(fields) + b"\n"
+    return msgspec.json.encode(fields)[1:] + b"\n"

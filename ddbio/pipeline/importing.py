@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 
 from ddbio.clock import Clock
-from ddbio.codec import Entry, RecordEncoder
+from ddbio.codec import Entry, RecordEncoder, count_lines
 from ddbio.codec.framing import Block, Record
 from ddbio.codec.model import Reason
 from ddbio.errors import LedgerError, SourceError
@@ -115,11 +115,22 @@ class _SpanImport:
         """Encode the records of a block, and send them or put them among the rejects."""
         self._bytes += block.length
         entries, refused = await self._encode(block)
-        self._found += len(entries) + len(refused)
+        self._count(block, len(entries) + len(refused))
         self._watermark.opened(entries)
         for record, verdict in refused:
             self._watermark.rejected(self._reject(record, verdict.reason, verdict.message))
         await self._sender.add(entries)
+
+    def _count(self, block: Block, encoded: int) -> None:
+        """Count the records in the bytes themselves: what the encoder lost would be missed nowhere else."""
+        found = 1 if block.dropped else count_lines(block.data)
+        if found != encoded:
+            raise LedgerError(
+                f"{self._unit.file}: from byte {block.offset:,} on, {encoded:,} records were taken in, but the "
+                f"{block.length:,} bytes hold {found:,}.",
+                hint="Please report this.",
+            )
+        self._found += found
 
     async def _encode(self, block: Block) -> Encoded:
         encoder = self._engine.encoder

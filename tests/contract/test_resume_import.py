@@ -152,8 +152,21 @@ async def test_rejects_that_no_commit_speaks_of_are_cut_off(imports: Imports) ->
     await imports.interrupt(3)
     (rejects,) = imports.rejects
     with rejects.open("a") as file:
-        file.write('{"ddbio_reject":1,"source":"torn')
+        file.write(rejects.read_text()[:60])
     imports.check(await imports.run(resume=True))
+
+
+async def test_rejects_of_another_job_survive_ones_resuming(imports: Imports, tmp_path: Path) -> None:
+    rejects = tmp_path / "both.jsonl"
+    await imports.interrupt(3, rejects=str(rejects))
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"pk": 1}\n')
+    await imports.run(source=str(other), state=str(tmp_path / "other"), rejects=str(rejects))
+    report = await imports.run(resume=True, rejects=str(rejects))
+    told = rejects.read_text().splitlines()
+    assert [json.loads(line)["source"] for line in told if str(other) in line] == [str(other)]
+    rejects.write_text("".join(f"{line}\n" for line in told if str(other) not in line and line.strip()))
+    imports.check(report, rejects)
 
 
 async def test_a_rejects_file_that_somebody_has_shortened_stays_text(imports: Imports) -> None:

@@ -87,7 +87,7 @@ def block_outcome(codec: ModuleType, block: Block, keys: tuple[KeyAttribute, ...
     entries, refused = codec.RecordEncoder(keys, "auto", {}).encode_block(block)
     assert all(entry.block is block and entry.written is None and not entry.returned for entry in entries)
     seen = [(entry.offset, entry.length, entry.request, entry.key, entry.size) for entry in entries]
-    return seen, refused, codec.weigh(entries)
+    return seen, refused, codec.weigh(entries), codec.count_lines(block.data)
 
 
 @settings(max_examples=300, deadline=None)
@@ -105,7 +105,8 @@ def test_any_block(lines: list[bytes], ended: bool, offset: int, dropped: int, k
     block = Block(offset, None, b"\n".join(lines) + b"\n" * ended, dropped)
     expected, found = (block_outcome(codec, block, keys) for codec in IMPLEMENTATIONS)
     assert found == expected
-    seen, refused, (size, units) = found
+    seen, refused, (size, units), lines_found = found
+    assert dropped or lines_found == len(seen) + len(refused)
     encode = IMPLEMENTATIONS[1].RecordEncoder(keys, "auto", {}).encode
     verdicts = {record.offset: encode(record.data) for record in block.records() if record.data}
     assert {place: Put(*put) for place, _, *put in seen} | {place: why for place, _, why in refused} == verdicts

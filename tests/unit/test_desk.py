@@ -20,11 +20,12 @@ from ddbio.fleet.desk import Desk
 from ddbio.fleet.failure import describe, revive
 from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.ledger.entries import Commit, Lease, Reject, Unit, Used
+from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.pipeline.meter import Usage
 from ddbio.wire.signing import Credentials
-from tests.fakes import FakeClock, let_run
+from tests.fakes import FakeClock, MemorySink, let_run, run_virtual
 
 NUMBERS = count(1)
 """Every report has a number of its own."""
@@ -53,12 +54,20 @@ class Source:
 class Office:
     """A desk with all that stands around it."""
 
-    def __init__(self, path: Path, *, max_rejects: int = 3, units: int = 2) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_rejects: int = 3,
+        units: int = 2,
+        journal: Journal | None = None,
+        max_units: float | None = None,
+    ) -> None:
         self.clock = FakeClock()
         self.coordinator = Coordinator(
             map(Unit, range(units)), workers=2, budget=Budget(Pace(100)), rng=random.Random(1)
         )
-        self.ledger = Ledger(rejects=RejectsFile(path))
+        self.ledger = Ledger(journal, RejectsFile(path, "run"))
         self.source = Source()
         self.events: list[Event] = []
         self.recovered: list[int] = []
@@ -69,6 +78,7 @@ class Office:
             self.ledger,
             self.source,
             max_rejects=max_rejects,
+            max_units=max_units,
             recover=self.recover,
             used=lambda: Used(run="run", requests=self.reports),
             clock=self.clock,
@@ -150,6 +160,7 @@ async def test_commits_that_nobody_waits_for_are_gathered_for_a_second(office: O
     assert office.ledger.read == 0
     office.clock.advance(0.2)
     assert (await office.answer(1, urgent=False)).acknowledged == 0
+    await let_run()
     assert office.ledger.read == 2
     assert (await office.answer(commits=(first, second), urgent=False)).acknowledged == 2
     assert office.ledger.read == 2
@@ -201,6 +212,73 @@ async def test_a_grant_waits_until_its_commits_are_durable(office: Office, monke
     durable.set()
     assert (await answering).acknowledged == 1
     assert len((await other).leases) == 1
+
+
+async def stalled(*_: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+def test_while_the_journal_stalls_a_pause_and_an_abort_reach_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        office = Office(tmp_path / "r.jsonl")
+        lease = await office.lease()
+        monkeypatch.setattr(RejectsFile, "add", stalled)
+        commits = (commit(lease, read=1, rejects=(BAD,)),)
+        now = asyncio.get_running_loop().time
+        for urgent in (True, False):
+            answering = asyncio.create_task(office.answer(commits=commits, urgent=urgent))
+            await let_run()
+            office.coordinator.budget.paused = True
+            before = now()
+            grant = await answering
+            assert (grant.rate, grant.acknowledged, now() - before <= 0.5) == (0 if urgent else grant.rate, 0, True)
+            assert (await office.answer(1, urgent=urgent)).rate == 0
+        office.desk.abort()
+        assert (await office.answer(commits=commits)).stop == "abort"
+        assert office.ledger.read == 0
+        await office.ledger.leave()
+
+    run_virtual(main())
+
+
+def test_while_credentials_are_awaited_a_pause_reaches_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        office = Office(tmp_path / "r.jsonl")
+        monkeypatch.setattr(Source, "get", stalled)
+        async with office.desk:
+            office.coordinator.budget.paused = True
+            grant = await office.answer()
+            assert (grant.rate, grant.credentials, asyncio.get_running_loop().time() <= 0.5) == (0, None, True)
+
+    run_virtual(main())
+
+
+def test_a_write_that_fails_behind_an_answer_stops_the_job(tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "file").touch()
+        office = Office(tmp_path / "file" / "rejects.jsonl")
+        lease = await office.lease()
+        async with office.desk:
+            office.clock.advance(2)
+            grant = await office.answer(commits=(commit(lease, read=1, rejects=(BAD,)),), urgent=False)
+            assert (grant.stop, grant.acknowledged) == ("", 0)
+        assert office.coordinator.failure is not None
+        assert office.coordinator.failure.kind == "DestinationError"
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("journal", [None, Journal(MemorySink())])
+async def test_what_can_not_be_resumed_is_not_said_to_be(journal: Journal | None, tmp_path: Path) -> None:
+    office = Office(tmp_path / "r.jsonl", journal=journal, max_units=1)
+    await office.answer(usage=Usage(units=2))
+    failure = office.coordinator.failure
+    assert failure is not None
+    assert ("--resume" in str(failure.hint)) == (journal is not None)
 
 
 async def test_what_can_not_be_made_durable_stops_the_job_and_is_not_acknowledged(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ddbio.codec.model import Compression
 from ddbio.errors import DestinationError, JournalError
 from ddbio.ledger.entries import Commit, Entry, FileState, Identity, Opened, Recovered, Unit
 from ddbio.ledger.journal import AT_ONCE, PREFIX, Journal
-from tests.fakes import MemorySink
+from tests.fakes import MemorySink, all_entries
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 number = st.integers(0, 2**53)
@@ -100,7 +100,7 @@ def test_what_was_written_is_read_back(chunks: list[list[Entry]]) -> None:
         for size, each in enumerate(chunks, 1):
             await journal.append(each, size)
         again = Journal(sink)
-        return await again.read(), again.rejects_bytes
+        return await all_entries(again), again.rejects_bytes
 
     read, size = asyncio.run(write_and_read())
     assert read == [entry for each in chunks for entry in each]
@@ -110,23 +110,39 @@ def test_what_was_written_is_read_back(chunks: list[list[Entry]]) -> None:
 async def test_chunks_are_numbered_and_go_on_after_what_was_read() -> None:
     sink = await filled(3)
     journal = Journal(sink)
-    await journal.read()
+    await all_entries(journal)
     assert journal.rejects_bytes == 30
     await journal.append([commit("4")], 40)
     assert sorted(sink.small) == [chunk(number) for number in range(1, 5)]
     assert journal.rejects_bytes == 40
-    positions = [entry.position for entry in await Journal(sink).read() if isinstance(entry, Commit)]
+    positions = [entry.position for entry in await all_entries(Journal(sink)) if isinstance(entry, Commit)]
     assert positions == ["1", "2", "3", "4"]
 
 
 async def test_many_chunks_keep_their_order() -> None:
     sink = await filled(AT_ONCE * 3 + 1)
-    positions = [int(entry.position) for entry in await Journal(sink).read() if isinstance(entry, Commit)]
+    positions = [int(entry.position) for entry in await all_entries(Journal(sink)) if isinstance(entry, Commit)]
     assert positions == list(range(1, AT_ONCE * 3 + 2))
 
 
+async def test_no_more_than_a_few_chunks_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = await filled(AT_ONCE * 3)
+    get, asked = sink.get, 0
+
+    async def counted(name: str) -> bytes | None:
+        nonlocal asked
+        asked += 1
+        return await get(name)
+
+    monkeypatch.setattr(sink, "get", counted)
+    given = 0
+    async for entries in Journal(sink).read():
+        given += len(entries)
+        assert asked - given < AT_ONCE
+
+
 async def test_a_place_without_a_journal_has_no_entries() -> None:
-    assert await Journal(MemorySink()).read() == []
+    assert await all_entries(Journal(MemorySink())) == []
     assert await Journal(MemorySink()).opened() is None
 
 
@@ -140,7 +156,7 @@ async def test_a_missing_chunk_is_damage(missing: int) -> None:
     sink = await filled(5)
     del sink.small[chunk(missing)]
     with pytest.raises(JournalError, match=f"expected {chunk(missing)}, found {chunk(missing + 1)}") as caught:
-        await Journal(sink).read()
+        await all_entries(Journal(sink))
     assert "--overwrite" in str(caught.value.hint)
 
 
@@ -148,7 +164,7 @@ async def test_a_chunk_in_the_place_of_another_is_damage() -> None:
     sink = await filled(3)
     sink.small[chunk(2)] = sink.small[chunk(3)]
     with pytest.raises(JournalError, match="damaged"):
-        await Journal(sink).read()
+        await all_entries(Journal(sink))
 
 
 @settings(max_examples=300, deadline=None)
@@ -163,7 +179,7 @@ def test_a_chunk_that_differs_in_anything_is_damage(data: st.DataObject) -> None
         )
         sink.small[chunk(2)] = changed
         try:
-            read = await Journal(sink).read()
+            read = await all_entries(Journal(sink))
         except JournalError:
             return
         assert read == [commit("1"), commit("2")]  # white space, which says nothing
@@ -179,7 +195,7 @@ async def test_what_is_no_chunk_is_not_looked_at() -> None:
     """A chunk that was being written when its process died never became one; a file manager leaves its own."""
     sink = await filled(2)
     sink.small |= {f"{chunk(3)}.20260101T000000Z-0a0b0c.part": b'{"ddb', f"{PREFIX}.DS_Store": b"\0"}
-    assert len(await Journal(sink).read()) == 2
+    assert len(await all_entries(Journal(sink))) == 2
 
 
 class Dying(MemorySink):
@@ -215,16 +231,16 @@ async def test_what_is_left_of_an_interrupted_removal_tells_which_job_it_was() -
     await journal.remove()
     assert sink.small == {}
     await journal.append([commit()])
-    assert await Journal(sink).read() == [commit()]
+    assert await all_entries(Journal(sink)) == [commit()]
 
 
 async def test_what_is_left_of_an_interrupted_discarding_is_none() -> None:
     sink, journal = await dying()
     with pytest.raises(DestinationError):
         await journal.discard()
-    for read in (Journal(sink).read, Journal(sink).opened):
+    for read in (all_entries(Journal(sink)), Journal(sink).opened()):
         with pytest.raises(JournalError):
-            await read()
+            await read
     sink.left = 9
     await journal.discard()
-    assert await Journal(sink).read() == []
+    assert await all_entries(Journal(sink)) == []

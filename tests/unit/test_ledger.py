@@ -50,7 +50,7 @@ async def test_counts_that_differ_are_an_error(commits: list[Commit], message: s
 
 
 async def test_an_import_may_have_rejects(tmp_path: Path) -> None:
-    ledger = Ledger(rejects=RejectsFile(tmp_path / "r.jsonl"))
+    ledger = Ledger(rejects=RejectsFile(tmp_path / "r.jsonl", "run"))
     assert ledger.rejects_location is None
     bad = Reject("f", 0, 1, 1, "not_json", "No.", b"{")
     await ledger.record([commit(read=5, written=4, rejected=1, rejects=(bad,))])

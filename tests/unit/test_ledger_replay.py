@@ -19,7 +19,7 @@ from ddbio.ledger.journal import PREFIX, Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover
 from ddbio.ledger.rejects import RejectsFile
-from tests.fakes import MemorySink, let_run
+from tests.fakes import MemorySink, all_entries, let_run
 
 
 def summary(ledger: Ledger) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int
         for first in range(0, len(entries), chunk):
             await ledger.record(entries[first : first + chunk])
         again = Ledger(Journal(sink))
-        again.replay(await Journal(sink).read())
+        again.replay(await all_entries(Journal(sink)))
         assert summary(again) == summary(ledger)
         for segment in segments:
             state = again.unit(segment.unit)
@@ -164,7 +164,7 @@ async def test_callers_that_wait_share_a_chunk() -> None:
     await asyncio.gather(*tasks)
     # All at once, or the first one alone and then the rest.
     assert sink.puts <= 2
-    read = await Journal(sink).read()
+    read = await all_entries(Journal(sink))
     assert sorted(entry.unit for entry in read if isinstance(entry, Commit)) == list(range(9))
     assert ledger.written == 9
 
@@ -217,7 +217,7 @@ async def test_what_a_cancelled_caller_handed_in_is_taken_in() -> None:
     await settling
     assert ledger.written == 2
     again = Ledger()
-    again.replay(await Journal(sink).read())
+    again.replay(await all_entries(Journal(sink)))
     assert summary(again) == summary(ledger)
 
 
@@ -242,16 +242,16 @@ async def test_rejects_are_durable_before_the_chunk_that_passes_them(tmp_path: P
             await super().put(name, data)
 
     sink = Watching()
-    ledger = Ledger(Journal(sink), RejectsFile(path))
+    ledger = Ledger(Journal(sink), RejectsFile(path, "run"))
     bad = Reject("f", 0, 1, 1, "not_json", "No.", b"{")
     await ledger.record([commit(0, rejected=2, rejects=(bad, bad))])
     await ledger.record([commit(0, 2, rejected=1, rejects=(bad,))])
     assert seen == [2, 3]
     journal = Journal(sink)
-    read = await journal.read()
+    read = await all_entries(journal)
     assert journal.rejects_bytes == path.stat().st_size
     assert all(entry.rejects == () for entry in read if isinstance(entry, Commit))
-    again = Ledger(journal, RejectsFile(path))
+    again = Ledger(journal, RejectsFile(path, "run"))
     again.replay(read)
     assert again.rejected == 3
     assert len([name for name in sink.small if name.startswith(PREFIX)]) == 2

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from dataclasses import replace
 
 import pytest
 
+from ddbio.cli.common import Telling
+from ddbio.cli.failures import Exit
 from ddbio.cli.figures import Course, duration, plan_line, size, summary
 from ddbio.cli.progress import LogLines, Silence, display
+from ddbio.cli.run import tell_moved
 from ddbio.events import JobPlanned, Progress, Warned
 from ddbio.report import JobReport
 
@@ -28,6 +33,24 @@ PLAN = JobPlanned(
 )
 IMPORT = replace(
     PLAN, command="import", table_bytes=None, table_items=None, source_bytes=1_000_000, units=1, processes=1
+)
+REPORT = JobReport(
+    command="export",
+    table="Orders",
+    items=200_000,
+    bytes=34_600_000,
+    files=1,
+    rejected=0,
+    rejects=None,
+    capacity_units=4_321.5,
+    requests=33,
+    throttles=2,
+    retries=3,
+    seconds=10.0,
+    cpu_seconds=3.4,
+    peak_rss_bytes=210_000_000,
+    resumed=False,
+    manifest="out/_ddbio/manifest.json",
 )
 
 
@@ -152,26 +175,25 @@ def test_no_bar_where_it_is_not_wanted(
 
 
 def test_summary_tells_what_was_done_and_used() -> None:
-    report = JobReport(
-        command="export",
-        table="Orders",
-        items=200_000,
-        bytes=34_600_000,
-        files=1,
-        rejected=0,
-        rejects=None,
-        capacity_units=4_321.5,
-        requests=33,
-        throttles=2,
-        retries=3,
-        seconds=10.0,
-        cpu_seconds=3.4,
-        peak_rss_bytes=210_000_000,
-        resumed=False,
-        manifest="out/_ddbio/manifest.json",
-    )
-    assert summary(report) == [
+    assert summary(REPORT) == [
         "Exported 200,000 items (34.6 MB, 1 file) from Orders in 10.0 s: 20,000 items/s.",
         "Used 4,321.5 read units in 33 requests, 2 throttled, 3 retried; 3.4 s of CPU, 210.0 MB of memory.",
         "Manifest: out/_ddbio/manifest.json",
     ]
+
+
+def test_a_standard_error_that_nobody_reads_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as unread:
+        monkeypatch.setattr(sys, "stderr", unread)
+        for _ in range(2):
+            LogLines()(Warned("Nobody reads this."))
+
+
+@pytest.mark.parametrize(("planned", "code"), [(True, Exit.REJECTED), (False, Exit.DONE)])
+def test_an_import_that_was_finished_before_has_rejected_nothing_now(planned: bool, code: Exit) -> None:
+    shown = Silence()
+    if planned:
+        shown(IMPORT)
+    assert tell_moved(replace(REPORT, command="import", rejected=1, rejects="r.jsonl"), Telling(), shown) == code

@@ -35,11 +35,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
     ],
 )
 async def test_a_record_is_kept_as_it_was(raw: bytes | None, kept: dict[str, Any], tmp_path: Path) -> None:
-    file = RejectsFile(tmp_path / "r.jsonl")
+    file = RejectsFile(tmp_path / "r.jsonl", "run")
     await file.add([reject(raw)])
     assert lines(file.path) == [
         {
             "ddbio_reject": 1,
+            "run": "run",
             "source": "in.jsonl",
             "offset": 7,
             "length": 3,
@@ -52,7 +53,7 @@ async def test_a_record_is_kept_as_it_was(raw: bytes | None, kept: dict[str, Any
 
 
 async def test_the_file_and_its_folder_come_with_the_first_reject(tmp_path: Path) -> None:
-    file = RejectsFile(tmp_path / "a" / "b" / "r.jsonl")
+    file = RejectsFile(tmp_path / "a" / "b" / "r.jsonl", "run")
     await file.add([])
     assert not file.path.exists()
     await file.add([reject(b"1"), reject(b"2", line=None)])
@@ -61,14 +62,64 @@ async def test_the_file_and_its_folder_come_with_the_first_reject(tmp_path: Path
 
 async def test_an_existing_file_is_added_to(tmp_path: Path) -> None:
     for raw in (b"1", b"2"):
-        await RejectsFile(tmp_path / "r.jsonl").add([reject(raw)])
+        await RejectsFile(tmp_path / "r.jsonl", "run").add([reject(raw)])
     assert [line["raw"] for line in lines(tmp_path / "r.jsonl")] == ["1", "2"]
+
+
+async def test_what_a_job_did_not_commit_goes_and_what_others_wrote_behind_stays(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    killed, other = RejectsFile(path, "a"), RejectsFile(path, "b")
+    size = await killed.add([reject(b"1")])
+    await killed.add([reject(b"2"), reject(b"3")])
+    with path.open("ab") as file:
+        file.write(b'{"ddbio_reject":1,"run":"a","source":"torn')
+    theirs = await other.add([reject(b"4")])
+    again = RejectsFile(path, "a")
+    await again.cut(size)
+    await RejectsFile(path, "b").cut(theirs)
+    await again.add([reject(b"2")])
+    told = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+    assert [(line["run"], line["raw"]) for line in told] == [("a", "1"), ("b", "4"), ("a", "2")]
+
+
+@pytest.mark.parametrize("torn", [b'{"dd', b'{"ddbio_reject":1,"run":"a","source":"in'])
+async def test_what_a_job_did_not_commit_leaves_no_trace_at_the_end_of_the_file(torn: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    await RejectsFile(path, "b").add([reject(b"0")])
+    file = RejectsFile(path, "a")
+    size = await file.add([reject(b"1")])
+    before = path.read_bytes()
+    await file.add([reject(b"2")])
+    path.write_bytes(path.read_bytes() + torn)
+    await RejectsFile(path, "a").cut(size)
+    assert path.read_bytes() == before
+
+
+async def test_a_job_without_rejects_of_its_own_does_not_count_those_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    await RejectsFile(path, "b").add([reject(b"0")])
+    file = RejectsFile(path, "a")
+    size = await file.add([])
+    await file.add([reject(b"1")])
+    await RejectsFile(path, "a").cut(size)
+    assert [line["raw"] for line in lines(path)] == ["0"]
+
+
+async def test_trying_the_file_does_not_remove_what_another_job_has_put_there_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "r.jsonl"
+    async with RejectsFile(path, "b").tried():
+        await RejectsFile(path, "a").add([reject(b"1")])
+    assert [line["raw"] for line in lines(path)] == ["1"]
+    path.unlink()
+    async with RejectsFile(path, "b").tried():
+        assert path.exists()
+    assert not path.exists()
 
 
 async def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").touch()
     with pytest.raises(DestinationError, match=r"folder/r\.jsonl can't be written") as caught:
-        await RejectsFile(tmp_path / "folder" / "r.jsonl").add([reject(b"secret contents")])
+        await RejectsFile(tmp_path / "folder" / "r.jsonl", "run").add([reject(b"secret contents")])
     assert "--rejects" in str(caught.value.hint)
     assert "secret" not in str(caught.value)
 
@@ -87,7 +138,7 @@ GOLDEN = (
 
 @pytest.mark.parametrize("raw", GOLDEN)
 async def test_the_file_gives_back_the_records_as_they_were(raw: bytes, tmp_path: Path) -> None:
-    file = RejectsFile(tmp_path / "r.jsonl")
+    file = RejectsFile(tmp_path / "r.jsonl", "run")
     await file.add([reject(raw)])
     line = file.path.read_bytes().rstrip(b"\n")
     assert line.startswith(MARK)
@@ -98,7 +149,7 @@ async def test_the_file_gives_back_the_records_as_they_were(raw: bytes, tmp_path
 
 
 async def test_a_record_that_was_not_kept_is_to_be_read_from_its_source(tmp_path: Path) -> None:
-    file = RejectsFile(tmp_path / "r.jsonl")
+    file = RejectsFile(tmp_path / "r.jsonl", "run")
     await file.add([reject(None, offset=2**20, length=2_000_000)])
     line = file.path.read_bytes().rstrip(b"\n")
     again = unwrap(line)

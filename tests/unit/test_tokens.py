@@ -10,7 +10,7 @@ from ddbio.ledger.entries import Commit, FileState
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.tokens import Token, join, since
-from tests.fakes import MemorySink
+from tests.fakes import MemorySink, all_entries
 
 
 def upload(parts: int) -> Token:
@@ -46,9 +46,9 @@ async def test_a_journal_of_pieces_after_whole_tokens_is_known_whole() -> None:
         state = FileState("T-0-0.json", 0, 0, "", "{}", seq, seq, seq * 8, 1, sealed=False, token=token)
         await ledger.record([Commit(unit=0, epoch=1, seq=seq, position="{}", file=state)])
     again = Ledger()
-    again.replay(await Journal(sink).read())
+    again.replay(await all_entries(Journal(sink)))
     for each in (ledger, again):
         assert each.files["T-0-0.json"].token == upload(9)
-    told = [entry.file.token for entry in await Journal(sink).read() if isinstance(entry, Commit) and entry.file]
+    told = [entry.file.token for entry in await all_entries(Journal(sink)) if isinstance(entry, Commit) and entry.file]
     assert [len((token or {})["parts"]) for token in told] == [2, 3, 4, 2]
     assert msgspec.json.encode(again.open_files()[0][1].token)

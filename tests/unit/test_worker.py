@@ -20,6 +20,8 @@ from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.fleet.worker import Worker
 from ddbio.ledger.entries import Unit
 from ddbio.options import RETRY_SECONDS
+from ddbio.pipeline import encoding
+from ddbio.pipeline import importing as pipeline_importing
 from ddbio.storage.local_source import LocalSource
 from ddbio.wire.signing import Credentials
 from ddbio.wire.transport import Reply
@@ -631,6 +633,20 @@ def test_counts_that_do_not_agree_fail_the_job(monkeypatch: pytest.MonkeyPatch) 
     run(fleet, monkeypatch)
     with pytest.raises(LedgerError, match="Read 6 records, but wrote 5"):
         fleet.ledger.check()
+
+
+def test_a_record_that_the_encoder_loses_fails_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lossy(*given: Any) -> encoding.Encoded:
+        encoded = encoding.encode_block(*given)
+        return encoded._replace(entries=encoded.entries[:-1])
+
+    monkeypatch.setattr(pipeline_importing, "encode_block", lossy)
+    fleet = importing(tmp_path / "in.jsonl", [*put_lines(20), " ", ""], 10**9)
+    run(fleet, monkeypatch)
+    assert fleet.coordinator.failure is not None
+    assert fleet.coordinator.failure.kind == "LedgerError"
+    assert "0 records were taken in" in fleet.coordinator.failure.message
+    assert fleet.ledger.read == 0
 
 
 def test_a_defect_in_a_worker_is_reported_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
