@@ -310,12 +310,11 @@ async def test_unprocessed_items_are_sent_until_they_are_in(server: CountingServ
 
 
 async def test_keeps_to_its_budget(server: CountingServer) -> None:
-    budget, window = 500.0, 2
+    budget, window = 100.0, 2
     async with BatchWriter(writing(server, capacity=Capacity(units=budget))) as writer:
-        await put_all(writer, 0, 2_000)
+        await put_all(writer, 0, 600)
     assert server.account.max_window("write", window) <= 1.05 * budget * window + 25
-    # In real time, on a machine that may be busy: tests with a virtual clock ask for 97%.
-    assert server.account.mean("write") >= 0.6 * budget
+    assert server.account.mean("write") >= 0.95 * budget
 
 
 async def test_a_missing_table(server: CountingServer) -> None:

@@ -153,15 +153,14 @@ async def test_cancelled_while_a_page_is_on_its_way(counting: StartCounting) -> 
 
 async def test_keeps_to_its_budget(counting: StartCounting) -> None:
     """Pages of about 38 units."""
-    budget, window = 80.0, 4
-    server = await counting(Table(items=24_000, mode="canned"), on_request=Small(2_000))
+    budget, window = 40.0, 4
+    server = await counting(Table(items=20_000, mode="canned"), on_request=Small(2_000))
     async with asyncio.timeout(60):
         count = len([each async for each in scan(reading(server, capacity=Capacity(units=budget)))])
-    assert count == 24_000
+    assert count == 20_000
     page = server.account.events["read"][0].units
     assert server.account.max_window("read", window) <= 1.05 * budget * window + page
-    # In real time, on a machine that may be busy: tests with a virtual clock ask for 97%.
-    assert server.account.mean("read") >= 0.6 * budget
+    assert server.account.mean("read") >= 0.95 * budget
 
 
 async def test_errors(counting: StartCounting) -> None:

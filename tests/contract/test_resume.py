@@ -139,7 +139,6 @@ async def begin(counting: StartCounting, place: Place, journaled: Journaled) -> 
     return Exports(await counting(Table(items=ITEMS), on_request=service), service, journaled, place)
 
 
-@pytest.mark.sweep
 @pytest.mark.parametrize("seed", range(2))
 async def test_an_export_stopped_anywhere_again_and_again_ends_as_if_undisturbed(exports: Exports, seed: int) -> None:
     rng = random.Random(seed)
@@ -329,7 +328,6 @@ async def test_a_run_that_died_between_its_manifest_and_the_end_of_its_journal_i
     local.check(await local.run(overwrite=True))
 
 
-@pytest.mark.sweep
 @pytest.mark.parametrize("calls", [1, 2, 4, 7])
 async def test_an_overwrite_that_died_on_the_way_leaves_nothing_that_claims_to_be_whole(
     local: Exports, calls: int
@@ -376,7 +374,6 @@ async def test_one_job_at_a_time(exports: Exports) -> None:
     exports.check(await first)
 
 
-@pytest.mark.sweep
 @pytest.mark.parametrize("variant", VARIANTS)
 async def test_power_lost_at_any_moment(local: Exports, tmp_path: Path, variant: str) -> None:
     """Also `kill -9` ("all"): from every state that the disk may be in, a resume ends in the right result."""

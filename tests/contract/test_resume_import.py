@@ -107,7 +107,6 @@ async def imports(counting: StartCounting, tmp_path: Path, journaled: Journaled)
     return imports
 
 
-@pytest.mark.sweep
 @pytest.mark.parametrize("seed", range(4))
 async def test_an_import_stopped_anywhere_again_and_again_ends_as_if_undisturbed(imports: Imports, seed: int) -> None:
     rng = random.Random(seed)
