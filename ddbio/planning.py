@@ -7,6 +7,7 @@ from math import ceil, inf
 
 from ddbio.capacity import Pace
 from ddbio.errors import UsageError
+from ddbio.codec.model import WRITE_UNIT_BYTES
 from ddbio.ledger.entries import Unit
 from ddbio.options import MAX_SEGMENTS, Capacity
 from ddbio.pipeline.job import ImportJob, Job
@@ -27,7 +28,6 @@ NEW_ON_DEMAND_READ = 12_000.0
 NEW_ON_DEMAND_WRITE = 4_000.0
 """What a new on-demand table serves at once (Developer Guide, "On-demand capacity mode")."""
 READ_UNIT_BYTES = 4_096
-WRITE_UNIT_BYTES = 1_024
 PAGE_UNITS = 128
 BATCH_UNITS = 25
 
