@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from math import ceil, inf
 
 from ddbio.capacity import Pace
-from ddbio.errors import UsageError
 from ddbio.codec.model import WRITE_UNIT_BYTES
+from ddbio.errors import UsageError
 from ddbio.ledger.entries import Unit
 from ddbio.options import MAX_SEGMENTS, Capacity
 from ddbio.pipeline.job import ImportJob, Job
