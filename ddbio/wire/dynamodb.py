@@ -267,7 +267,7 @@ def _service_error(reply: Reply, now: datetime) -> ServiceError:
         status=reply.status,
         reasons=[reason.reason for reason in reasons],
         resources=[reason.resource for reason in reasons],
-        request_id=reply.headers.get("x-amzn-RequestId"),
+        request_id=reply.headers.get("x-amzn-requestid"),
         hint=_clock_hint(reply, now) if code in _CLOCK_CODES else None,
     )
 
@@ -284,7 +284,7 @@ def _kind(code: str, status: int) -> type[ServiceError]:
 def _clock_hint(reply: Reply, now: datetime) -> str:
     fallback = "Check the secret access key."
     try:
-        theirs = parsedate_to_datetime(reply.headers.get("Date", ""))
+        theirs = parsedate_to_datetime(reply.headers.get("date", ""))
         skew = now - theirs
     except (TypeError, ValueError):
         return fallback

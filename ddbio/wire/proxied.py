@@ -51,7 +51,8 @@ class ProxiedTransport:
             async with self._session.request(
                 method, URL(url, encoded=True), data=data, headers=headers, proxy=proxy, allow_redirects=False
             ) as response:
-                return Reply(response.status, response.headers, await response.read())
+                fields = {name.lower(): value for name, value in response.headers.items()}
+                return Reply(response.status, fields, await response.read())
         except aiohttp.ClientConnectorCertificateError as error:
             if isinstance(error.certificate_error, ssl.SSLCertVerificationError):
                 raise error.certificate_error from None

@@ -94,7 +94,7 @@ async def test_a_reply_in_any_framing_and_the_next_on_the_same_connection(
     ):
         for _ in range(2):
             reply = await transport(f"{url}/path", {}, b"request")
-            assert (reply.status, reply.headers["x-NAME"], bytes(reply.body)) == (200, "value", body)
+            assert (reply.status, reply.headers["x-name"], bytes(reply.body)) == (200, "value", body)
     assert (answering.connections, answering.bodies) == (1, [b"request"] * 2)
 
 

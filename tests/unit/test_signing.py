@@ -15,7 +15,7 @@ from ddbio.errors import CredentialsUnavailableError
 from ddbio.wire.signing import Credentials, Signer, StaticCredentials
 
 SECRETS = Credentials("AKIAEXAMPLE", "a-secret-that-nobody-sees", "a-token-that-nobody-sees", 1_000.0)
-text = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
+text = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=100)
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,20}", fullmatch=True)
 reserved = {"host", "date", "authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"}
 values = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)

@@ -32,7 +32,7 @@ class Wire:
     """A transport that answers everything with one reply, and keeps what was sent."""
 
     def __init__(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        sums = {"x-amz-crc32": str(crc32(body)), "x-amzn-RequestId": "R1"}
+        sums = {"x-amz-crc32": str(crc32(body)), "x-amzn-requestid": "R1"}
         self.reply = Reply(status, sums if headers is None else headers, body)
         self.sent: list[tuple[str, Mapping[str, str], bytes]] = []
 
@@ -267,7 +267,7 @@ async def test_messages_are_cut_and_lose_the_request_that_signature_errors_quote
 )
 async def test_a_wrong_clock_is_named(late: timedelta, hint: str) -> None:
     body = {"__type": "x#InvalidSignatureException", "message": "Signature expired"}
-    error = await failure(400, body, {"Date": format_datetime(NOW + late, usegmt=True)})
+    error = await failure(400, body, {"date": format_datetime(NOW + late, usegmt=True)})
     assert isinstance(error, errors.RefusedError)
     assert error.hint is not None
     assert hint in error.hint
@@ -331,7 +331,7 @@ async def test_bodies_go_and_come_whole(size: int) -> None:
     async with serving(echo) as url, HttpTransport(connections=2) as transport:
         reply = await transport(url, {}, body)
     assert (reply.status, reply.body == body) == (200, True)
-    assert reply.headers["X-AMZ-CRC32"] == str(crc32(body))
+    assert reply.headers["x-amz-crc32"] == str(crc32(body))
 
 
 async def test_the_host_header_is_the_signed_one_and_compression_is_not_asked_for() -> None:
