@@ -27,7 +27,7 @@ _length = re.compile(r"\d{1,15}").fullmatch
 
 
 _blank = ctypes.pythonapi.PyByteArray_FromStringAndSize
-"""A bytearray whose memory is not cleared first: a page is written all over it, and to clear it costs a tenth of that."""
+"""A bytearray whose memory is not cleared first: it will be written all over."""
 _blank.restype = ctypes.py_object
 _blank.argtypes = (ctypes.c_char_p, ctypes.c_ssize_t)
 
