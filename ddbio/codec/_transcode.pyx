@@ -39,9 +39,11 @@ cdef extern from "_scan.h" nogil:
     const uint8_t *invalid_utf8 "ddbio_invalid_utf8"(const uint8_t *at, const uint8_t *end) noexcept
     uint64_t hash_of "ddbio_hash"(const uint8_t *text, size_t length, uint64_t key0, uint64_t key1) noexcept
 
-cdef extern from "_xxh64.h" nogil:
-    uint64_t xxh64 "ddbio_xxh64"(const uint8_t *at, size_t length, uint64_t seed) noexcept
-    uint64_t xxh64_of "ddbio_xxh64_of"(uint64_t value, uint64_t seed) noexcept
+cdef extern from "_xxh3.h" nogil:
+    uint64_t xxh3 "ddbio_xxh3"(const uint8_t *at, size_t length, uint64_t seed) noexcept
+    uint64_t le32 "ddbio_le32"(const uint8_t *at) noexcept
+    uint64_t xxh3_word "ddbio_xxh3_word"(uint64_t word, size_t length, uint64_t seed) noexcept
+    uint64_t xxh3_of "ddbio_xxh3_of"(uint64_t value, uint64_t seed) noexcept
 
 cdef int MAX_DIGITS = _model.MAX_DIGITS
 cdef Py_ssize_t WRITE_UNIT_BYTES = _model.WRITE_UNIT_BYTES
@@ -79,8 +81,8 @@ if MAX_NESTING + 2 > SCOPES:
 cdef int[11] TYPE_BITS
 TYPE_BITS[:] = [0, _hints.S, 0, _hints.B, 0, 0, 0, _hints.L, _hints.SS, _hints.NS, _hints.BS]
 
-cdef uint64_t[11] PRINT_TAGS
-PRINT_TAGS[:] = [0, *(_fingerprint.TAGS[name] for name in ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"))]
+cdef uint64_t[11] PRINT_SEEDS
+PRINT_SEEDS[:] = [0, *(_fingerprint.SEEDS[name] for name in ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"))]
 
 _REASONS = {
     NOT_JSON: Reason.NOT_JSON,
@@ -169,7 +171,7 @@ cdef cursor read_item(Reply *p, cursor at) noexcept nogil:
     at = space(t, at) if at != NULL else NULL
     if at == NULL:
         return NULL
-    p.printer.items = xxh64_of(p.printer.last, seed_of(0, M))
+    p.printer.items = xxh3_of(p.printer.last, seed_of(0, M))
     return at if at == t.end else fail(t, NOT_JSON, at)
 
 

@@ -46,7 +46,7 @@ cdef cursor read_items(Reply *p, cursor at) noexcept nogil:
         p.to += 1
         p.items += 1
         if p.printer.wanted:
-            p.printer.items += xxh64_of(p.printer.last, seed_of(0, M))
+            p.printer.items += xxh3_of(p.printer.last, seed_of(0, M))
         at = space(t, at)
         if stands(t, at, c']'):
             return at + 1
@@ -228,7 +228,7 @@ cdef cursor read_inner(Reply *p, cursor at, int level, int node, Kind kind, uint
         at = read_attributes(p, at, level + 1, node) if at != NULL else NULL
     else:
         at = read_elements(p, at, level, node, kind)
-    p.printer.last = xxh64_of(p.printer.last, seed)
+    p.printer.last = xxh3_of(p.printer.last, seed)
     return at
 
 
@@ -265,7 +265,7 @@ cdef cursor read_page_literal(Reply *p, cursor at, Kind kind, uint64_t seed) noe
         memcpy(p.to, at, length)
     p.to += length
     if p.printer.wanted:
-        p.printer.last = xxh64(at, length if kind == BOOL else 0, seed)
+        p.printer.last = xxh3(at, length if kind == BOOL else 0, seed)
     return at + length
 
 
