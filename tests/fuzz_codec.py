@@ -223,10 +223,10 @@ def build_with_sanitizer(folder: Path) -> None:
     compiled = folder / "_transcode.c"
     subprocess.run([sys.executable, "-m", "cython", "-3", str(source), "-o", str(compiled)], check=True)
     flags = "-g -O1 -shared -fPIC -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
-    exact = ["-DDDBIO_SMALL_RECORD=-1", "-DDDBIO_KEPT_ROOM=-1"]
+    exact = "-DDDBIO_SMALL_RECORD=-1"
     target = folder / f"_transcode{sysconfig.get_config_var('EXT_SUFFIX')}"
     includes = [f"-I{source.parent}", f"-I{sysconfig.get_path('include')}"]
-    subprocess.run(["gcc", *flags.split(), *exact, *includes, str(compiled), "-o", str(target)], check=True)
+    subprocess.run(["gcc", *flags.split(), exact, *includes, str(compiled), "-o", str(target)], check=True)
 
 
 def run_with_sanitizer(arguments: list[str]) -> int:

@@ -7,8 +7,8 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from cpython.object cimport PyTypeObject
-from cpython.ref cimport Py_INCREF
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -25,11 +25,13 @@ from ddbio.codec.model import Page, Put, Reason
 
 cdef extern from "Python.h":
     object PyType_GenericAlloc(PyTypeObject *, Py_ssize_t)
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) except NULL
+    char *bytes_of "PyBytes_AS_STRING"(PyObject *) nogil
+    int resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
 
 cdef extern from "_scan.h" nogil:
     const int SLACK "DDBIO_SLACK"
     const int SMALL_RECORD "DDBIO_SMALL_RECORD"
-    const int KEPT_ROOM "DDBIO_KEPT_ROOM"
     const uint32_t LONE "DDBIO_LONE"
     const int64_t POWER_LIMIT "DDBIO_POWER_LIMIT"
     size_t copy_plain "ddbio_copy_plain"(uint8_t *to, const uint8_t *source, const uint8_t *end) noexcept
@@ -109,10 +111,6 @@ _KINDS = {None: OTHER, "S": S, "N": N, "B": B, "SS": SS, "NS": NS, "BS": BS}
 
 # Pages
 
-cdef uint8_t *_kept = NULL
-cdef Py_ssize_t _kept_room = 0
-
-
 def transcode_page(body, str fmt not None, bint fingerprint=False):
     """Turn the body of a Scan reply, which is bytes or a bytearray, into records; raises `MalformedPageError`."""
     cdef Reply p
@@ -123,14 +121,15 @@ def transcode_page(body, str fmt not None, bint fingerprint=False):
     p.text.end = p.text.begin + held.len
     p.jsonl = fmt == "jsonl"
     p.printer.wanted = fingerprint
-    take_room(&p)
     try:
+        if not make_room(&p, p.text.begin):
+            raise MemoryError
         with nogil:
             read_reply(&p)
         return page_of(&p, body)
     finally:
         PyBuffer_Release(&held)
-        keep_room(&p)
+        Py_XDECREF(p.records)
         PyMem_RawFree(p.nodes)
         PyMem_RawFree(p.table)
         PyMem_RawFree(p.spare_begin)
@@ -145,7 +144,6 @@ def item_fingerprint(bytes item not None):
     p.text.begin = at = <cursor>PyBytes_AS_STRING(item)
     p.text.end = at + PyBytes_GET_SIZE(item)
     p.printer.wanted = True
-    take_room(&p)
     try:
         at = read_item(&p, at)
         if p.printer.starved or p.text.verdict == NO_MEMORY:
@@ -154,7 +152,7 @@ def item_fingerprint(bytes item not None):
             raise ValueError(f"no item: byte {p.text.position}")
         return p.printer.items
     finally:
-        keep_room(&p)
+        Py_XDECREF(p.records)
         PyMem_RawFree(p.printer.room)
 
 
@@ -175,24 +173,6 @@ cdef cursor read_item(Reply *p, cursor at) noexcept nogil:
     return at if at == t.end else fail(t, NOT_JSON, at)
 
 
-cdef void take_room(Reply *p) noexcept:
-    """Take the room that is kept, if no other thread has it."""
-    global _kept, _kept_room
-    p.records = p.to = _kept
-    p.limit = _kept + _kept_room
-    _kept = NULL
-    _kept_room = 0
-
-
-cdef void keep_room(Reply *p) noexcept:
-    global _kept, _kept_room
-    if _kept == NULL and p.limit - p.records <= KEPT_ROOM:
-        _kept = p.records
-        _kept_room = p.limit - p.records
-    else:
-        PyMem_RawFree(p.records)
-
-
 cdef object page_of(Reply *p, body):
     if p.text.verdict == NO_MEMORY or p.starved or p.printer.starved:
         raise MemoryError
@@ -201,7 +181,7 @@ cdef object page_of(Reply *p, body):
     if not p.members & COUNT or not p.members & ITEMS:
         raise missing("Items" if p.members & COUNT else "Count")
     return Page(
-        PyBytes_FromStringAndSize(<char *>p.records, p.to - p.records),
+        written(p),
         p.items,
         p.count,
         p.scanned if p.members & SCANNED_COUNT else p.count,
@@ -210,6 +190,12 @@ cdef object page_of(Reply *p, body):
         types_of(p),
         p.printer.items,
     )
+
+
+cdef bytes written(Reply *p):
+    """The records, without the room behind them."""
+    resize_bytes(&p.records, p.to - <uint8_t *>bytes_of(p.records))
+    return <bytes>p.records
 
 
 cdef bytes compacted(Reply *p):
