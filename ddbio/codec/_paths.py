@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from ddbio.codec.hints import HintType
 
-_SPECIAL = re.compile(r"([.\[\]\\])")
-
 
 def child_path(parent: str | None, name: bytes) -> str:
     """The path of the member with this (decoded) name; `parent` is None for an attribute of the item itself."""
-    step = _SPECIAL.sub(r"\\\1", name.decode())
+    step = name.decode().replace("\\", r"\\").replace(".", r"\.").replace("[", r"\[").replace("]", r"\]")
     return step if parent is None else f"{parent}.{step}"
 
 

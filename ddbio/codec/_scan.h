@@ -17,12 +17,6 @@
 #define DDBIO_SMALL_RECORD (1 << 14)
 #endif
 
-/* Room for a page's records that is kept for the next page: malloc hands memory of this size back to the system at
-   once, and to get it again costs as much as to fill it. */
-#ifndef DDBIO_KEPT_ROOM
-#define DDBIO_KEPT_ROOM (4 << 20)
-#endif
-
 /* What an escape stands for that is half of a surrogate pair. */
 #define DDBIO_LONE UINT32_MAX
 

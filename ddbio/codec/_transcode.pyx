@@ -7,8 +7,8 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from cpython.object cimport PyTypeObject
-from cpython.ref cimport Py_INCREF
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -25,11 +25,13 @@ from ddbio.codec.model import Page, Put, Reason
 
 cdef extern from "Python.h":
     object PyType_GenericAlloc(PyTypeObject *, Py_ssize_t)
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) except NULL
+    char *bytes_of "PyBytes_AS_STRING"(PyObject *) nogil
+    int resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
 
 cdef extern from "_scan.h" nogil:
     const int SLACK "DDBIO_SLACK"
     const int SMALL_RECORD "DDBIO_SMALL_RECORD"
-    const int KEPT_ROOM "DDBIO_KEPT_ROOM"
     const uint32_t LONE "DDBIO_LONE"
     const int64_t POWER_LIMIT "DDBIO_POWER_LIMIT"
     size_t copy_plain "ddbio_copy_plain"(uint8_t *to, const uint8_t *source, const uint8_t *end) noexcept
@@ -39,9 +41,11 @@ cdef extern from "_scan.h" nogil:
     const uint8_t *invalid_utf8 "ddbio_invalid_utf8"(const uint8_t *at, const uint8_t *end) noexcept
     uint64_t hash_of "ddbio_hash"(const uint8_t *text, size_t length, uint64_t key0, uint64_t key1) noexcept
 
-cdef extern from "_xxh64.h" nogil:
-    uint64_t xxh64 "ddbio_xxh64"(const uint8_t *at, size_t length, uint64_t seed) noexcept
-    uint64_t xxh64_of "ddbio_xxh64_of"(uint64_t value, uint64_t seed) noexcept
+cdef extern from "_xxh3.h" nogil:
+    uint64_t xxh3 "ddbio_xxh3"(const uint8_t *at, size_t length, uint64_t seed) noexcept
+    uint64_t le32 "ddbio_le32"(const uint8_t *at) noexcept
+    uint64_t xxh3_word "ddbio_xxh3_word"(uint64_t word, size_t length, uint64_t seed) noexcept
+    uint64_t xxh3_of "ddbio_xxh3_of"(uint64_t value, uint64_t seed) noexcept
 
 cdef int MAX_DIGITS = _model.MAX_DIGITS
 cdef Py_ssize_t WRITE_UNIT_BYTES = _model.WRITE_UNIT_BYTES
@@ -79,8 +83,8 @@ if MAX_NESTING + 2 > SCOPES:
 cdef int[11] TYPE_BITS
 TYPE_BITS[:] = [0, _hints.S, 0, _hints.B, 0, 0, 0, _hints.L, _hints.SS, _hints.NS, _hints.BS]
 
-cdef uint64_t[11] PRINT_TAGS
-PRINT_TAGS[:] = [0, *(_fingerprint.TAGS[name] for name in ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"))]
+cdef uint64_t[11] PRINT_SEEDS
+PRINT_SEEDS[:] = [0, *(_fingerprint.SEEDS[name] for name in ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"))]
 
 _REASONS = {
     NOT_JSON: Reason.NOT_JSON,
@@ -107,10 +111,6 @@ _KINDS = {None: OTHER, "S": S, "N": N, "B": B, "SS": SS, "NS": NS, "BS": BS}
 
 # Pages
 
-cdef uint8_t *_kept = NULL
-cdef Py_ssize_t _kept_room = 0
-
-
 def transcode_page(body, str fmt not None, bint fingerprint=False):
     """Turn the body of a Scan reply, which is bytes or a bytearray, into records; raises `MalformedPageError`."""
     cdef Reply p
@@ -121,14 +121,15 @@ def transcode_page(body, str fmt not None, bint fingerprint=False):
     p.text.end = p.text.begin + held.len
     p.jsonl = fmt == "jsonl"
     p.printer.wanted = fingerprint
-    take_room(&p)
     try:
+        if not make_room(&p, p.text.begin):
+            raise MemoryError
         with nogil:
             read_reply(&p)
         return page_of(&p, body)
     finally:
         PyBuffer_Release(&held)
-        keep_room(&p)
+        Py_XDECREF(p.records)
         PyMem_RawFree(p.nodes)
         PyMem_RawFree(p.table)
         PyMem_RawFree(p.spare_begin)
@@ -143,7 +144,6 @@ def item_fingerprint(bytes item not None):
     p.text.begin = at = <cursor>PyBytes_AS_STRING(item)
     p.text.end = at + PyBytes_GET_SIZE(item)
     p.printer.wanted = True
-    take_room(&p)
     try:
         at = read_item(&p, at)
         if p.printer.starved or p.text.verdict == NO_MEMORY:
@@ -152,7 +152,7 @@ def item_fingerprint(bytes item not None):
             raise ValueError(f"no item: byte {p.text.position}")
         return p.printer.items
     finally:
-        keep_room(&p)
+        Py_XDECREF(p.records)
         PyMem_RawFree(p.printer.room)
 
 
@@ -169,26 +169,8 @@ cdef cursor read_item(Reply *p, cursor at) noexcept nogil:
     at = space(t, at) if at != NULL else NULL
     if at == NULL:
         return NULL
-    p.printer.items = xxh64_of(p.printer.last, seed_of(0, M))
+    p.printer.items = xxh3_of(p.printer.last, seed_of(0, M))
     return at if at == t.end else fail(t, NOT_JSON, at)
-
-
-cdef void take_room(Reply *p) noexcept:
-    """Take the room that is kept, if no other thread has it."""
-    global _kept, _kept_room
-    p.records = p.to = _kept
-    p.limit = _kept + _kept_room
-    _kept = NULL
-    _kept_room = 0
-
-
-cdef void keep_room(Reply *p) noexcept:
-    global _kept, _kept_room
-    if _kept == NULL and p.limit - p.records <= KEPT_ROOM:
-        _kept = p.records
-        _kept_room = p.limit - p.records
-    else:
-        PyMem_RawFree(p.records)
 
 
 cdef object page_of(Reply *p, body):
@@ -199,7 +181,7 @@ cdef object page_of(Reply *p, body):
     if not p.members & COUNT or not p.members & ITEMS:
         raise missing("Items" if p.members & COUNT else "Count")
     return Page(
-        PyBytes_FromStringAndSize(<char *>p.records, p.to - p.records),
+        written(p),
         p.items,
         p.count,
         p.scanned if p.members & SCANNED_COUNT else p.count,
@@ -208,6 +190,12 @@ cdef object page_of(Reply *p, body):
         types_of(p),
         p.printer.items,
     )
+
+
+cdef bytes written(Reply *p):
+    """The records, without the room behind them."""
+    resize_bytes(&p.records, p.to - <uint8_t *>bytes_of(p.records))
+    return <bytes>p.records
 
 
 cdef bytes compacted(Reply *p):

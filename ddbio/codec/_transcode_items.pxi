@@ -3,19 +3,27 @@
 
 # Items
 
-cdef bint make_room(Reply *p, cursor at) noexcept nogil:
+cdef inline bint make_room(Reply *p, cursor at) noexcept nogil:
     """See to it that what is left of the reply fits, were it one item; False where there is no memory."""
-    cdef Py_ssize_t used = p.to - p.records, needed = p.text.end - at + SLACK + WRAPPER_ROOM, room
-    cdef uint8_t *records
-    if p.limit - p.to >= needed:
-        return True
-    room = used + max(needed, used // 2)
-    records = <uint8_t *>PyMem_RawRealloc(p.records, room)
-    if records == NULL:
+    cdef Py_ssize_t needed = p.text.end - at + SLACK + WRAPPER_ROOM
+    return p.limit - p.to >= needed or grow_room(p, needed)
+
+
+cdef bint grow_room(Reply *p, Py_ssize_t needed) noexcept with gil:
+    """Make the bytes object, or a larger one: with wrappers, records become longer than the reply that they stand in."""
+    cdef Py_ssize_t used = p.to - <uint8_t *>bytes_of(p.records) if p.records != NULL else 0
+    cdef Py_ssize_t room = used + needed
+    if not p.jsonl:
+        room += room // 16
+    try:
+        if p.records == NULL:
+            p.records = new_bytes(NULL, room)
+        else:
+            resize_bytes(&p.records, room)
+    except MemoryError:
         return False
-    p.records = records
-    p.to = records + used
-    p.limit = records + room
+    p.to = <uint8_t *>bytes_of(p.records) + used
+    p.limit = p.to - used + room
     return True
 
 
@@ -46,7 +54,7 @@ cdef cursor read_items(Reply *p, cursor at) noexcept nogil:
         p.to += 1
         p.items += 1
         if p.printer.wanted:
-            p.printer.items += xxh64_of(p.printer.last, seed_of(0, M))
+            p.printer.items += xxh3_of(p.printer.last, seed_of(0, M))
         at = space(t, at)
         if stands(t, at, c']'):
             return at + 1
@@ -228,7 +236,7 @@ cdef cursor read_inner(Reply *p, cursor at, int level, int node, Kind kind, uint
         at = read_attributes(p, at, level + 1, node) if at != NULL else NULL
     else:
         at = read_elements(p, at, level, node, kind)
-    p.printer.last = xxh64_of(p.printer.last, seed)
+    p.printer.last = xxh3_of(p.printer.last, seed)
     return at
 
 
@@ -265,7 +273,7 @@ cdef cursor read_page_literal(Reply *p, cursor at, Kind kind, uint64_t seed) noe
         memcpy(p.to, at, length)
     p.to += length
     if p.printer.wanted:
-        p.printer.last = xxh64(at, length if kind == BOOL else 0, seed)
+        p.printer.last = xxh3(at, length if kind == BOOL else 0, seed)
     return at + length
 
 

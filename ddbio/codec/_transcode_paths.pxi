@@ -26,7 +26,8 @@ cdef struct Node:
 cdef struct Reply:
     Text text
     bint jsonl
-    uint8_t *records
+    # The bytes object that becomes the page's records, and where the next of them and its room end.
+    PyObject *records
     uint8_t *to
     uint8_t *limit
     int64_t items

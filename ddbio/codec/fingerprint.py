@@ -5,11 +5,14 @@ elements, the escapes in its strings, the white space, and the notation of its n
 number 1 from the string "1", and everything else that the service tells apart. It finds accidents; it is not meant to
 withstand somebody who forges items on purpose.
 
-**How to compute it.** All arithmetic is modulo 2^64. X(bytes, seed) is XXH64 as its specification says; le(n) are the
-8 bytes of n, the least significant first; strings and names are taken as UTF-8, with every escape decoded (half of a
-surrogate pair, which no item of the service holds, counts as `?`). The hash of a value at a place p is
+**How to compute it.** All arithmetic is modulo 2^64. X(bytes, seed) is XXH3 with 64 bits as its specification says;
+le(n) are the 8 bytes of n, the least significant first; strings and names are taken as UTF-8, with every escape decoded
+(half of a surrogate pair, which no item of the service holds, counts as `?`). The hash of a value at a place p is
 
-    H(value, p) = X(content, p + tag * 2^32)
+    H(value, p) = X(content, p + tag * 0x9E3779B97F4A7C15)
+
+(the factor, 2^64 divided by the golden ratio, makes seeds differ in all of their bits: where they differ in a few only,
+XXH3 of short contents is the same for contents that differ in those).
 
 | type | tag | content |
 |---|---|---|
@@ -33,14 +36,16 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from xxhash import xxh64_intdigest
+from xxhash import xxh3_64_intdigest
 
 from ddbio.codec._numbers import Number, read_number
 
 MASK = 2**64 - 1
-TAGS = {
-    kind: tag << 32 for tag, kind in enumerate(("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"), start=1)
+SEEDS = {
+    kind: tag * 0x9E3779B97F4A7C15 & MASK
+    for tag, kind in enumerate(("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"), start=1)
 }
+"""What the type of a value adds to its place."""
 
 _Members = tuple[tuple[str, Any], ...]
 """An object of JSON with all of its members, also those that come twice."""
@@ -66,7 +71,7 @@ def _value(value: _Members, place: int) -> int:
 
 
 def _hash(kind: str, content: Any, place: int) -> int:
-    return xxh64_intdigest(_content(kind, content), (place + TAGS[kind]) & MASK)
+    return xxh3_64_intdigest(_content(kind, content), (place + SEEDS[kind]) & MASK)
 
 
 def _content(kind: str, content: Any) -> bytes:
@@ -78,11 +83,11 @@ def _content(kind: str, content: Any) -> bytes:
         case "NULL":
             return b""
         case "M":
-            return _sum(_value(value, xxh64_intdigest(_text("S", name))) for name, value in content)
+            return _sum(_value(value, xxh3_64_intdigest(_text("S", name))) for name, value in content)
         case "L":
             return _chain(content)
         case _:
-            return _sum(xxh64_intdigest(_text(kind[0], element)) for element in content)
+            return _sum(xxh3_64_intdigest(_text(kind[0], element)) for element in content)
 
 
 def _text(kind: str, text: str) -> bytes:

@@ -192,6 +192,13 @@ def test_types_of_no_more_than_so_many_paths_are_kept(codec: ModuleType) -> None
     assert f"a{hints.MAX_PATHS - 1}" in types
 
 
+def test_records_may_be_much_longer_than_their_reply(codec: ModuleType) -> None:
+    found = of_items(*[b"{}"] * 20_000)
+    assert page(codec, found, "dynamodb-json").records == b'{"Item":{}}\n' * 20_000
+    assert page(codec, found).records == b"{}\n" * 20_000
+    assert page(codec, of_items()).records == b""
+
+
 @st.composite
 def replies(draw: st.DrawFn) -> tuple[list[Typed], Any, bytes]:
     found = draw(st.lists(items | st.dictionaries(st.just("x"), values), max_size=3))
