@@ -27,9 +27,31 @@ def _choose(wanted: str) -> tuple[str, ModuleType]:
 CODEC, _module = _choose(os.environ.get("DDBIO_CODEC", ""))
 
 if TYPE_CHECKING:
-    from ddbio.codec.reference import Entry, RecordEncoder, count_lines, item_fingerprint, transcode_page, weigh
+    from ddbio.codec.reference import (
+        Entry,
+        RecordEncoder,
+        count_lines,
+        count_settled,
+        item_fingerprint,
+        settle,
+        take_off,
+        transcode_page,
+        weigh,
+    )
 else:
     Entry, RecordEncoder, count_lines = _module.Entry, _module.RecordEncoder, _module.count_lines
     transcode_page, item_fingerprint, weigh = _module.transcode_page, _module.item_fingerprint, _module.weigh
+    take_off, settle, count_settled = _module.take_off, _module.settle, _module.count_settled
 
-__all__ = ["CODEC", "Entry", "RecordEncoder", "count_lines", "item_fingerprint", "transcode_page", "weigh"]
+__all__ = [
+    "CODEC",
+    "Entry",
+    "RecordEncoder",
+    "count_lines",
+    "count_settled",
+    "item_fingerprint",
+    "settle",
+    "take_off",
+    "transcode_page",
+    "weigh",
+]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from itertools import takewhile
 
 from ddbio.codec.framing import Block
 from ddbio.codec.model import WRITE_UNIT_BYTES
@@ -28,8 +29,35 @@ class Entry:
         self.returned = 0
 
 
-def weigh(entries: Sequence[Entry]) -> tuple[int, int]:
+def weigh(entries: list[Entry]) -> tuple[int, int]:
     """How many bytes the requests of these entries have, and how many write units their items cost (one for each 1 KB
     or part of it), where they replace none that is larger.
     """
     return sum(len(entry.request) for entry in entries), sum(-(-entry.size // WRITE_UNIT_BYTES) for entry in entries)
+
+
+def take_off(entries: list[Entry], flying: dict[bytes, Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Add the entries to those `flying`, by key. Returns those whose key was free, and the others, left as they are."""
+    ready: list[Entry] = []
+    held: list[Entry] = []
+    for entry in entries:
+        (ready if flying.setdefault(entry.key, entry) is entry else held).append(entry)
+    return ready, held
+
+
+def settle(
+    entries: list[Entry], written: bool, flying: dict[bytes, Entry], awaited: Mapping[bytes, object]
+) -> list[bytes]:
+    """Note whether the entries were `written`, and take them out of those `flying`. Returns their keys that are
+    `awaited`.
+    """
+    for entry in entries:
+        entry.written = written
+        del flying[entry.key]
+    return [entry.key for entry in entries if entry.key in awaited]
+
+
+def count_settled(entries: list[Entry]) -> tuple[int, int]:
+    """How many of these entries come before the first that is not settled, and how many of those are written."""
+    settled = [entry.written for entry in takewhile(lambda entry: entry.written is not None, entries)]
+    return len(settled), settled.count(True)

@@ -6,6 +6,7 @@ import os
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_SetDefault
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
@@ -265,6 +266,43 @@ def weigh(list entries not None):
         size += len(entry.request)
         units += (entry.size + WRITE_UNIT_BYTES - 1) // WRITE_UNIT_BYTES
     return size, units
+
+
+def take_off(list entries not None, dict flying not None):
+    """Add these entries to those that fly; those whose key was free, and the others."""
+    cdef Entry entry
+    cdef list ready = [], held = []
+    for entry in entries:
+        if <object>PyDict_SetDefault(flying, entry.key, entry) is entry:
+            ready.append(entry)
+        else:
+            held.append(entry)
+    return ready, held
+
+
+def settle(list entries not None, bint written, dict flying not None, dict awaited not None):
+    """Note whether these entries were written, and take them out of those that fly; their keys that are awaited."""
+    cdef Entry entry
+    cdef object noted = written
+    cdef list found = []
+    for entry in entries:
+        entry.written = noted
+        del flying[entry.key]
+        if len(awaited) and entry.key in awaited:
+            found.append(entry.key)
+    return found
+
+
+def count_settled(list entries not None):
+    """How many entries come before the first that is not settled, and how many of those are written."""
+    cdef Entry entry
+    cdef Py_ssize_t count = 0, written = 0
+    for entry in entries:
+        if entry.written is None:
+            break
+        count += 1
+        written += entry.written is True
+    return count, written
 
 
 def count_lines(bytes data not None):

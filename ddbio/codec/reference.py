@@ -53,10 +53,20 @@ Invalid UTF-8 anywhere comes before everything else, at the first byte that begi
 
 from __future__ import annotations
 
-from ddbio.codec._entry import Entry, weigh
+from ddbio.codec._entry import Entry, count_settled, settle, take_off, weigh
 from ddbio.codec._pages import transcode_page
 from ddbio.codec._records import RecordEncoder
 from ddbio.codec.fingerprint import item_fingerprint
 from ddbio.codec.framing import count_lines
 
-__all__ = ["Entry", "RecordEncoder", "count_lines", "item_fingerprint", "transcode_page", "weigh"]
+__all__ = [
+    "Entry",
+    "RecordEncoder",
+    "count_lines",
+    "count_settled",
+    "item_fingerprint",
+    "settle",
+    "take_off",
+    "transcode_page",
+    "weigh",
+]

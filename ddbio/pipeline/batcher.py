@@ -7,13 +7,31 @@ held back until then, so that the last line of a span wins and no request names 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from typing import NamedTuple
 
-from ddbio.codec import Entry, weigh
+from ddbio.codec import Entry, settle, take_off, weigh
 
 MAX_ITEMS = 25
 MAX_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """BatchWriteItem takes 25 requests and 16 MB (API Reference); the margin is for the request's own frame."""
+
+
+class Batch(NamedTuple):
+    """Entries that go out together, the bytes of their requests, and the write units of their items."""
+
+    entries: list[Entry]
+    size: int
+    units: int
+
+    @classmethod
+    def of(cls, entries: list[Entry]) -> Batch:
+        """These entries, weighed."""
+        return cls(entries, *weigh(entries))
+
+    def halves(self) -> list[Batch]:
+        """Its entries in two batches, the second half first."""
+        middle = len(self.entries) // 2
+        return [Batch.of(self.entries[middle:]), Batch.of(self.entries[:middle])]
 
 
 class Batcher:
@@ -31,36 +49,30 @@ class Batcher:
         """Nothing waits, nothing is out."""
         return not self._ready and not self._out and not self._held
 
-    def add(self, entries: Iterable[Entry]) -> None:
+    def add(self, entries: list[Entry]) -> None:
         """Take records in."""
-        flying, ready = self._flying, self._ready
-        for entry in entries:
-            if flying.setdefault(entry.key, entry) is entry:
-                ready.append(entry)
-            else:
-                self._held.setdefault(entry.key, deque()).append(entry)
-                self.held_bytes += len(entry.request)
+        ready, held = take_off(entries, self._flying)
+        self._ready += ready
+        for entry in held:
+            self._held.setdefault(entry.key, deque()).append(entry)
+            self.held_bytes += len(entry.request)
 
-    def take(self, *, flush: bool) -> list[Entry]:
-        """The next batch if a full one is ready, or with `flush` any; else an empty list."""
-        batch = self._ready[:MAX_ITEMS]
-        size, _ = weigh(batch)
-        if not flush and len(batch) < MAX_ITEMS and size < MAX_BYTES:
-            return []
-        while size > MAX_BYTES and len(batch) > 1:
-            size -= len(batch.pop().request)
-        del self._ready[: len(batch)]
-        self._out += len(batch)
+    def take(self, *, flush: bool) -> Batch | None:
+        """The next batch if a full one is ready, or with `flush` any; else None."""
+        batch = Batch.of(self._ready[:MAX_ITEMS])
+        if not batch.entries or not (flush or len(batch.entries) == MAX_ITEMS or batch.size >= MAX_BYTES):
+            return None
+        while batch.size > MAX_BYTES and len(batch.entries) > 1:
+            batch = Batch.of(batch.entries[:-1])
+        del self._ready[: len(batch.entries)]
+        self._out += len(batch.entries)
         return batch
 
-    def finish(self, entries: Iterable[Entry]) -> None:
+    def finish(self, entries: list[Entry], *, written: bool) -> None:
         """These records of a batch are settled; the next one held back for each key may go."""
-        flying, held = self._flying, self._held
-        for entry in entries:
-            self._out -= 1
-            del flying[entry.key]
-            if held and entry.key in held:
-                self._release(entry.key)
+        self._out -= len(entries)
+        for key in settle(entries, written, self._flying, self._held):
+            self._release(key)
 
     def put_back(self, entries: list[Entry]) -> None:
         """These records of a batch were not processed: they go out again, first of all."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ddbio.clock import Clock
 from ddbio.codec import Entry, weigh
 from ddbio.errors import JobFailedError
-from ddbio.pipeline.batcher import Batcher
+from ddbio.pipeline.batcher import Batch, Batcher
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
@@ -64,7 +64,7 @@ class Sender:
         """Nothing waits, nothing is out."""
         return self._batcher.empty
 
-    async def add(self, entries: Sequence[Entry]) -> None:
+    async def add(self, entries: list[Entry]) -> None:
         """Take entries; waits for lanes while batches are full, and while too many records wait for others or rest.
 
         Several tasks may call this at once. One that is cancelled here leaves its entries, and those of others, to be
@@ -89,16 +89,15 @@ class Sender:
 
     async def _send_ready(self, *, flush: bool) -> None:
         while batch := self._batcher.take(flush=flush):
-            size, _ = weigh(batch)
             try:
-                await self._lanes.take(size)
+                await self._lanes.take(batch.size)
             except asyncio.CancelledError:
-                self._batcher.put_back(batch)
+                self._batcher.put_back(batch.entries)
                 raise
             if self._failure is not None:
-                self._lanes.give(size)
+                self._lanes.give(batch.size)
                 raise self._failure
-            task = asyncio.create_task(self._send(batch, size))
+            task = asyncio.create_task(self._send(batch))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
@@ -112,19 +111,16 @@ class Sender:
         if self._failure is not None:
             raise self._failure
 
-    async def _send(self, batch: list[Entry], size: int) -> None:
+    async def _send(self, batch: Batch) -> None:
         """Write one batch; what the service did not process goes back to the batcher after a pause, without a lane."""
         try:
             outcome = await self._writer.write(batch)
         finally:
-            self._lanes.give(size)
-        for entry in outcome.written:
-            entry.written = True
-        self._batcher.finish(outcome.written)
+            self._lanes.give(batch.size)
+        self._batcher.finish(outcome.written, written=True)
         for entry, message in outcome.refused:
-            entry.written = False
             self._refused(entry, message)
-            self._batcher.finish([entry])
+            self._batcher.finish([entry], written=False)
         if outcome.unprocessed:
             self._settled.set()
             await self._rest(outcome.unprocessed)

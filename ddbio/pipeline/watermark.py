@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from ddbio.codec import Entry
+from ddbio.codec import Entry, count_settled
 from ddbio.ledger.entries import Reject
 
 _RECORD_BYTES = 512
@@ -31,7 +30,7 @@ class Watermark:
 
     def __init__(self, start: int) -> None:
         self._position = self._end = start
-        self._open: deque[Entry] = deque()
+        self._open: list[Entry] = []
         self._rejects: list[Reject] = []
         self._passed: list[Reject] = []
         self._written = 0
@@ -54,12 +53,12 @@ class Watermark:
 
     def move(self) -> None:
         """Move on to the first record that is still open. Called often, it lets go of records while they are fresh."""
-        waiting, passed = self._open, None
-        while waiting and (written := waiting[0].written) is not None:
+        waiting = self._open
+        passed, written = count_settled(waiting)
+        if passed:
             self._written += written
-            passed = waiting.popleft()
-        if passed is not None:
-            self._position = max(self._position, _end(passed))
+            self._position = max(self._position, _end(waiting[passed - 1]))
+            del waiting[:passed]
         if self._rejects:
             self._pass_rejects(waiting[0].offset if waiting else math.inf)
 

@@ -8,6 +8,7 @@ from functools import partial
 from ddbio.codec import Entry, RecordEncoder, weigh
 from ddbio.codec.model import Put
 from ddbio.errors import CorruptReplyError, RefusedError
+from ddbio.pipeline.batcher import Batch
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import CostRatio, Requester
 from ddbio.wire.dynamodb import DynamoDB
@@ -38,42 +39,44 @@ class TableWriter:
         self._echo = echo
         self._ratio = CostRatio()
 
-    async def write(self, batch: Sequence[Entry]) -> Outcome:
+    async def write(self, batch: Batch) -> Outcome:
         """Send one batch; where the service refuses it as a whole, halve it until the bad record stands alone.
 
         Raises WireError where the table can't be written.
         """
         outcome = Outcome()
-        waiting = [list(batch)]
+        waiting = [batch]
         while waiting:
-            entries = waiting.pop()
+            batch = waiting.pop()
             try:
-                await self._send(entries, outcome)
+                await self._send(batch, outcome)
             except RefusedError as error:
                 if error.code not in SPLIT_CODES:
                     raise
-                if len(entries) == 1:
-                    outcome.refused.append((entries[0], error.message))
+                if len(batch.entries) == 1:
+                    outcome.refused.append((batch.entries[0], error.message))
                 else:
-                    middle = len(entries) // 2
-                    waiting += [entries[middle:], entries[:middle]]
+                    waiting += batch.halves()
         return outcome
 
-    async def _send(self, entries: list[Entry], outcome: Outcome) -> None:
-        estimate = weigh(entries)[1] * self._ratio.value
-        requests = [entry.request for entry in entries]
-        reply, permit = await self._requester.run(estimate, partial(self._dynamodb.batch_write, self._table, requests))
+    async def _send(self, batch: Batch, outcome: Outcome) -> None:
+        requests = [entry.request for entry in batch.entries]
+        send = partial(self._dynamodb.batch_write, self._table, requests)
+        reply, permit = await self._requester.run(batch.units * self._ratio.value, send)
         permit.settle(reply.capacity)
-        returned = self._match(entries, reply.unprocessed) if reply.unprocessed else []
-        written = [entry for entry in entries if entry not in returned] if returned else entries
-        outcome.unprocessed += returned
+        written, units = batch.entries, batch.units
+        if reply.unprocessed:
+            returned = self._match(written, reply.unprocessed)
+            written = [entry for entry in written if entry not in returned]
+            _, units = weigh(written)
+            outcome.unprocessed += returned
+            self._meter.returned += sum(not entry.returned for entry in returned)
         outcome.written += written
+        self._meter.items += len(written)
         if written:
             self._requester.deadline.touch()
         if reply.capacity is not None:
-            self._ratio.learn(weigh(written)[1], reply.capacity)
-        self._meter.items += len(written)
-        self._meter.returned += sum(not entry.returned for entry in returned)
+            self._ratio.learn(units, reply.capacity)
 
     def _match(self, entries: list[Entry], items: Sequence[bytes]) -> list[Entry]:
         """Our own records for the items that came back, told by their keys."""

@@ -14,7 +14,7 @@ from ddbio.codec import reference
 from ddbio.fleet import engine
 from ddbio.ledger.manifest import read_manifest
 from ddbio.options import Capacity, Connection, ImportOptions
-from ddbio.pipeline import batcher, encoding, sending, writing
+from ddbio.pipeline import batcher, encoding, sending, watermark, writing
 from ddbio.storage.base import MANIFEST
 from tests.conftest import StartCounting
 from tests.servers.tables import Table
@@ -36,8 +36,9 @@ async def test_mended_records_go_in_and_the_others_are_told_again(
 ) -> None:
     monkeypatch.setattr(engine, "RecordEncoder", module.RecordEncoder)
     monkeypatch.setattr(encoding, "Entry", module.Entry)
-    for user in (batcher, sending, writing):
-        monkeypatch.setattr(user, "weigh", module.weigh)
+    for user in (batcher, sending, watermark, writing):
+        for name in ("count_settled", "settle", "take_off", "weigh"):
+            monkeypatch.setattr(user, name, getattr(module, name), raising=False)
     server = await counting(Table(mode="stored", key=(("pk", "S"),)))
     source, state = tmp_path / "in.jsonl", tmp_path / "state"
     source.write_bytes(b"\n".join([GOOD, *BAD]))

@@ -114,6 +114,43 @@ def test_any_block(lines: list[bytes], ended: bool, offset: int, dropped: int, k
     assert units == sum(math.ceil(weight / 1_024) for *_, weight in seen)
 
 
+def flight(codec: ModuleType, names: list[bytes], landing: list[bool | None], awaited: set[bytes]) -> Any:
+    """What is told of entries with these keys that take off, and of which some land."""
+    entries = [codec.Entry(b"{}", name, 2, None, place, 9) for place, name in enumerate(names)]
+    flying: dict[bytes, Any] = {}
+    ready, held = codec.take_off(entries, flying)
+    assert all(flying[entry.key] is entry for entry in ready)
+    told = []
+    for written in (True, False):
+        landed = [entry for entry, verdict in zip(ready, landing, strict=False) if verdict is written]
+        told.append(codec.settle(landed, written, flying, dict.fromkeys(awaited)))
+    offsets = [[entry.offset for entry in group] for group in (ready, held, flying.values())]
+    return offsets, told, [entry.written for entry in entries], codec.count_settled(entries)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    names=st.lists(st.integers(0, 20).map(lambda number: b"%d" % number), max_size=40),
+    landing=st.lists(st.sampled_from([True, True, True, False, None]), max_size=40),
+    awaited=st.sets(st.integers(0, 20).map(lambda number: b"%d" % number)),
+)
+def test_any_flight(names: list[bytes], landing: list[bool | None], awaited: set[bytes]) -> None:
+    expected, found = (flight(codec, names, landing, awaited) for codec in IMPLEMENTATIONS)
+    assert found == expected
+    (ready, held, _), _, written, (settled, how_many) = found
+    assert sorted(ready + held) == list(range(len(names)))
+    assert [names[place] for place in ready] == list(dict.fromkeys(names))
+    assert None not in written[:settled]
+    assert written[settled : settled + 1] in ([], [None])
+    assert how_many == sum(verdict is True for verdict in written[:settled])
+
+
+def test_an_entry_that_does_not_fly_can_not_land() -> None:
+    for codec in IMPLEMENTATIONS:
+        with pytest.raises(KeyError):
+            codec.settle([codec.Entry(b"{}", b"k", 2, None, 0, 9)], True, {}, {})
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     body=st.one_of(soups.map(lambda soup: b'{"Count":1,"Items":[{' + soup), spoiled(good_pages()), soups),
