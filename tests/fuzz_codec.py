@@ -195,6 +195,20 @@ class Fuzzer:
             for entries, refused in (encoder.encode_block(block) for encoder in encoders)
         )
         self.compare(expected, found, lines)
+        told = [
+            self.flight(codec, encoder.encode_block(Block(0, None, lines + b"\n" + lines))[0])
+            for codec, encoder in zip((reference, self.native), encoders, strict=True)
+        ]
+        self.compare(told[0], told[1], lines)
+
+    @staticmethod
+    def flight(codec: ModuleType, entries: list[reference.Entry]) -> object:
+        """What is told of entries that take off, and of which all but the last one land."""
+        flying: dict[bytes, reference.Entry] = {}
+        ready, held = codec.take_off(entries, flying)
+        told = codec.settle(ready[:-1], True, flying, {entry.key: None for entry in held})
+        left = [entry.offset for entry in flying.values()]
+        return len(ready), len(held), told, left, codec.count_settled(entries), codec.weigh(entries)
 
     def check_page(self, body: bytes) -> None:
         fmt = self.source.random.choice(("jsonl", "dynamodb-json"))
