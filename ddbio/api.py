@@ -68,7 +68,7 @@ async def export_table(
         async def replan(capacity: Capacity) -> Pace:
             return planning.read_pace(capacity, await place.session.describe_table(options.table, options.scan.index))
 
-        await control.attach(budget, replan)
+        await control.attach(budget, replan, options.capacity)
         fastest = max(pace, budget.pace, key=planning.foreseen)
         sink = open_sink(
             options.destination,
@@ -144,7 +144,7 @@ async def import_table(
         async def replan(capacity: Capacity) -> Pace:
             return planning.write_pace(capacity, await place.session.describe_table(options.table))
 
-        await control.attach(budget, replan)
+        await control.attach(budget, replan, options.capacity)
         fastest = max(pace, budget.pace, key=planning.foreseen)
         source = open_source(options.source, client=place.client, executor=place.executor, stream=input)
         await stack.enter_async_context(source)

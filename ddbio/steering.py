@@ -1,8 +1,9 @@
-"""The control file: what a person writes beside a running job to steer it."""
+"""What steers a running job from outside: the control file, which a person writes beside it, and the table itself."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,8 +20,11 @@ from ddbio.storage.base import OWN_FOLDER, Sink
 CONTROL = f"{OWN_FOLDER}/control.json"
 """Where it lies, relative to the export's destination or the import's state folder."""
 LOOK_SECONDS = 1.0
+TABLE_SECONDS = 60.0
+"""Autoscaling changes a table's capacity in minutes."""
 MAX_BYTES = 64 * 1024
 """A larger file is no control file."""
+log = logging.getLogger("ddbio")
 
 
 class Wishes(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,16 +37,28 @@ class Wishes(msgspec.Struct, forbid_unknown_fields=True):
 
 @asynccontextmanager
 async def following(place: Sink | None, control: Control, clock: Clock, observer: Observer) -> AsyncIterator[None]:
-    """Do what the control file in `place` says whenever it changes. What it says at the beginning does not count."""
-    if place is None:
-        yield
-        return
-    task = asyncio.create_task(_follow(place, control, clock, observer))
+    """Do what the control file in `place` says whenever it changes. What it says at the beginning does not count.
+
+    A budget that adapts is held against the capacity that the table has by then.
+    """
+    tasks = [asyncio.create_task(_follow_table(control, clock))]
+    if place is not None:
+        tasks.append(asyncio.create_task(_follow(place, control, clock, observer)))
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _follow_table(control: Control, clock: Clock) -> None:
+    while True:
+        await sleep(clock, TABLE_SECONDS)
+        try:
+            await control.follow_table()
+        except DdbioError as error:  # until the next time, the budget goes on as it is
+            log.debug("the table's capacity is not known: %s", error)
 
 
 async def _follow(place: Sink, control: Control, clock: Clock, observer: Observer) -> None:

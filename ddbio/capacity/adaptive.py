@@ -90,11 +90,16 @@ class Budget:
     def set(self, pace: Pace) -> None:
         """Forget what was learned, and go on at this pace."""
         self.pace = pace
-        self._most = pace.most
         self._rate = pace.start if pace.most is None else min(pace.start, pace.most)
         self._step = self._rate * STEP
         self._floor = self._rate * LEAST_CUT
         self._knee: float | None = None
+
+    def limit(self, most: float) -> None:
+        """A budget that adapts never passes this from now on; what it has learned stays. A fixed one is what it is."""
+        if self.pace.most is not None:
+            self.pace = self.pace._replace(most=most)
+            self._rate = min(self._rate, most)
 
     def told(self, now: float) -> str:
         """What holds the job back, in words; empty where nothing does."""
@@ -154,7 +159,7 @@ class Budget:
         if index := next(filter(None, map(index_of, news)), None):
             what = f"index {index}"
         self._tell(f"throttled by {what}", now)
-        if self._most is None:
+        if self.pace.most is None:
             return
         before = self._rate
         known = self._knee is not None and before >= self._knee * SETTLED_CUT * SETTLED_CUT
@@ -171,7 +176,7 @@ class Budget:
         self._tell(f"throttled by {what}: down from {before:,.0f} to {self._rate:,.0f} units/s", now)
 
     def _speed_up(self) -> None:
-        if self._most is None:
+        if self.pace.most is None:
             return
         if self._knee is not None and self._rate > self._knee * PASSED:
             self._knee, self._step = None, self._rate * STEP
@@ -180,7 +185,7 @@ class Budget:
             goal = self._knee * NEAR
         elif self._knee is not None:
             step = self._knee * APPROACH
-        self._rate = min(self._rate + step, goal, self._most)
+        self._rate = min(self._rate + step, goal, self.pace.most)
 
     def _tell(self, text: str, now: float) -> None:
         self._told, self._told_until = text, now + TOLD_SECONDS

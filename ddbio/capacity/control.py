@@ -49,12 +49,23 @@ class Control:
         """Go on after a pause."""
         self._set_paused(False)
 
-    async def attach(self, budget: Budget, plan: Plan) -> None:
-        """The job begins: this is its budget, and `plan` says what a capacity means for its table."""
+    async def attach(self, budget: Budget, plan: Plan, capacity: Capacity) -> None:
+        """The job begins with this `capacity` and its `budget`; `plan` says what another one means for the table."""
         self._budget, self._plan = budget, plan
         budget.paused = self._paused
-        if self._capacity is not None:
+        if self._capacity is None:
+            self._capacity = capacity
+        else:
             budget.set(await plan(self._capacity))
+
+    async def follow_table(self) -> None:
+        """Where the budget adapts, let it go as far as the table allows by now. Raises PreflightError as above."""
+        async with self._one_by_one:
+            if self._budget is None or self._plan is None or self._capacity is None or not self._capacity.auto:
+                return
+            pace = await self._plan(self._capacity)
+            if pace.most is not None:
+                self._budget.limit(pace.most)
 
     def _set_paused(self, paused: bool) -> None:
         self._paused = paused

@@ -46,3 +46,30 @@ async def test_a_new_capacity_is_held_against_what_the_table_has_then(tmp_path: 
     assert report.items == 300
     assert plans[0].processes == 2  # those that 900 units are enough for
     assert {moment.budget for moment in report.timeline} <= {0, 4_000}
+
+
+async def test_a_budget_that_adapts_never_passes_what_the_table_has_by_then(tmp_path: Path) -> None:
+    table, control = Table(items=300, capacity=(1_000, 1_000)), Control()
+    control.pause()
+    async with asyncio.timeout(60), CountingServer(table) as server:
+        options = ExportOptions(
+            table="T",
+            destination=str(tmp_path),
+            connection=Connection(region=REGION, endpoint_url=server.url),
+            segments=8,
+        )
+        planned = asyncio.Event()
+
+        def observe(event: Event) -> None:
+            if isinstance(event, JobPlanned):
+                assert (event.budget, event.adaptive) == (500, True)
+                planned.set()
+
+        job = asyncio.create_task(export_table(options, observer=observe, control=control))
+        await planned.wait()
+        vars(table)["capacity"] = (30, 1_000)  # somebody lowers it
+        await control.follow_table()
+        control.resume()
+        report = await job
+    assert report.items == 300
+    assert {moment.budget for moment in report.timeline} <= {0, 30}

@@ -82,6 +82,21 @@ def test_the_first_throttling_halves_it_and_the_most_is_never_passed() -> None:
     assert budget.told(table.now) == ""
 
 
+def test_when_the_table_gets_more_it_goes_on_from_where_it_was() -> None:
+    budget = Budget(Pace(500, 800))
+    table = Table(budget, 1e9, 1.0)
+    table.run(30)
+    budget.limit(1_200)
+    rates = table.run(30)
+    assert all(later - earlier in (0, 50) for earlier, later in pairwise(rates))
+    assert rates[-1] == 1_200
+    budget.limit(300)
+    assert (budget.rate, max(table.run(30))) == (300, 300)
+    fixed = Budget(Pace(500))
+    fixed.limit(300)
+    assert fixed.rate == 500
+
+
 def test_it_grows_only_while_requests_wait() -> None:
     table = Table(Budget(Pace(500, 800)), 1e9, 1.0)
     assert set(table.run(30, hungry=False)) == {500}

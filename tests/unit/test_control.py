@@ -13,9 +13,9 @@ import pytest
 
 from ddbio import planning, steering
 from ddbio.capacity import Budget, Control, Pace
-from ddbio.errors import DestinationError, UsageError
+from ddbio.errors import DestinationError, PreflightError, UsageError
 from ddbio.events import Event, Progress, Warned
-from ddbio.options import Capacity
+from ddbio.options import AUTO, Capacity
 from ddbio.report import Moment
 from ddbio.steering import CONTROL, following
 from ddbio.storage.local import LocalSink
@@ -23,6 +23,7 @@ from tests.fakes import FakeTable, MemorySink, VirtualClock, run_virtual
 from tests.fleets import Fleet, export_job
 
 PAGE = 16.0
+HUNDRED = Capacity(units=100)
 
 
 async def plan(capacity: Capacity) -> Pace:
@@ -43,7 +44,7 @@ def steer(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *steps: tuple[float, An
         control, loop = Control(), asyncio.get_running_loop()
         running = asyncio.create_task(fleet.run(monkeypatch))
         await asyncio.sleep(0)
-        await control.attach(fleet.coordinator.budget, plan)
+        await control.attach(fleet.coordinator.budget, plan, Capacity(units=fleet.budget))
         for at, step in steps:
             await asyncio.sleep(at - loop.time())
             if (doing := step(control)) is not None:
@@ -94,7 +95,7 @@ async def test_what_is_asked_before_the_job_begins_holds_from_its_beginning() ->
     control, budget = Control(), Budget(Pace(100))
     await control.set_capacity(Capacity(units=70))
     control.pause()
-    await control.attach(budget, plan)
+    await control.attach(budget, plan, HUNDRED)
     assert (budget.rate, control.paused) == (0, True)
     control.resume()
     assert (budget.rate, budget.pace) == (70, Pace(70))
@@ -102,7 +103,7 @@ async def test_what_is_asked_before_the_job_begins_holds_from_its_beginning() ->
 
 async def test_more_than_there_is_is_refused_and_changes_nothing() -> None:
     control, budget = Control(), Budget(Pace(100))
-    await control.attach(budget, plan)
+    await control.attach(budget, plan, HUNDRED)
     with pytest.raises(UsageError):
         await control.set_capacity(Capacity(units=20_000))
     assert budget.rate == 100
@@ -115,7 +116,7 @@ def test_the_control_file_is_obeyed_when_it_changes() -> None:
 
     async def main() -> None:
         control, sink = Control(), MemorySink()
-        await control.attach(budget, plan)
+        await control.attach(budget, plan, HUNDRED)
         files = [
             {"capacity": 7},  # lies there when the job begins
             None,
@@ -180,7 +181,7 @@ def test_a_file_that_could_not_be_read_for_once_is_no_news() -> None:
 def test_capacities_in_the_control_file(text: bytes, rate: float) -> None:
     async def main() -> float:
         control, sink, budget = Control(), MemorySink(), Budget(Pace(100))
-        await control.attach(budget, plan)
+        await control.attach(budget, plan, HUNDRED)
         async with following(sink, control, VirtualClock(), lambda _: None):
             await asyncio.sleep(0.5)
             await sink.put(CONTROL, text)
@@ -215,6 +216,34 @@ def test_without_a_place_there_is_no_control_file() -> None:
             await asyncio.sleep(2 * steering.LOOK_SECONDS)
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize("capacity", [AUTO, Capacity(units=5_000, auto=True), HUNDRED])
+def test_a_budget_that_adapts_is_held_against_the_table_once_a_minute(capacity: Capacity) -> None:
+    """The service is asked, but for once does not answer; a budget of somebody's own stays what it is."""
+    has = [1_000.0, None, 4_000.0, 300.0]
+    asked: list[Capacity] = []
+
+    async def look(capacity: Capacity) -> Pace:
+        asked.append(capacity)
+        if (most := has[min(len(asked), len(has)) - 1]) is None:
+            raise PreflightError("No answer.")
+        return Pace(most / 2, most)
+
+    async def main() -> list[float | None]:
+        control, budget = Control(), Budget(Pace(500, 500 if capacity.auto else None))
+        found: list[float | None] = []
+        async with following(None, control, VirtualClock(), lambda _: None):
+            await control.attach(budget, look, capacity)
+            await asyncio.sleep(0.5)
+            for _ in has:
+                await asyncio.sleep(steering.TABLE_SECONDS)
+                found.append(budget.pace.most)
+                assert budget.rate <= (budget.pace.most or 500)
+        return found
+
+    assert run_virtual(main()) == ([1_000, 1_000, 4_000, 300] if capacity.auto else [None] * 4)
+    assert asked == ([capacity] * 4 if capacity.auto else [])
 
 
 @pytest.mark.parametrize(
