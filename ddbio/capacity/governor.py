@@ -24,6 +24,13 @@ class Permit:
         self._governor = governor
         self._units = self._reserved = units
 
+    def expect(self, estimate: float) -> None:
+        """Replace the estimate by a newer one."""
+        if estimate != self._units:
+            unused = self._units - estimate
+            self._governor.settle(unused, unused)
+            self._units = self._reserved = estimate
+
     def settle(self, actual: float | None) -> None:
         """Replace the estimate by the units that were really consumed; None: nobody knows, the estimate stands."""
         units = self._units if actual is None else actual

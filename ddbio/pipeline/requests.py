@@ -46,14 +46,16 @@ class Requester:
         """Capacity units per second that this process may spend."""
         return self._governor.rate
 
-    async def run(self, estimate: float, send: Callable[[], Awaitable[T]]) -> tuple[T, Permit]:
-        """Acquire `estimate` units and `send`, until it succeeds; the caller settles the Permit and touches `deadline`.
+    async def run(self, estimate: Callable[[], float], send: Callable[[], Awaitable[T]]) -> tuple[T, Permit]:
+        """Acquire the estimated units and `send`, until it succeeds; the caller settles the Permit and touches
+        `deadline`.
 
         Raises the last error when trying again can't help, or when the deadline has expired.
         """
         failures = 0
         while True:
-            permit = await self._governor.acquire(estimate)
+            permit = await self._governor.acquire(estimate())
+            permit.expect(estimate())  # replies that came meanwhile may have taught what it will cost
             self._meter.requests += 1
             try:
                 return await send(), permit
@@ -81,19 +83,23 @@ class Requester:
 
 
 class CostRatio:
-    """By how much requests cost more than was estimated, smoothed: overwriting a larger item costs its size (API
-    Reference, PutItem), and a local index's entries are charged to the table.
+    """By how much requests cost more than was estimated: at first what the first one did, from then on smoothed.
+
+    Overwriting a larger item costs its size (API Reference, PutItem), and a local index's entries are charged to the
+    table.
     """
 
     WEIGHT = 0.1
 
     def __init__(self) -> None:
         self.value = 1.0
+        self._weight = 1.0
 
     def learn(self, estimated: float, actual: float) -> None:
         """What was estimated to cost `estimated` has cost `actual`."""
         if estimated > 0:
-            self.value += self.WEIGHT * (max(actual / estimated, 1.0) - self.value)
+            self.value += self._weight * (max(actual / estimated, 1.0) - self.value)
+            self._weight = self.WEIGHT
 
 
 class CostEstimate:

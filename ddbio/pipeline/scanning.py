@@ -60,7 +60,7 @@ class SegmentScan:
         plan = replace(self._plan, segment=segment)
         last_key = after.encode() or None
         while True:
-            page, permit = await self._requester.run(self._cost.units, partial(self._fetch, plan, last_key))
+            page, permit = await self._requester.run(lambda: self._cost.units, partial(self._fetch, plan, last_key))
             permit.settle(page.capacity)
             self._requester.deadline.touch()
             if page.capacity is not None:

@@ -62,7 +62,7 @@ class TableWriter:
     async def _send(self, batch: Batch, outcome: Outcome) -> None:
         requests = [entry.request for entry in batch.entries]
         send = partial(self._dynamodb.batch_write, self._table, requests)
-        reply, permit = await self._requester.run(batch.units * self._ratio.value, send)
+        reply, permit = await self._requester.run(lambda: batch.units * self._ratio.value, send)
         permit.settle(reply.capacity)
         written, units = batch.entries, batch.units
         if reply.unprocessed:

@@ -2,26 +2,189 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from itertools import accumulate
+from math import inf
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from benchmarks.capacity.fleet import counts_for, exporting, matrix_export, matrix_import, run
+from benchmarks.capacity.fleet import counts_for, exporting, run, spans_of, write_dump
+from benchmarks.capacity.table import SizedTable
+from ddbio import planning
 from ddbio.capacity import Pace
+from ddbio.events import Progress
+from ddbio.pipeline import sending
+from ddbio.wire.transport import Reply
+from tests.fakes import reply
+from tests.faults.capacity import Capacity, Limits
+from tests.fleets import Fleet, export_job, import_job
+from tests.servers.account import Event, Kind
+from tests.servers.units import write_units
+
+KB = 1_024
+SECONDS = 8
+REQUESTS = 40
+"""A run takes so long, and each process has so many, at least: what is under way at its ends counts little."""
 
 
-@pytest.mark.parametrize("processes", [1, 16])
-@pytest.mark.parametrize(("budget", "item_bytes"), [(5, 50), (5, 400 * 1024), (1_000, 4 * 1024), (20_000, 50)])
+def most_over(events: Sequence[Event], rate: float) -> float:
+    """How many units more than `rate` × W any window of W ≥ 1 seconds holds, both its ends included."""
+    before = list(accumulate((event.units for event in events), initial=0.0))
+    least = found = inf
+    found = -inf
+    opened = 0
+    for number, event in enumerate(events):
+        while events[opened].at <= event.at - 1:
+            least = min(least, before[opened] - rate * events[opened].at)
+            opened += 1
+        until = before[number + 1]
+        found = max(found, until - before[opened] - rate, until - rate * event.at - least)
+    return found
+
+
+def check(fleet: Fleet, kind: Kind) -> None:
+    """Never more than 1.02 times the budget and one request of each process; 97% of it as long as there is work."""
+    events = fleet.table.account.events[kind]
+    largest = max(event.units for event in events)
+    assert most_over(events, 1.02 * fleet.budget) <= fleet.workers * largest + 1e-6 * fleet.budget
+    busy_until = max(at for at, _, grant in fleet.grants if grant.leases)
+    served = sum(event.units for event in events if event.at < busy_until)
+    assert served >= 0.97 * fleet.budget * (busy_until - events[0].at)
+
+
+READS = [
+    *((5, 50, 16), (5, 4 * KB, 4), (5, 400 * KB, 1)),
+    *((100, 50, 4), (100, 4 * KB, 1), (100, 400 * KB, 16)),
+    *((1_000, 50, 1), (1_000, 4 * KB, 16), (1_000, 400 * KB, 4)),
+    *((20_000, 50, 1), (20_000, 4 * KB, 4), (20_000, 400 * KB, 16)),
+    *((200_000, 50, 4), (200_000, 4 * KB, 16), (200_000, 400 * KB, 1)),
+]
+
+
+@pytest.mark.parametrize(("budget", "item_bytes", "processes"), READS)
 def test_reading_keeps_to_the_budget_and_uses_it(budget: float, item_bytes: int, processes: int) -> None:
-    found = matrix_export(budget, item_bytes, processes, seconds=6)
-    assert found.worst <= 1.02
-    assert found.used >= 0.97
+    segments = max(64, 32 * processes)
+    workers = planning.process_count(processes, Pace(budget), planning.PAGE_UNITS, segments)
+    page = max(min(budget, planning.PAGE_UNITS), item_bytes / 8_192)
+    units = max(SECONDS * budget, REQUESTS * workers * page)
+    fleet = exporting(budget, counts_for(units, item_bytes, segments), item_bytes, processes)
+    # A lane has one page under way at a time: so many lanes as the budget needs at this latency.
+    fleet.job = export_job(segments, concurrency=max(8, int(budget / workers / 6_000)))
+    run(fleet)
+    check(fleet, "read")
 
 
-@pytest.mark.parametrize("processes", [1, 16])
-@pytest.mark.parametrize(("budget", "item_bytes"), [(5, 50), (1_000, 4 * 1024), (1_000, 400 * 1024)])
-def test_writing_keeps_to_the_budget_and_uses_it(budget: float, item_bytes: int, processes: int) -> None:
-    found = matrix_import(budget, item_bytes, processes, seconds=6)
-    assert found.worst <= 1.02
-    assert found.used >= 0.97
+WRITES = [
+    *((5, 50, 1), (5, KB, 4), (5, 400 * KB, 16)),
+    *((100, 50, 16), (100, 4 * KB, 1), (100, 400 * KB, 4)),
+    *((1_000, 50, 4), (1_000, 4 * KB, 16), (1_000, 400 * KB, 1)),
+]
+
+
+def writing(
+    folder: Path, budget: float, item_bytes: int, processes: int, cost: float, table: SizedTable | None = None
+) -> Fleet:
+    """An import as the command would plan it, of items that cost so much."""
+    workers = planning.process_count(processes, Pace(budget), planning.BATCH_UNITS, 32 * processes)
+    count = max(int(SECONDS * budget / cost), REQUESTS * workers)
+    path = folder / "dump.json"
+    write_dump(path, [f"key {number:09d}" for number in range(count)], item_bytes)
+    units = spans_of(path, path.stat().st_size // (32 * workers))
+    job = import_job(path, concurrency=16)
+    return Fleet(job, table or SizedTable((), 1), units, budget, workers, rejects=folder / "rejects.jsonl")
+
+
+@pytest.mark.parametrize(("budget", "item_bytes", "processes"), WRITES)
+def test_writing_keeps_to_the_budget_and_uses_it(
+    budget: float, item_bytes: int, processes: int, tmp_path: Path
+) -> None:
+    fleet = writing(tmp_path, budget, item_bytes, processes, write_units(item_bytes))
+    run(fleet)
+    check(fleet, "write")
+
+
+class Replacing(SizedTable):
+    """Whatever is put replaces an item of 40 KB, and costs what that would (API Reference, PutItem)."""
+
+    COST = 40.0
+
+    def _put(self, payload: dict[str, Any]) -> Reply:
+        ((name, writes),) = payload["RequestItems"].items()
+        self.account.record("write", self.COST * len(writes), len(writes))
+        capacity = [{"TableName": name, "CapacityUnits": self.COST * len(writes)}]
+        return reply({"UnprocessedItems": {}, "ConsumedCapacity": capacity})
+
+
+@pytest.mark.parametrize(("budget", "processes"), [(5, 1), (1_000, 4), (20_000, 1), (200_000, 16)])
+def test_what_replaces_larger_items_keeps_to_the_budget_too(budget: float, processes: int, tmp_path: Path) -> None:
+    fleet = writing(tmp_path, budget, 50, processes, Replacing.COST, Replacing((), 1))
+    run(fleet)
+    check(fleet, "write")
+
+
+class Hot(SizedTable):
+    """The keys of the segment that is read first bear `BEARS` units a second, those of the others all there are."""
+
+    BEARS = 50
+    segment: int | None = None
+
+    def _scan(self, payload: dict[str, Any]) -> Reply:
+        now = asyncio.get_running_loop().time
+        if self.segment is None:
+            self.segment = payload["Segment"]
+            self.served: list[Event] = []
+            self._keys = Capacity(Limits(read=1e12, write=1, partition_read=self.BEARS), now)
+        if payload["Segment"] != self.segment:
+            return super()._scan(payload)
+        permit = self._keys.admit_read("T", None, 0, 1)
+        if isinstance(permit, str):
+            return self._refused(permit)
+        page = super()._scan(payload)
+        self.served.append(self.account.events["read"][-1])
+        permit(self.served[-1].units)
+        return page
+
+
+def test_a_hot_segment_waits_and_the_others_have_the_rest() -> None:
+    """A fleet whose budget adapts."""
+    fleet = exporting(3_000, [6_000] * 64, 4 * KB, 4, auto=True)
+    fleet.most = fleet.budget
+    table = fleet.table = Hot([6_000] * 64, 4 * KB)
+    run(fleet)
+
+    def rate(events: Sequence[Event]) -> float:
+        return sum(event.units for event in events if 5 <= event.at < 50) / 45
+
+    assert rate(table.served) == pytest.approx(Hot.BEARS, rel=0.15)
+    assert rate(table.account.events["read"]) >= 0.97 * 3_000
+    progress = [event for event in fleet.events if isinstance(event, Progress)]
+    assert {event.budget for event in progress} == {3_000}
+    assert any("hot keys" in event.reason for event in progress)
+
+
+def test_a_dump_in_the_order_of_the_partitions_is_spread_over_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 partitions of 100 units a second each: read in its order, a dump writes to one after the other."""
+    monkeypatch.setattr(sending, "HELD_BYTES", 16 * KB)  # a small dump stands for a large one
+    limits = Limits(read=1e12, write=1e12, partitions=8, partition_write=100)
+    place = Capacity(limits)._partition
+    keys = sorted((f"key {number:09d}" for number in range(6_000)), key=lambda key: place({"S": key}))
+    path = tmp_path / "dump.json"
+    write_dump(path, keys, 200)
+
+    def seconds(spans: int, processes: int) -> float:
+        units = spans_of(path, path.stat().st_size // spans + 1)
+        table = SizedTable((), 1, limits)
+        job = import_job(path, concurrency=16)
+        return run(Fleet(job, table, units, 700, processes, rejects=tmp_path / f"rejects-{spans}.jsonl"))
+
+    in_order, spread = seconds(1, 1), seconds(64, 2)
+    assert in_order >= 3 * spread
+    assert spread <= 1.25 * 6_000 / 700
 
 
 def test_a_changed_budget_is_kept_from_two_seconds_on() -> None:

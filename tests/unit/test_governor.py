@@ -132,6 +132,25 @@ async def test_settling_twice_counts_the_last(queue: Queue) -> None:
     assert queue.governor.spent == 7
 
 
+async def test_a_newer_estimate_delays_the_next_or_wakes_it(queue: Queue, clock: FakeClock) -> None:
+    for name in ("first", "second", "third"):
+        await queue.ask(name, 100)
+    first = await queue.tasks["first"]
+    first.expect(200)
+    assert (queue.governor.spent, queue.governor.settled) == (200, 0)
+    clock.advance(1.99)
+    await let_run()
+    assert queue.order == ["first"]
+    clock.advance(0.02)
+    await let_run()
+    assert queue.order == ["first", "second"]
+    first.expect(0)
+    await let_run()
+    assert queue.order == ["first", "second", "third"]
+    first.settle(5)
+    assert (queue.governor.spent, queue.governor.settled) == (205, 5)
+
+
 async def test_a_permit_that_is_never_settled_counts_with_its_estimate(queue: Queue) -> None:
     await queue.ask("lost", 42)
     assert queue.governor.spent == 42

@@ -48,7 +48,9 @@ def test_a_pause_leaves_the_limit_as_it_is() -> None:
 
 def test_the_ratio_of_costs_is_learned_smoothly_and_never_below_1() -> None:
     ratio = CostRatio()
-    for _ in range(60):
+    ratio.learn(10, 500)
+    assert ratio.value == 50
+    for _ in range(90):
         ratio.learn(10, 30)
     assert ratio.value == pytest.approx(3, rel=0.01)
     for _ in range(200):

@@ -35,7 +35,7 @@ def attempt(*failures: Exception, actual: float | None = 7.0, rate: float = 1e9)
                 raise left.pop(0)
             return "reply"
 
-        value, permit = await Requester(governor, meter, clock).run(10.0, send)
+        value, permit = await Requester(governor, meter, clock).run(lambda: 10.0, send)
         if actual is not None:
             permit.settle(actual)
         return value, governor, meter, clock.now()
@@ -91,7 +91,7 @@ def test_it_gives_up_after_a_time_without_success() -> None:
             ends.append(clock.now())
             raise THROTTLED
 
-        await Requester(Governor(1e9, clock), Meter(), clock).run(1.0, send)
+        await Requester(Governor(1e9, clock), Meter(), clock).run(lambda: 1.0, send)
 
     with pytest.raises(errors.ThrottledError):
         run_virtual(main())
@@ -109,7 +109,7 @@ def test_the_time_of_a_pause_does_not_count() -> None:
             if failures:
                 raise failures.pop()
 
-        await Requester(governor, Meter(), clock).run(1.0, send)
+        await Requester(governor, Meter(), clock).run(lambda: 1.0, send)
         return clock.now()
 
     assert run_virtual(main()) > 3 * RETRY_SECONDS
@@ -130,7 +130,7 @@ def test_while_others_succeed_a_request_goes_on() -> None:
                 requester.deadline.touch()
 
         succeeding = asyncio.create_task(others())
-        await requester.run(1.0, send)
+        await requester.run(lambda: 1.0, send)
         succeeding.cancel()
 
     run_virtual(main())
@@ -147,7 +147,7 @@ def test_while_a_request_waits_to_be_repeated_others_have_its_lane() -> None:
 
         async def hot() -> None:
             await lanes.take(0)
-            await requester.run(1.0, send)
+            await requester.run(lambda: 1.0, send)
             lanes.give(0)
 
         waiting = asyncio.create_task(hot())
@@ -170,7 +170,7 @@ def test_a_request_that_is_cancelled_on_its_way_counts_with_its_estimate() -> No
         governor = Governor(100, clock)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
-                await Requester(governor, Meter(), clock).run(10.0, never_answered)
+                await Requester(governor, Meter(), clock).run(lambda: 10.0, never_answered)
         return governor.spent
 
     assert run_virtual(main()) == 10
