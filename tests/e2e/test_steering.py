@@ -7,27 +7,43 @@ import json
 import signal
 import time
 import urllib.request
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.e2e.command import ddbio, end, start
-from tests.e2e.test_budget import account, counting
+from tests.e2e.test_budget import counting
 from tests.servers.aws import Server
+from tests.servers.items import make_item
 
+APPLIED = 2
+"""So many seconds after it is asked for, a change holds in all processes."""
 SIZE = ("--mode", "canned", "--size-mb", "60")
 UNITS = 60 * 128
 
 
-def units(server: Server) -> float:
+def counted(server: Server, kind: str) -> dict[str, float]:
     with urllib.request.urlopen(f"{server.url}/_account") as reply:
-        counted: float = json.load(reply)["read"]["units"]
-    return counted
+        found: dict[str, float] = json.load(reply)[kind]
+    return found
 
 
-async def rate(server: Server, seconds: float) -> float:
+def units(server: Server, kind: str = "read") -> float:
+    return counted(server, kind)["units"]
+
+
+async def begun(server: Server, kind: str) -> None:
+    """Wait until the job has consumed something."""
+    async with asyncio.timeout(20):
+        while not await asyncio.to_thread(units, server, kind):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)
+
+
+async def rate(server: Server, seconds: float, kind: str = "read") -> float:
     """Units a second, from now on."""
-    before, began = await asyncio.to_thread(units, server), time.monotonic()
+    before, began = await asyncio.to_thread(units, server, kind), time.monotonic()
     await asyncio.sleep(seconds)
-    return (await asyncio.to_thread(units, server) - before) / (time.monotonic() - began)
+    return (await asyncio.to_thread(units, server, kind) - before) / (time.monotonic() - began)
 
 
 async def test_a_running_export_is_steered(tmp_path: Path) -> None:
@@ -37,16 +53,14 @@ async def test_a_running_export_is_steered(tmp_path: Path) -> None:
             *("export", "-t", "T", "-d", str(out), "-p", "2", "-c", "300", "--json"), environment=server.environment()
         )
         try:
-            async with asyncio.timeout(20):
-                while not await asyncio.to_thread(units, server):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.05)
+            await begun(server, "read")
             running.send_signal(signal.SIGUSR1)
-            await asyncio.sleep(2)
+            await asyncio.sleep(APPLIED)
             assert await rate(server, 1) == 0
             running.send_signal(signal.SIGUSR1)
-            await asyncio.sleep(2)
+            await asyncio.sleep(APPLIED)
             (out / "_ddbio" / "control.json").write_text('{"capacity": 2000}')
-            await asyncio.sleep(2)
+            await asyncio.sleep(APPLIED)
             assert 1_500 <= await rate(server, 2) <= 2_400
         finally:
             done = await end(running)
@@ -57,14 +71,105 @@ async def test_a_running_export_is_steered(tmp_path: Path) -> None:
     assert sum(row["units"] for row in report["timeline"]) == report["capacity_units"]
 
 
-def test_a_job_ends_at_its_limit_and_goes_on_afterwards(tmp_path: Path) -> None:
+async def test_an_export_to_s3_is_steered_there(seaweed: Server) -> None:
+    bucket = await asyncio.to_thread(seaweed.create_bucket)
+
+    async def wish(wishes: Mapping[str, object]) -> None:
+        place = {"Bucket": bucket, "Key": "x/_ddbio/control.json"}
+        await asyncio.to_thread(seaweed.client("s3").put_object, **place, Body=json.dumps(wishes).encode())
+        await asyncio.sleep(APPLIED)
+
     with counting(*SIZE) as server:
-        command = ("export", "-t", "T", "-d", str(tmp_path / "out"), "-p", "2", "-c", "2000", "--json")
-        ended = ddbio(*command, "--max-units", "3000", environment=server.environment())
+        environment = {**server.environment(), "AWS_ENDPOINT_URL_S3": seaweed.url}
+        running = await start(
+            *("export", "-t", "T", "-d", f"s3://{bucket}/x", "-p", "2", "-c", "300", "--json"), environment=environment
+        )
+        try:
+            await begun(server, "read")
+            await wish({"paused": True})
+            assert await rate(server, 1) == 0
+            await wish({"paused": False, "capacity": "2000"})
+            assert 1_500 <= await rate(server, 1) <= 2_400
+        finally:
+            done = await end(running)
+    assert done.code == 0, done.err
+    assert {row["budget"] for row in json.loads(done.out)["timeline"]} == {0, 300, 2_000}
+
+
+async def test_a_running_import_is_steered(tmp_path: Path) -> None:
+    source, state = tmp_path / "items.json", tmp_path / "state"
+    source.write_text("".join(json.dumps({"pk": f"p{i}", "sk": i}) + "\n" for i in range(8_000)))
+    with counting("--mode", "stored") as server:
+        running = await start(
+            *("import", "-t", "T", "-s", str(source), "--state", str(state), "-p", "2", "-c", "100", "--json"),
+            environment=server.environment(),
+        )
+        try:
+            await begun(server, "write")
+            running.send_signal(signal.SIGUSR1)
+            await asyncio.sleep(APPLIED)
+            assert await rate(server, 1, "write") == 0
+            running.send_signal(signal.SIGUSR1)
+            await asyncio.sleep(APPLIED)
+            assert await rate(server, 1, "write") > 0
+            (state / "_ddbio" / "control.json").write_text('{"capacity": 1000}')
+            await asyncio.sleep(APPLIED)
+            assert 750 <= await rate(server, 2, "write") <= 1_200
+            (state / "_ddbio" / "control.json").write_text('{"capacity": 5000}')
+        finally:
+            done = await end(running)
+        assert counted(server, "write")["items"] == 8_000
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert (report["items"], report["rejected"]) == (8_000, 0)
+    assert {0, 100, 1_000} <= {row["budget"] for row in report["timeline"]}
+
+
+def test_an_export_ends_at_its_limits_and_goes_on_afterwards(tmp_path: Path) -> None:
+    items = 40_000
+    with counting("--items", str(items)) as server:
+        out = tmp_path / "out"
+        command = ("export", "-t", "T", "-d", str(out), "-p", "2", "--segments", "64", "--json")
+        ended = ddbio(*command, "-c", "300", "--max-units", "150", environment=server.environment())
         assert (ended.code, ended.out) == (4, b"")
-        assert "the 3,000 capacity units of --max-units are used" in ended.err
-        assert ended.err.splitlines()[-1].endswith("--max-units 3000 --resume")
-        assert 3_000 <= account(server, "read")["units"] < UNITS
-        done = ddbio(*command, "--resume", environment=server.environment())
+        assert "the 150 capacity units of --max-units are used" in ended.err
+        assert ended.err.splitlines()[-1].endswith("--max-units 150 --resume")
+        used = units(server)
+        assert 150 <= used < 450
+        ended = ddbio(*command, "-c", "300", "--max-duration", "1", "--resume", environment=server.environment())
+        assert (ended.code, ended.out) == (4, b"")
+        assert "the 1 seconds of --max-duration are over" in ended.err
+        assert used < units(server) < used + 600
+        done = ddbio(*command, "-c", "20000", "--resume", environment=server.environment())
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["items"] == items
+    keys = Counter(json.loads(line)["pk"] for file in out.glob("*.json") for line in file.read_text().splitlines())
+    assert keys == Counter(make_item("small", 0, number)["pk"]["S"] for number in range(items))
+
+
+def test_an_import_ends_at_its_limits_and_goes_on_afterwards(tmp_path: Path) -> None:
+    source = tmp_path / "items.json"
+    source.write_text("".join(json.dumps({"pk": f"p{i}", "sk": i}) + "\n" for i in range(6_000)))
+    with counting("--mode", "stored") as server:
+        place = ("-s", str(source), "--state", str(tmp_path / "state"))
+        command = ("import", "-t", "T", *place, "-p", "2", "--json")
+        ended = ddbio(*command, "-c", "1000", "--max-units", "1000", environment=server.environment())
+        assert (ended.code, ended.out) == (4, b"")
+        assert "the 1,000 capacity units of --max-units are used" in ended.err
+        assert ended.err.splitlines()[-1].endswith("--max-units 1000 --resume")
+        used = units(server, "write")
+        assert 1_000 <= used < 2_500
+        ended = ddbio(*command, "-c", "1000", "--max-duration", "1", "--resume", environment=server.environment())
+        assert (ended.code, ended.out) == (4, b"")
+        assert "the 1 seconds of --max-duration are over" in ended.err
+        assert used < units(server, "write") < used + 2_500
+        done = ddbio(*command, "-c", "5000", "--resume", environment=server.environment())
         assert done.code == 0, done.err
-        assert 3_000 <= account(server, "read")["units"] <= UNITS * 1.3
+        report = json.loads(done.out)
+        assert (report["items"], report["rejected"]) == (6_000, 0)
+        assert counted(server, "write")["items"] <= 6_000 + 2 * 1_500  # a run's last second is not in the journal
+        out = tmp_path / "out"
+        back = ddbio("export", "-t", "T", "-d", str(out), "-p", "1", "-c", "10000", environment=server.environment())
+    assert back.code == 0, back.err
+    keys = Counter(json.loads(line)["pk"] for file in out.glob("*.json") for line in file.read_text().splitlines())
+    assert keys == Counter(f"p{i}" for i in range(6_000))

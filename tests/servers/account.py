@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import accumulate
+from statistics import linear_regression
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["read", "write"]
@@ -83,6 +85,16 @@ class Account:
             return 0.0
         return _sum(events[:-1]).units / (events[-1].at - events[0].at)
 
+    def steady(self, kind: Kind) -> float:
+        """Units per second, as the slope of the line that fits best: unlike in the mean, what several clients have
+        under way at the ends hardly counts. 0 for fewer than two requests.
+        """
+        events = self.events[kind]
+        if len(events) < 2 or events[-1].at == events[0].at:
+            return 0.0
+        sums = list(accumulate(event.units for event in events))
+        return linear_regression([event.at for event in events], sums).slope
+
     def per_second(self, kind: Kind) -> list[Totals]:
         """Totals of each second, counted from the first request of either kind."""
         starts = [events[0].at for events in self.events.values() if events]
@@ -98,6 +110,7 @@ class Account:
             kind: {
                 **self.totals(kind)._asdict(),
                 "mean": self.mean(kind),
+                "steady": self.steady(kind),
                 "max_window": {f"{seconds:g}": self.max_window(kind, seconds) for seconds in lengths},
                 "per_second": [second._asdict() for second in self.per_second(kind)],
             }
