@@ -6,6 +6,7 @@ held back until then, so that the last line of a span wins and no request names 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -57,12 +58,13 @@ class Batcher:
             self._held.setdefault(entry.key, deque()).append(entry)
             self.held_bytes += len(entry.request)
 
-    def take(self, *, flush: bool) -> Batch | None:
-        """The next batch if a full one is ready, or with `flush` any; else None."""
+    def take(self, *, flush: bool, most_units: float = math.inf) -> Batch | None:
+        """The next batch if a full one is ready, or with `flush` any; else None. It has one item, or `most_units`."""
         batch = Batch.of(self._ready[:MAX_ITEMS])
-        if not batch.entries or not (flush or len(batch.entries) == MAX_ITEMS or batch.size >= MAX_BYTES):
+        full = len(batch.entries) == MAX_ITEMS or batch.size >= MAX_BYTES or batch.units >= most_units
+        if not batch.entries or not (flush or full):
             return None
-        while batch.size > MAX_BYTES and len(batch.entries) > 1:
+        while (batch.size > MAX_BYTES or batch.units > most_units) and len(batch.entries) > 1:
             batch = Batch.of(batch.entries[:-1])
         del self._ready[: len(batch.entries)]
         self._out += len(batch.entries)

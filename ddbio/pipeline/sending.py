@@ -88,7 +88,7 @@ class Sender:
         self._raise_failure()
 
     async def _send_ready(self, *, flush: bool) -> None:
-        while batch := self._batcher.take(flush=flush):
+        while batch := self._batcher.take(flush=flush, most_units=self._writer.affordable):
             try:
                 await self._lanes.take(batch.size)
             except asyncio.CancelledError:

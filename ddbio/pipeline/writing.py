@@ -15,6 +15,8 @@ from ddbio.wire.dynamodb import DynamoDB
 
 SPLIT_CODES = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException", "RequestEntityTooLarge"})
 """Refusals that one record of a batch can cause; nothing of such a batch was written."""
+BATCH_SECONDS = 1.0
+"""A batch of several items may cost so many seconds' worth of the budget."""
 
 
 class Outcome:
@@ -38,6 +40,11 @@ class TableWriter:
         self._meter = meter
         self._echo = echo
         self._ratio = CostRatio()
+
+    @property
+    def affordable(self) -> float:
+        """The most write units, as `weigh` counts them, that a batch of several items may cost; 0 during a pause."""
+        return self._requester.rate * BATCH_SECONDS / self._ratio.value
 
     async def write(self, batch: Batch) -> Outcome:
         """Send one batch; where the service refuses it as a whole, halve it until the bad record stands alone.

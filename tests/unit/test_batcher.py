@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from math import inf
 
 import pytest
 from hypothesis import given, settings
@@ -31,9 +32,9 @@ def entry(key: str, *, offset: int = 0, length: int = 100) -> Entry:
     return Entry(Big(length), key.encode(), length, Block(offset, None, b"{}"), offset, 2)
 
 
-def take(batcher: Batcher, *, flush: bool) -> list[Entry]:
+def take(batcher: Batcher, *, flush: bool, most_units: float = inf) -> list[Entry]:
     """The entries of the next batch, if there is one."""
-    batch = batcher.take(flush=flush)
+    batch = batcher.take(flush=flush, most_units=most_units)
     if batch is None:
         return []
     assert batch.size == sum(len(one.request) for one in batch.entries)
@@ -74,6 +75,16 @@ def test_a_record_larger_than_a_batch_goes_alone() -> None:
     assert [keys(take(batcher, flush=False)) for _ in range(3)] == ["a", "b", ""]
 
 
+def test_a_batch_costs_no_more_than_is_given_or_is_one_item() -> None:
+    batcher = filled("abcdefg", 3_000)
+    assert keys(take(batcher, flush=False)) == ""
+    assert keys(take(batcher, flush=False, most_units=7)) == "ab"
+    assert keys(take(batcher, flush=False, most_units=2.5)) == "c"
+    assert keys(take(batcher, flush=False, most_units=0)) == "d"
+    assert keys(take(batcher, flush=False, most_units=9.5)) == ""
+    assert keys(take(batcher, flush=True, most_units=9.5)) == "efg"
+
+
 def test_a_key_on_its_way_holds_the_next_record_back() -> None:
     batcher = filled("aab")
     assert batcher.held_bytes == 100
@@ -107,9 +118,10 @@ def test_what_was_not_processed_goes_first_and_still_holds_its_key() -> None:
     st.lists(st.tuples(st.integers(0, 40), st.integers(1, MAX_BYTES // 3)), max_size=150),
     st.integers(0, 1_000),
     st.floats(0, 0.9),
+    st.floats(0, 1e5),
 )
 def test_whatever_happens_nothing_is_lost_doubled_or_overtaken(
-    records: list[tuple[int, int]], seed: int, unprocessed: float
+    records: list[tuple[int, int]], seed: int, unprocessed: float, most_units: float
 ) -> None:
     rng, batcher = random.Random(seed), Batcher()
     waiting = [entry(str(key), offset=offset, length=length) for offset, (key, length) in enumerate(records)]
@@ -117,8 +129,9 @@ def test_whatever_happens_nothing_is_lost_doubled_or_overtaken(
     done: list[Entry] = []
 
     def send(*, flush: bool) -> None:
-        while batch := take(batcher, flush=flush):
+        while batch := take(batcher, flush=flush, most_units=most_units):
             assert len(batch) <= MAX_ITEMS
+            assert len(batch) == 1 or sum(-(-one.size // 1_024) for one in batch) <= most_units
             assert sum(len(one.request) for one in batch) <= MAX_BYTES
             out.append(batch)
         flying = [one.key for batch in out for one in batch]

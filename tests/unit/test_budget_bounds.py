@@ -101,9 +101,11 @@ def writing(
 def test_writing_keeps_to_the_budget_and_uses_it(
     budget: float, item_bytes: int, processes: int, tmp_path: Path
 ) -> None:
-    fleet = writing(tmp_path, budget, item_bytes, processes, write_units(item_bytes))
+    cost = write_units(item_bytes)
+    fleet = writing(tmp_path, budget, item_bytes, processes, cost)
     run(fleet)
     check(fleet, "write")
+    assert max(event.units for event in fleet.table.account.events["write"]) <= max(budget, cost)
 
 
 class Replacing(SizedTable):

@@ -1,4 +1,4 @@
-"""Pages that a small budget can pay for."""
+"""Pages and batches that a small budget can pay for."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ddbio.capacity import Governor
+from ddbio.codec import Entry, RecordEncoder
+from ddbio.codec.framing import Block
+from ddbio.pipeline.batcher import Batch
+from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.page_limit import PageLimit
-from ddbio.pipeline.requests import CostRatio
+from ddbio.pipeline.requests import CostRatio, Requester
+from ddbio.pipeline.writing import TableWriter
+from ddbio.wire.dynamodb import BatchReply, DynamoDB
+from tests.fakes import VirtualClock, run_virtual
+from tests.fleets import FACTS
 
 WHOLE = 128.5
 PAGE_BYTES = 1024 * 1024
@@ -57,3 +66,25 @@ def test_the_ratio_of_costs_is_learned_smoothly_and_never_below_1() -> None:
         ratio.learn(10, 1)
     ratio.learn(0, 0)
     assert ratio.value == pytest.approx(1, rel=0.01)
+
+
+def test_a_batch_may_cost_a_seconds_worth_as_learned_from_what_it_replaced() -> None:
+    class Service(DynamoDB):
+        def __init__(self) -> None:
+            return
+
+        async def batch_write(self, table: str, puts: object) -> BatchReply:
+            return BatchReply((), 40.0)
+
+    async def main() -> list[float]:
+        governor, meter, clock = Governor(600, VirtualClock()), Meter(), VirtualClock()
+        echo = RecordEncoder(FACTS.keys, "dynamodb-json", {})
+        requester = Requester(governor, meter, clock)
+        writer = TableWriter("T", dynamodb=Service(), requester=requester, meter=meter, echo=echo)
+        found = [writer.affordable]
+        await writer.write(Batch.of([Entry(b"{}", b"a", 2_000, Block(0, None, b"{}"), 0, 2)]))
+        found.append(writer.affordable)
+        governor.set_rate(100)
+        return [*found, writer.affordable]
+
+    assert run_virtual(main()) == [600, 30, 5]
