@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 
 from ddbio.capacity.adaptive import Budget, Pace
@@ -59,9 +60,11 @@ class Control:
             budget.set(await plan(self._capacity))
 
     async def follow_table(self) -> None:
-        """Where the budget adapts, let it go as far as the table allows by now. Raises PreflightError as above."""
+        """Where the budget adapts up to what the table has, look what that is now. Raises PreflightError as above."""
         async with self._one_by_one:
-            if self._budget is None or self._plan is None or self._capacity is None or not self._capacity.auto:
+            if self._budget is None or self._plan is None or self._capacity is None:
+                return
+            if self._budget.pace.most in (None, math.inf):
                 return
             pace = await self._plan(self._capacity)
             if pace.most is not None:

@@ -30,7 +30,7 @@ async def test_an_index_that_starves_is_named_and_slows_a_budget_that_adapts(
         return throttled(REASON, INDEX)
 
     source = tmp_path / "items.json"
-    source.write_text("".join(json.dumps({"pk": f"p{number}", "sk": number}) + "\n" for number in range(1_500)))
+    source.write_text("".join(json.dumps({"pk": f"p{number}", "sk": number}) + "\n" for number in range(800)))
     server = await counting(Table(mode="stored", capacity=(1_000, 1_000)), on_request=starve)
     events: list[Event] = []
     report = await import_table(
@@ -43,7 +43,7 @@ async def test_an_index_that_starves_is_named_and_slows_a_budget_that_adapts(
         ),
         observer=events.append,
     )
-    assert (report.items, report.throttles) == (1_500, 3)
+    assert (report.items, report.throttles) == (800, 3)
     assert report.throttle_reasons == {f"{REASON} by-date": 3}
     warned = [event.message for event in events if isinstance(event, Warned)]
     assert warned == [f"Index by-date throttles the job ({REASON}): its own capacity is too small."]
