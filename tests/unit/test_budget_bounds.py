@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 from itertools import accumulate
 from math import inf
@@ -28,6 +29,11 @@ KB = 1_024
 SECONDS = 8
 REQUESTS = 40
 """A run takes so long, and each process has so many, at least: what is under way at its ends counts little."""
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    random.seed(11)  # the jitter of backoff
 
 
 def most_over(events: Sequence[Event], rate: float) -> float:
@@ -185,8 +191,8 @@ def test_a_dump_in_the_order_of_the_partitions_is_spread_over_them(
         return run(Fleet(job, table, units, 700, processes, rejects=tmp_path / f"rejects-{spans}.jsonl"))
 
     in_order, spread = seconds(1, 1), seconds(64, 2)
-    assert in_order >= 3 * spread
-    assert spread <= 1.25 * 6_000 / 700
+    assert in_order >= 4 * spread
+    assert spread <= 1.3 * 6_000 / 700
 
 
 def test_a_changed_budget_is_kept_from_two_seconds_on() -> None:
