@@ -67,8 +67,8 @@ def run_job(
 def run(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
     """Run `main` on an event loop of its own.
 
-    The first SIGINT, SIGTERM or SIGHUP (unless that is ignored) calls `stopping` and cancels `main`; the second ends the
-    process on the spot (worker processes end with the sockets of their parent).
+    The first SIGINT, SIGTERM or SIGHUP (unless that is ignored) calls `stopping` and cancels `main`; the second ends
+    the process on the spot (worker processes end with the sockets of their parent).
     """
     return runtime.run(_cancellable(main, stopping))
 
