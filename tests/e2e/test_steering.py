@@ -61,7 +61,7 @@ def test_a_job_ends_at_its_limit_and_goes_on_afterwards(tmp_path: Path) -> None:
     with counting(*SIZE) as server:
         command = ("export", "-t", "T", "-d", str(tmp_path / "out"), "-p", "2", "-c", "2000", "--json")
         ended = ddbio(*command, "--max-units", "3000", environment=server.environment())
-        assert (ended.code, ended.out) == (4, b"")
+        assert (ended.code, json.loads(ended.out)["manifest"]) == (4, None)
         assert "its --max-units of 3,000 are used up" in ended.err
         assert ended.err.splitlines()[-1].endswith("--max-units 3000 --resume")
         assert 3_000 <= account(server, "read")["units"] < UNITS
