@@ -111,12 +111,13 @@ async def export_table(
             observer=observer,
             max_rejects=0,
             stream=output,
+            resumed=opened.run != run,
             lock=lock,
         ).execute()
         if place.streams:
-            return replace(report, files=0)
+            return report
         await sweep(ledger, sink, options.table)
-        return await conclude(sink, opened, table, ledger, report, resumed=opened.run != run)
+        return await conclude(sink, opened, table, ledger, report)
 
 
 async def import_table(
@@ -184,13 +185,12 @@ async def import_table(
             observer=observer,
             max_rejects=0 if options.strict else options.max_rejects,
             stream=input,
+            resumed=opened.run != run,
             lock=lock,
         ).execute()
-        report = replace(report, files=len(files))
         if place.streams:
             return report
-        report = await conclude(state, opened, table, ledger, report, hints=hints, resumed=opened.run != run)
-        return replace(report, files=len(files))
+        return await conclude(state, opened, table, ledger, report, hints=hints)
 
 
 @dataclass(frozen=True, kw_only=True)

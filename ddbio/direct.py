@@ -28,6 +28,7 @@ from ddbio.session import Session
 from ddbio.table import TableInfo
 from ddbio.wire.dynamodb import DynamoDB
 from ddbio.wire.transport import HttpTransport
+from ddbio.words import count
 
 Item = dict[str, Any]
 """An item in DynamoDB JSON, for example `{"id": {"S": "a"}, "n": {"N": "1"}}`: numbers stay text."""
@@ -168,7 +169,7 @@ class BatchWriter:
 
     def _raise_refusals(self) -> None:
         if self._refusals:
-            raise RejectedRecordError(f"The service refused {len(self._refusals)} items: {self._refusals[0]}")
+            raise RejectedRecordError(f"The service refused {count(len(self._refusals), 'item')}: {self._refusals[0]}")
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ddbio.report import JobReport
+
 
 class DdbioError(Exception):
     """The root of the tree: catch this to catch everything that ddbio raises on purpose."""
@@ -66,6 +68,9 @@ class WorkerLostError(JobFailedError):
 
 class LimitReachedError(JobFailedError):
     """The job has used the units or the time that it was given, and was not done by then."""
+
+    report: JobReport | None = None
+    """What it has done."""
 
 
 class TooManyRejectsError(JobFailedError):

@@ -52,9 +52,10 @@ class CheckPlanned:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far the job is: totals since this run of it started."""
+    """How far the job is: totals over all its runs, but for the time. The first one tells where this run begins."""
 
     seconds: float
+    """Since this run began."""
     items: int
     """Items read (export, verify) or acknowledged (import)."""
     bytes: int
@@ -64,7 +65,7 @@ class Progress:
     throttles: int
     """Requests that were throttled, or came back unprocessed in part."""
     rejected: int
-    """Records put among the rejects, over all runs of the job."""
+    """Records put among the rejects."""
     units_done: int
     """Segments, spans or files that are done."""
     budget: float | None = None

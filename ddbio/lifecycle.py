@@ -19,6 +19,7 @@ from ddbio.options import ExportOptions, ImportOptions
 from ddbio.report import JobReport
 from ddbio.storage.base import MANIFEST, Sink
 from ddbio.table import TableInfo
+from ddbio.words import count
 
 
 async def begin_export(
@@ -77,7 +78,8 @@ def _begins_anew(resume: bool, sink: Sink, observer: Observer) -> None:
 
 def _other_segments(begun: int, asked: int | None) -> UsageError:
     return UsageError(
-        f"The export was begun with {begun:,} segments and can't go on with {asked:,}.", hint="Leave --segments out."
+        f"The export was begun with {count(begun, 'segment')} and can't go on with {asked:,}.",
+        hint="Leave --segments out.",
     )
 
 
@@ -117,7 +119,6 @@ async def conclude(
     report: JobReport,
     *,
     hints: dict[str, HintType] | None = None,
-    resumed: bool,
 ) -> JobReport:
     """Write the manifest, then remove the journal that it replaces.
 
@@ -155,7 +156,7 @@ async def conclude(
     )
     await sink.put(MANIFEST, encode(manifest))
     await ledger.close()
-    return replace(report, resumed=resumed, manifest=_manifest_location(sink))
+    return replace(report, manifest=_manifest_location(sink))
 
 
 def _manifest_location(sink: Sink) -> str:

@@ -51,7 +51,7 @@ class JobReport:
     """Sum of the processes' greatest resident memory, in the last run."""
     resumed: bool
     manifest: str | None
-    """Where the manifest is; None for an import and for standard output."""
+    """Where the manifest is; None where the job is not done, and for the standard streams."""
     throttle_reasons: dict[str, int] = field(default_factory=dict)
     """Of the last run, by the service's reason, the index's name behind it; `UnprocessedItems` where it gives none."""
     timeline: tuple[Moment, ...] = ()

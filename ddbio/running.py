@@ -8,12 +8,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from ddbio.capacity import Budget, Control
 from ddbio.clock import Clock, LoopClock
-from ddbio.errors import DdbioError, LedgerError, TooManyRejectsError
+from ddbio.errors import DdbioError, LedgerError, LimitReachedError, TooManyRejectsError
 from ddbio.events import Observer
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
@@ -24,7 +24,7 @@ from ddbio.ledger.entries import Unit, Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover, sweep
 from ddbio.pipeline.job import ExportJob, Job
-from ddbio.pipeline.meter import Usage, peak_rss_bytes
+from ddbio.pipeline.meter import peak_rss_bytes
 from ddbio.report import JobReport
 from ddbio.steering import following
 from ddbio.storage.base import Sink
@@ -52,6 +52,7 @@ class Run:
     place: Sink | None
     """Where the control file is, if there can be one."""
     stream: BinaryIO | None
+    resumed: bool
     lock: int | None = None
     """What workers inherit, so that they hold the job's lock too (`Sink.lock`)."""
 
@@ -88,14 +89,16 @@ class Run:
             await self._seal_in_time(used())
             raise
         except DdbioError as error:
-            await self._seal_in_time(used())
-            error.resumable = self.ledger.has_journal and not isinstance(error, TooManyRejectsError)
+            ended = isinstance(error, LimitReachedError)
+            error.resumable = await self._seal_in_time(used(), forget=not ended)
+            error.resumable &= not isinstance(error, TooManyRejectsError)
+            if isinstance(error, LimitReachedError):
+                error.report = self._report(coordinator, desk)
             raise
         if not coordinator.done:
             raise LedgerError("The workers ended before all units were done.")
         self.ledger.check()
-        report = self._report(coordinator.usages)
-        return replace(report, throttle_reasons=dict(coordinator.throttles), timeline=desk.timeline())
+        return self._report(coordinator, desk)
 
     def _meter(self, coordinator: Coordinator, clock: Clock) -> Callable[[], Used]:
         """What tells how much this run has used since now."""
@@ -128,35 +131,39 @@ class Run:
         if self.sink is not None:
             await recover(self.ledger, self.sink, units)
 
-    async def _seal_in_time(self, used: Used) -> None:
+    async def _seal_in_time(self, used: Used, *, forget: bool = False) -> bool:
         """Note what was used, seal what is durable and remove the rest, if that is quick and possible.
 
-        Else a run that resumes seals.
+        Else a run that resumes seals. With `forget`, the journal goes too, where the job has come to nothing yet.
+        Returns whether there is one to go on with.
         """
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SEAL_SECONDS):
                     await self.ledger.record([used])
-                    if self.sink is None:
-                        return
-                    await recover(self.ledger, self.sink)
-                    await sweep(self.ledger, self.sink, self.job.table.name)
+                    if self.sink is not None:
+                        await recover(self.ledger, self.sink)
+                        await sweep(self.ledger, self.sink, self.job.table.name)
+                    if forget and self.ledger.untouched:
+                        await self.ledger.close()
+                        return False
         except DdbioError as error:
             log.debug("not sealed: %s", error)
+        return self.ledger.has_journal
 
     @property
     def _inline(self) -> bool:
         """Whether the only worker is in this process."""
         return self.processes == 1
 
-    def _report(self, usages: list[Usage]) -> JobReport:
-        used = self.ledger.used
+    def _report(self, coordinator: Coordinator, desk: Desk) -> JobReport:
+        used, usages = self.ledger.used, coordinator.usages
         return JobReport(
             command="export" if isinstance(self.job, ExportJob) else "import",
             table=self.job.table.name,
             items=self.ledger.written,
             bytes=self.ledger.bytes,
-            files=len(self.ledger.files),
+            files=self._files,
             rejected=self.ledger.rejected,
             rejects=self.ledger.rejects_location,
             capacity_units=used.capacity_units,
@@ -166,6 +173,15 @@ class Run:
             seconds=used.seconds,
             cpu_seconds=used.cpu_seconds,
             peak_rss_bytes=peak_rss_bytes() + sum(0 if self._inline else usage.peak_rss_bytes for usage in usages),
-            resumed=False,
+            resumed=self.resumed,
             manifest=None,
+            throttle_reasons=dict(coordinator.throttles),
+            timeline=desk.timeline(),
         )
+
+    @property
+    def _files(self) -> int:
+        """Files written, of which a stream has none, or read."""
+        if isinstance(self.job, ExportJob):
+            return len(self.ledger.files) if self.sink else 0
+        return len({unit.file for unit in self.units})

@@ -37,6 +37,7 @@ from ddbio.storage.places import open_source
 from ddbio.table import TableInfo
 from ddbio.wire.dynamodb import DynamoDB
 from ddbio.wire.transport import HttpTransport
+from ddbio.words import count
 
 BATCHES = 16
 """Batches of a repair that are in flight at once."""
@@ -188,7 +189,8 @@ class _Run:
             if self._writing is not None and (self._found["missing"] or self._found["different"]):
                 await self._repair(table, dynamodb, self._writing, rest)
             if self._writing is not None and self._found["extra"]:
-                self._observer(Warned(f"{self._found['extra']:,} extra items stay: a repair deletes nothing."))
+                extra = count(self._found["extra"], "extra item stays", "extra items stay")
+                self._observer(Warned(f"{extra}: a repair deletes nothing."))
 
     def report(self) -> VerifyReport:
         """What was found."""
@@ -309,7 +311,7 @@ class _Run:
                 await repair.write(places)
         self._repaired = self._meter.items - before
         if refusals:
-            self._problem(f"{len(refusals):,} items could not be written back, the first because: {refusals[0]}")
+            self._problem(f"{count(len(refusals), 'item')} could not be written back, the first because: {refusals[0]}")
 
 
 async def _places(rest: Stage) -> AsyncGenerator[tuple[int, int]]:

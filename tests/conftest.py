@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AsyncExitStack
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from blockbuster import BlockBuster
+from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 from tests.servers.aws import ACCESS_KEY, SECRET_KEY, Server
@@ -81,6 +82,21 @@ def aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_models_once() -> Iterator[None]:
+    """Read each of botocore's service models once: every session reads them anew, a tenth of a second for S3's."""
+    load, known = JSONFileLoader.load_file, dict[str, Any]()
+
+    def load_once(loader: JSONFileLoader, path: str) -> Any:
+        if path not in known:
+            known[path] = load(loader, path)
+        return known[path]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", load_once)
+        yield
 
 
 @pytest.fixture(scope="session")

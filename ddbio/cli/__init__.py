@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("export", epilog=export.EXAMPLES)(export.export)
-app.command("import", epilog=importing.EXAMPLES)(importing.import_)
+app.command("import", epilog=importing.EXAMPLES, context_settings={"allow_extra_args": True})(importing.import_)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
@@ -63,14 +64,20 @@ def _ddbio(
     """
 
 
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
 def main(arguments: Sequence[str] = ()) -> int:
     """Run the command that the arguments (default: the process's own) ask for; return the exit code."""
+    if sys.stderr is None:  # closed by the caller: `print` would take standard output in its place
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - as long as the process lives
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(app(arguments or sys.argv[1:] or ["--help"], prog_name="ddbio", standalone_mode=False))
     except _WrongUse as error:
         command = error.ctx.command_path if error.ctx else "ddbio"
-        say(f"error: {error.format_message().rstrip('.')}. See: {command} --help")
+        say(f"error: {_sentence(error.format_message())} See: {command} --help")
         return Exit.USAGE
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted.")

@@ -185,8 +185,8 @@ RetryTimeout = Annotated[
     typer.Option(
         parser=seconds,
         metavar="TIME",
-        show_default="15m",
-        help="So long nothing may succeed before the job stops, resumably: seconds, or like 15m or 2h.",
+        show_default=False,
+        help="So long nothing may succeed before the job stops, resumably: seconds, or like 15m or 2h. Default: 15m.",
     ),
 ]
 ConsistentRead = Annotated[

@@ -27,13 +27,13 @@ def say(text: str) -> None:
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
-        _discard(sys.stderr)
+        discard(sys.stderr)
 
 
 def fail(error: Exception, *, verbose: bool) -> Exit:
     """Tell about an error in one line, after its traceback if that is wanted."""
     if isinstance(error, OutputClosedError | BrokenPipeError):
-        _discard(sys.stdout)  # who reads the output has had enough, which is no news
+        discard(sys.stdout)  # who reads the output has had enough, which is no news
         return Exit.FAILED
     if verbose:
         traceback.print_exception(error)
@@ -44,7 +44,7 @@ def fail(error: Exception, *, verbose: bool) -> Exit:
     return Exit.USAGE if isinstance(error, UsageError) else Exit.FAILED
 
 
-def _discard(stream: TextIO) -> None:
+def discard(stream: TextIO) -> None:
     """Nobody reads this stream any more: what is still written to it, by the interpreter at its end too, is dropped."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

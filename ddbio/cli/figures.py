@@ -6,18 +6,20 @@ from collections import deque
 
 from ddbio.events import CheckPlanned, JobPlanned, Progress
 from ddbio.report import JobReport, VerifyReport
+from ddbio.words import count
 
 RECENT_SECONDS = 5.0
 """Rates are those of this latest stretch of time."""
+NOTHING = Progress(seconds=0, items=0, bytes=0, units=0, throttles=0, rejected=0, units_done=0)
 
 
-def size(count: float) -> str:
+def size(number: float) -> str:
     """A number of bytes in decimal units: `34.6 MB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
-        if abs(count) < 1_000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1_000
-    return f"{count:.1f} TB"
+        if abs(number) < 1_000:
+            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1_000
+    return f"{number:.1f} TB"
 
 
 def duration(seconds: float) -> str:
@@ -35,11 +37,11 @@ def plan_line(plan: JobPlanned) -> str:
     arrow = {"export": "to", "import": "from"}.get(plan.command, "against")
     parts = [f"{plan.command} of {plan.table} {arrow} {plan.location}: account {plan.account}, {plan.region}"]
     if plan.table_items is not None and plan.table_bytes is not None:
-        parts.append(f"table of about {plan.table_items:,} items ({size(plan.table_bytes)})")
+        parts.append(f"table of about {count(plan.table_items, 'item')} ({size(plan.table_bytes)})")
     if plan.source_bytes is not None:
         parts.append(f"{size(plan.source_bytes)} to read")
     parts.append(f"{'from' if plan.adaptive else 'at most'} {_rate(plan.budget)} {_unit(plan)}/s")
-    parts.append(f"{_count(plan.processes, 'process', 'processes')}, {_pieces(plan, plan.units)}")
+    parts.append(f"{count(plan.processes, 'process', 'processes')}, {_pieces(plan, plan.units)}")
     parts.append(_expected(plan))
     return ", ".join(parts)
 
@@ -47,7 +49,7 @@ def plan_line(plan: JobPlanned) -> str:
 def check_line(plan: CheckPlanned) -> str:
     """The opening line of a verification of files."""
     return (
-        f"verify of {plan.location}: export of {plan.table}, {_count(plan.files, 'file')} ({size(plan.bytes)}) to read"
+        f"verify of {plan.location}: export of {plan.table}, {count(plan.files, 'file')} ({size(plan.bytes)}) to read"
     )
 
 
@@ -63,9 +65,9 @@ def summary(report: JobReport) -> list[str]:
     done, unit, arrow = ("Exported", "read", "from") if report.command == "export" else ("Imported", "write", "into")
     rate = report.items / report.seconds if report.seconds else 0.0
     lines = [
-        f"{done} {_count(report.items, 'item')} ({size(report.bytes)}, {_count(report.files, 'file')}) {arrow} "
+        f"{done} {count(report.items, 'item')} ({size(report.bytes)}, {count(report.files, 'file')}) {arrow} "
         f"{report.table} in {duration(report.seconds)}: {rate:,.0f} items/s.",
-        f"Used {report.capacity_units:,.1f} {unit} units in {_count(report.requests, 'request')}, "
+        f"Used {report.capacity_units:,.1f} {unit} units in {count(report.requests, 'request')}, "
         f"{report.throttles:,} throttled, {report.retries:,} retried; {duration(report.cpu_seconds)} of CPU, "
         f"{size(report.peak_rss_bytes)} of memory.",
     ]
@@ -79,10 +81,13 @@ class Course:
 
     def __init__(self, plan: JobPlanned) -> None:
         self.plan = plan
+        self._begun = NOTHING
         self._recent: deque[Progress] = deque()
 
     def add(self, progress: Progress) -> None:
-        """Take in the next event."""
+        """Take in the next event; one at 0 seconds tells what earlier runs of the job have done."""
+        if not progress.seconds:
+            self._begun = progress
         self._recent.append(progress)
         while progress.seconds - self._recent[0].seconds > RECENT_SECONDS and len(self._recent) > 2:
             self._recent.popleft()
@@ -93,28 +98,30 @@ class Course:
         The table's own figures are up to six hours old, a filter hides items, emulators do not count units, and a
         compressed source is larger than its files: each measure alone may lag or overshoot.
         """
-        last = self._recent[-1]
-        if last.units_done >= self.plan.units:
+        return self._done(self._recent[-1])
+
+    def _done(self, progress: Progress) -> float:
+        if progress.units_done >= self.plan.units:
             return 1.0
-        shares = [last.units_done / self.plan.units]
+        shares = [progress.units_done / self.plan.units]
         if self.plan.command != "import":
             if self.plan.table_items:
-                shares.append(last.items / self.plan.table_items)
+                shares.append(progress.items / self.plan.table_items)
             if self.plan.expected_seconds:
-                shares.append(last.units / (self.plan.expected_seconds * self.plan.budget))
+                shares.append(progress.units / (self.plan.expected_seconds * self.plan.budget))
         elif self.plan.source_bytes:
-            shares.append(last.bytes / self.plan.source_bytes)
+            shares.append(progress.bytes / self.plan.source_bytes)
         return min(max(shares), 0.99)
 
     def line(self) -> str:
         """Items, rates, pieces, what went wrong, and the time that is left."""
         first, last = self._recent[0], self._recent[-1]
-        elapsed = last.seconds - first.seconds or last.seconds or 1.0
-        byte_rate, unit_rate = last.bytes / elapsed, last.units / elapsed
-        if first is not last:
-            byte_rate, unit_rate = (last.bytes - first.bytes) / elapsed, (last.units - first.units) / elapsed
+        if first is last:
+            first = self._begun
+        elapsed = last.seconds - first.seconds or 1.0
+        byte_rate, unit_rate = (last.bytes - first.bytes) / elapsed, (last.units - first.units) / elapsed
         parts = [
-            _count(last.items, "item"),
+            count(last.items, "item"),
             f"{byte_rate / 1e6:.1f} MB/s",
             f"{unit_rate:,.0f} of {_rate(last.budget or self.plan.budget)} {_unit(self.plan)}/s",
             f"{last.units_done:,} of {_pieces(self.plan, self.plan.units)}",
@@ -125,9 +132,9 @@ class Course:
             parts.append(last.reason)
         if last.rejected:
             parts.append(f"{last.rejected:,} rejected")
-        done = self.done()
-        if 0 < done < 1:
-            parts.append(f"{duration(last.seconds / done * (1 - done))} left")
+        done, before = self.done(), self._done(self._begun)
+        if before < done < 1:
+            parts.append(f"{duration(last.seconds / (done - before) * (1 - done))} left")
         return " · ".join(parts)
 
 
@@ -136,7 +143,7 @@ class CheckCourse:
 
     def __init__(self, plan: CheckPlanned) -> None:
         self.plan = plan
-        self._last = Progress(seconds=0, items=0, bytes=0, units=0, throttles=0, rejected=0, units_done=0)
+        self._last = NOTHING
 
     def add(self, progress: Progress) -> None:
         """Take in the next event."""
@@ -149,22 +156,22 @@ class CheckCourse:
     def line(self) -> str:
         """Items, bytes, and files."""
         read, plan = self._last, self.plan
-        files = f"{read.units_done:,} of {_count(plan.files, 'file')}"
-        return f"{_count(read.items, 'item')} · {size(read.bytes)} of {size(plan.bytes)} · {files}"
+        files = f"{read.units_done:,} of {count(plan.files, 'file')}"
+        return f"{count(read.items, 'item')} · {size(read.bytes)} of {size(plan.bytes)} · {files}"
 
 
 def verdict(report: VerifyReport) -> list[str]:
     """What a verification found, in a few lines."""
     lines = [
-        f"Verified {_count(report.items, 'item')} ({size(report.bytes)}, {_count(report.files, 'file')}) in "
-        f"{report.source} in {duration(report.seconds)}: {_count(len(report.problems), 'problem')}."
+        f"Verified {count(report.items, 'item')} ({size(report.bytes)}, {count(report.files, 'file')}) in "
+        f"{report.source} in {duration(report.seconds)}: {count(len(report.problems), 'problem')}."
     ]
     if report.table is not None:
         lines += [
-            f"Compared them with {_count(report.scanned, 'item')} of {report.table}: {report.missing:,} missing, "
+            f"Compared them with {count(report.scanned, 'item')} of {report.table}: {report.missing:,} missing, "
             f"{report.extra:,} extra, {report.different:,} different; {report.repaired:,} repaired.",
             f"Used {report.read_units:,.1f} read and {report.write_units:,.1f} write units in "
-            f"{_count(report.requests, 'request')}, {report.throttles:,} throttled, {report.retries:,} retried; "
+            f"{count(report.requests, 'request')}, {report.throttles:,} throttled, {report.retries:,} retried; "
             f"{duration(report.cpu_seconds)} of CPU, {size(report.peak_rss_bytes)} of memory.",
         ]
     return lines
@@ -179,8 +186,4 @@ def _unit(plan: JobPlanned) -> str:
 
 
 def _pieces(plan: JobPlanned, number: int) -> str:
-    return _count(number, "span" if plan.command == "import" else "segment")
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return count(number, "span" if plan.command == "import" else "segment")

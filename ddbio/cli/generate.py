@@ -13,6 +13,7 @@ from ddbio.cli.common import STREAM, one_of, whole
 from ddbio.cli.failures import Exit, fail, say
 from ddbio.cli.figures import duration, size
 from ddbio.generate import Shape, blocks, write_file
+from ddbio.words import count as counted
 
 EXAMPLES = """\
 Examples:
@@ -68,5 +69,5 @@ def generate(
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
         return fail(error, verbose=verbose)
     if not quiet:
-        say(f"{count:,} items ({size(written)}) in {file}, {duration(time.perf_counter() - began)}.")
+        say(f"{counted(count, 'item')} ({size(written)}) in {file}, {duration(time.perf_counter() - began)}.")
     return Exit.DONE

@@ -37,6 +37,7 @@ files.
 
 
 def import_(
+    context: typer.Context,
     table: common.Table,
     source: Annotated[
         str,
@@ -116,6 +117,11 @@ def import_(
     Records that can't be items are put aside with the reason, and the rest goes on (exit code 3). A line replaces an
     earlier line with the same key; between files, and between parts of a large file, no order is promised.
     """
+    if context.args:
+        context.fail(
+            f"{context.args[0]} is one argument too many: quote a glob, so that the shell does not expand it, or name "
+            "the folder."
+        )
     stream = source == STREAM
 
     def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:

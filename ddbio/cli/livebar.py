@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Self
+import sys
+from collections.abc import Callable
+from typing import Any, Self, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from ddbio.cli.failures import discard
 from ddbio.cli.figures import CheckCourse, Course
 from ddbio.cli.progress import LogLines
+
+
+class _Terminal:
+    """Standard error for rich, which ends the process, or its own thread, when a write fails: the terminal may go away.
+
+    What nobody sees any more is dropped.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._try(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, do: Callable[..., object], *arguments: str) -> None:
+        try:
+            do(*arguments)
+        except OSError:
+            discard(self._stream)
 
 
 class LiveBar(LogLines):
@@ -17,7 +46,9 @@ class LiveBar(LogLines):
 
     def __init__(self) -> None:
         super().__init__()
-        self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self._console = Console(
+            file=cast("TextIO", _Terminal(sys.stderr)), markup=False, highlight=False, soft_wrap=True
+        )
         self._bar = Progress(
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:>3.0f}%"),

@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ddbio import runtime
@@ -17,8 +18,10 @@ from ddbio.cli.common import Telling
 from ddbio.cli.failures import Exit, fail, say
 from ddbio.cli.figures import summary
 from ddbio.cli.progress import Silence, display
+from ddbio.errors import LimitReachedError
 from ddbio.events import Observer
 from ddbio.report import JobReport
+from ddbio.words import count
 
 T = TypeVar("T")
 SHOW_CURSOR = b"\x1b[?25h"
@@ -52,6 +55,8 @@ def run_job(
             say(f"Go on with: {resuming(sys.argv)}")
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
+        if isinstance(error, LimitReachedError) and error.report is not None:
+            tell_moved(error.report, telling, shown)
         code = fail(error, verbose=telling.verbose)
         if getattr(error, "resumable", False):
             say(f"Go on with: {resuming(sys.argv)}")
@@ -62,8 +67,8 @@ def run_job(
 def run(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
     """Run `main` on an event loop of its own.
 
-    The first SIGINT or SIGTERM calls `stopping` and cancels `main`; the second ends the process on the spot (worker
-    processes end with the sockets of their parent).
+    The first SIGINT, SIGTERM or SIGHUP (unless that is ignored) calls `stopping` and cancels `main`; the second ends
+    the process on the spot (worker processes end with the sockets of their parent).
     """
     return runtime.run(_cancellable(main, stopping))
 
@@ -84,7 +89,7 @@ async def _cancellable(main: Coroutine[Any, Any, T], stopping: Callable[[], None
         stopped = True
         loop.call_soon_threadsafe(stop)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in _ending()}
     try:
         return await task
     finally:
@@ -92,9 +97,18 @@ async def _cancellable(main: Coroutine[Any, Any, T], stopping: Callable[[], None
             signal.signal(number, handler)
 
 
+def _ending() -> list[signal.Signals]:
+    """The signals that ask for the end. A terminal that is closed sends SIGHUP."""
+    asked = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Windows has none
+        asked.append(signal.SIGHUP)
+    return asked
+
+
 def _end_at_once() -> None:
     if sys.stderr.isatty():
-        os.write(sys.stderr.fileno(), SHOW_CURSOR)
+        with suppress(OSError):
+            os.write(sys.stderr.fileno(), SHOW_CURSOR)
     os._exit(Exit.INTERRUPTED)
 
 
@@ -116,7 +130,8 @@ def tell_moved(report: JobReport, telling: Telling, shown: Silence) -> Exit:
     for line in summary(report):
         shown.tell(line)
     if report.rejected:
-        shown.say(f"warning: {report.rejected:,} records were rejected: {report.rejects} says which, and why.")
+        rejected = count(report.rejected, "record was", "records were")
+        shown.say(f"warning: {rejected} rejected: {report.rejects} says which, and why.")
     if telling.report:
         print(json.dumps(report.as_dict()))
     return Exit.REJECTED if report.rejected and shown.begun else Exit.DONE

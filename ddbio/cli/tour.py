@@ -20,6 +20,7 @@ from ddbio.generate import blocks, write_file
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.report import JobReport
 from ddbio.session import Session
+from ddbio.words import count
 
 TABLE = "demo"
 COPY = "demo-copy"
@@ -91,7 +92,7 @@ class _Tour:
         file, exported, objects = self.folder / "test.json", self.folder / "export", f"s3://{BUCKET}/export"
         began = time.perf_counter()
         written = await asyncio.to_thread(write_file, blocks(items, seed=1), str(file))
-        _step(f"Generated {items:,} items: {size(written)} of JSON lines.", began)
+        _step(f"Generated {count(items, 'item')}: {size(written)} of JSON lines.", began)
         _job(f"Imported them into {TABLE}", await self._import(TABLE, str(file)))
         _job(f"Exported {TABLE} to a folder, as plain JSON", await self._export(str(exported), "jsonl", "none"))
         _job(f"Exported {TABLE} to S3, as DynamoDB JSON in zstd", await self._export(objects, "dynamodb-json", "zstd"))
@@ -100,7 +101,7 @@ class _Tour:
         table, copy = await asyncio.gather(self._items(TABLE), self._items(COPY))
         if len(table) != items or table != copy:
             raise LedgerError(f"{TABLE} has {len(table):,} items, {COPY} {len(copy):,}, and they are not the same.")
-        _step(f"Compared the two tables: {len(table):,} items, all equal.", began)
+        _step(f"Compared the two tables: {count(len(table), 'item')}, all equal.", began)
 
     async def _import(self, table: str, source: str) -> JobReport:
         state = str(self.folder / "state")
@@ -134,7 +135,7 @@ def _step(text: str, began: float) -> None:
 def _job(text: str, report: JobReport) -> None:
     rate = report.items / report.seconds
     print(
-        f"  {duration(report.seconds):>7}  {text}: {report.items:,} items, {size(report.bytes)}, {rate:,.0f} items/s, "
-        f"{report.requests:,} requests.",
+        f"  {duration(report.seconds):>7}  {text}: {count(report.items, 'item')}, {size(report.bytes)}, "
+        f"{rate:,.0f} items/s, {count(report.requests, 'request')}.",
         flush=True,
     )

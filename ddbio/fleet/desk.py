@@ -22,6 +22,7 @@ from ddbio.ledger.entries import Commit, Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.report import Moment
 from ddbio.wire.signing import Credentials, CredentialSource
+from ddbio.words import count
 
 PROGRESS_SECONDS = 0.25
 JOURNAL_SECONDS = 1.0
@@ -68,12 +69,22 @@ class Desk:
         self._clock = clock
         self._observer = observer
         self._started = self._last_progress = self._last_write = clock.now()
+        before = ledger.used
+        self._before = Moment(
+            seconds=0.0,
+            units=before.capacity_units,
+            items=ledger.written,
+            bytes=ledger.bytes,
+            throttles=before.throttles,
+        )
+        """What earlier runs of the job have done."""
         self._timeline = Timeline()
         self._named: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
         self._fetching: asyncio.Task[Credentials | None] | None = None
 
     async def __aenter__(self) -> Self:
+        self._tell_progress(Moment(seconds=0.0, budget=self._coordinator.budget.rate))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -101,8 +112,10 @@ class Desk:
         self._check_rejects()
         self._check_limits()
         self._name_indexes()
-        self._timeline.add(self._totals())
-        self._tell_progress()
+        totals = self._totals()
+        self._timeline.add(totals)
+        if self._clock.now() - self._last_progress >= PROGRESS_SECONDS or self._coordinator.done:
+            self._tell_progress(totals)
         if self._coordinator.failure is not None:
             return Grant(rate=0.0, stop="abort")
         return msgspec.structs.replace(
@@ -205,9 +218,9 @@ class Desk:
         if self._coordinator.stopping:
             return
         if self._max_units is not None and totals.units >= self._max_units:
-            self._end_early(f"the {self._max_units:,.0f} capacity units of --max-units are used")
+            self._end_early(f"its --max-units of {self._max_units:,.0f} are used up")
         elif self._max_seconds is not None and totals.seconds >= self._max_seconds:
-            self._end_early(f"the {self._max_seconds:,.0f} seconds of --max-duration are over")
+            self._end_early(f"its --max-duration of {self._max_seconds:,.0f} s is over")
 
     def _end_early(self, why: str) -> None:
         message = f"The job is not done, and {why}."
@@ -230,25 +243,23 @@ class Desk:
             self.abort(
                 Failure(
                     kind="TooManyRejectsError",
-                    message=f"{rejected:,} records were rejected, more than the {self._max_rejects:,} allowed.",
+                    message=f"{count(rejected, 'record was', 'records were')} rejected, more than the "
+                    f"{self._max_rejects:,} allowed.",
                     hint=f"See {self._ledger.rejects_location} for the reasons; {goes_on} with a higher "
                     "--max-rejects and without --strict.",
                 )
             )
 
-    def _tell_progress(self) -> None:
-        now = self._clock.now()
-        if now - self._last_progress < PROGRESS_SECONDS and not self._coordinator.done:
-            return
+    def _tell_progress(self, totals: Moment) -> None:
+        now, before = self._clock.now(), self._before
         self._last_progress = now
-        totals = self._totals()
         self._observer(
             Progress(
                 seconds=totals.seconds,
-                items=totals.items,
-                bytes=totals.bytes,
-                units=totals.units,
-                throttles=totals.throttles,
+                items=before.items + totals.items,
+                bytes=before.bytes + totals.bytes,
+                units=before.units + totals.units,
+                throttles=before.throttles + totals.throttles,
                 budget=totals.budget,
                 reason=self._coordinator.budget.told(now),
                 rejected=self._ledger.rejected,

@@ -15,6 +15,7 @@ from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered, Used,
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.ledger.tokens import join
+from ddbio.words import count
 
 LEAVE_SECONDS = 0.1
 
@@ -63,6 +64,13 @@ class Ledger:
     def has_journal(self) -> bool:
         """Whether what is recorded outlives this process."""
         return self._journal is not None
+
+    @property
+    def untouched(self) -> bool:
+        """Nothing was read, rejected or filed in any run of the job: there is nothing to go on with."""
+        # An export with a filter may be far without an item; an import's offsets say no more than its counts.
+        scanned = self._rejects is None and any(unit.position for unit in self.units.values())
+        return not (self.read or self.rejected or self.files or scanned)
 
     @property
     def rejects_location(self) -> str | None:
@@ -135,7 +143,7 @@ class Ledger:
         await self._all_written()
 
     async def close(self) -> None:
-        """The job is finished and its manifest written: remove the journal."""
+        """The job is finished and its manifest written, or has come to nothing: remove the journal."""
         if self._journal is not None:
             await self._journal.remove()
 
@@ -151,7 +159,9 @@ class Ledger:
             )
         unsealed = [name for name, file in self.files.items() if not file.sealed]
         if unsealed:
-            raise LedgerError(f"{len(unsealed)} files were not finished, {unsealed[0]} among them.")
+            raise LedgerError(
+                f"{count(len(unsealed), 'file was', 'files were')} not finished, {unsealed[0]} among them."
+            )
         in_files = sum(file.items for file in self.files.values())
         if (self.files or self._rejects is None) and in_files != self.written:
             raise LedgerError(f"Wrote {self.written:,} items, but the files hold {in_files:,}.")

@@ -153,8 +153,12 @@ class StdinSource(Source):
         try:
             descriptor = self._stream.fileno()
         except io.UnsupportedOperation:  # a stream in memory, which can't keep a thread waiting
+            empty = True
             while chunk := await asyncio.get_running_loop().run_in_executor(self._executor, self._stream.read, CHUNK):
+                empty = False
                 yield chunk
+            if empty:
+                raise _nothing_came(self.location) from None
             return
         async for chunk in read_stream(descriptor, self.location, self._executor):
             yield chunk
@@ -167,24 +171,33 @@ def refuse_start(what: str, start: int) -> None:
 
 
 async def read_stream(descriptor: int, what: str, executor: Executor) -> AsyncGenerator[bytes, None]:
-    """Everything that comes through a descriptor, until its end.
+    """Everything that comes through a descriptor, until its end. Raises SourceError where nothing does.
 
     A thread waits for the bytes. To stop early wakes it up through a pipe of our own, so that a stream which has
     nothing to say (a terminal) does not keep the process from ending.
     """
     steps = Steps()
     asleep, wake = os.pipe()
+    empty = True
     try:
         while chunk := await steps.run(
             asyncio.get_running_loop().run_in_executor(executor, _next_chunk, descriptor, asleep)
         ):
+            empty = False
             yield chunk
+        if empty:
+            raise _nothing_came(what)
     except OSError as error:
         raise SourceError(f"Could not read {what}: {error.strerror or type(error).__name__}.") from error
     finally:
         os.close(wake)
         await steps.settle()
         os.close(asleep)
+
+
+def _nothing_came(what: str) -> SourceError:
+    """A producer that fails leaves its pipe empty: that must not pass for an import of no items."""
+    return SourceError(f"Nothing came through {what}.", hint="See whether the program that writes to it has failed.")
 
 
 def _next_chunk(descriptor: int, asleep: int) -> bytes:

@@ -25,15 +25,15 @@ class Service:
         self.answers: dict[int, Reply] = {}
         self.open = asyncio.Event()
         self.open.set()
-        self._served = 0
+        self.served = 0
 
     async def __call__(self, request: Request, serve: Handler) -> Reply:
         if request.operation != self.operation:
             return await serve(request)
         await self.open.wait()
-        self._served += 1
-        if self._served in self.answers:
-            return self.answers[self._served]
+        self.served += 1
+        if self.served in self.answers:
+            return self.answers[self.served]
         if request.operation == "Scan":
             request = request.with_payload({**request.payload, "Limit": PAGE_ITEMS})
         return await serve(request)

@@ -108,7 +108,7 @@ async def test_what_the_service_refuses_is_told_at_the_end(server: CountingServe
 async def test_what_the_service_refused_is_told_by_the_next_put(server: CountingServer) -> None:
     server.on_request = refuse_bad
     number = 0
-    with pytest.raises(RejectedRecordError, match="The service refused 1 items"):
+    with pytest.raises(RejectedRecordError, match="The service refused 1 item:"):
         async with BatchWriter(writing(server, concurrency=1)) as writer:
             await writer.put(item(0, bad={"BOOL": True}))
             async with asyncio.timeout(SECONDS):

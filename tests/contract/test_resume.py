@@ -24,10 +24,11 @@ from ddbio.errors import (
     DdbioError,
     JobLockedError,
     JournalError,
+    LimitReachedError,
     UnfinishedJobError,
     UsageError,
 )
-from ddbio.events import Event, Warned
+from ddbio.events import Event, Progress, Warned
 from ddbio.fleet import desk
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import Manifest, read_manifest
@@ -47,6 +48,7 @@ from tests.servers.tables import Table
 
 ITEMS = 600
 SEGMENTS = 3
+REFUSED = error_reply("ValidationException", "Invalid FilterExpression.")
 
 
 @pytest.fixture(autouse=True)
@@ -195,6 +197,45 @@ async def test_an_export_that_failed_can_be_resumed(exports: Exports) -> None:
         await exports.run()
     assert caught.value.resumable
     exports.check(await exports.run(resume=True, concurrency=5))
+
+
+async def test_an_export_whose_first_requests_were_refused_just_runs_once_it_is_corrected(exports: Exports) -> None:
+    exports.service.answers |= dict.fromkeys(range(1, 10), REFUSED)
+    with pytest.raises(DdbioError, match="FilterExpression") as caught:
+        await exports.run()
+    assert not caught.value.resumable
+    assert exports.place.finished() == {}
+    exports.service.answers.clear()
+    exports.check(await exports.run())
+
+
+async def test_a_resumed_export_whose_first_request_was_refused_can_still_be_resumed(local: Exports) -> None:
+    await local.interrupt()
+    local.service.answers |= dict.fromkeys(range(local.service.served + 1, local.service.served + 10), REFUSED)
+    with pytest.raises(DdbioError) as caught:
+        await local.run(resume=True)
+    assert caught.value.resumable
+    local.service.answers.clear()
+    report = await local.run(resume=True)
+    assert report.resumed
+    local.check(report)
+
+
+async def test_an_export_that_reached_its_limit_reports_what_it_did(local: Exports) -> None:
+    with pytest.raises(LimitReachedError) as caught:
+        await local.run(max_units=3, capacity=Capacity(units=5))
+    report = caught.value.report
+    assert report is not None
+    assert (report.command, report.manifest, report.resumed) == ("export", None, False)
+    assert 0 < report.items < ITEMS
+    assert report.capacity_units >= 3
+    assert report.files == sum(OWN_FOLDER not in name for name in local.place.finished())
+    first = len(local.events)
+    finished = await local.run(resume=True)
+    assert finished.capacity_units > report.capacity_units
+    local.check(finished)
+    begun = next(event for event in local.events[first:] if isinstance(event, Progress))
+    assert (begun.seconds, begun.items, begun.units) == (0, report.items, report.capacity_units)
 
 
 async def test_an_unfinished_export_is_refused_without_resume(exports: Exports) -> None:

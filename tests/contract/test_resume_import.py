@@ -123,6 +123,19 @@ async def test_an_import_stopped_anywhere_again_and_again_ends_as_if_undisturbed
     assert "nothing is left to do" in imports.warnings[-1]
 
 
+async def test_an_import_whose_first_requests_were_refused_just_runs_once_that_is_mended(imports: Imports) -> None:
+    (imports.source / "2.jsonl.gz").unlink()
+    (imports.source / "1.jsonl").write_text("".join(f'{{"pk": "{number:0300}", "sk": 1}}\n' for number in range(99)))
+    imports.service.answers |= dict.fromkeys(range(1, 20), error_reply("AccessDeniedException", "No."))
+    with pytest.raises(DdbioError, match="AccessDenied") as caught:
+        await imports.run()
+    assert not caught.value.resumable
+    assert [path for path in imports.state.rglob("*") if path.is_file()] == []
+    imports.service.answers.clear()
+    report = await imports.run()
+    assert (report.items, report.files, report.resumed) == (99, 1, False)
+
+
 async def test_what_was_journaled_is_not_sent_again(imports: Imports) -> None:
     assert await imports.interrupt(3)
     written = replayed(imports.state)

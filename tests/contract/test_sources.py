@@ -312,6 +312,14 @@ async def test_a_stream_in_memory_is_read_to_its_end(executor: ThreadPoolExecuto
     assert await stdin_read(io.BytesIO(LARGE), executor) == LARGE
 
 
+async def test_a_stream_through_which_nothing_comes_is_no_empty_file(executor: ThreadPoolExecutor) -> None:
+    """The program before the pipe has failed, perhaps."""
+    with os.fdopen(os.open(os.devnull, os.O_RDONLY), "rb") as silent:
+        for stream in (silent, io.BytesIO()):
+            with pytest.raises(SourceError, match="Nothing came through standard input"):
+                await stdin_read(stream, executor)
+
+
 async def test_a_pipe_that_stays_silent_can_be_left(executor: ThreadPoolExecutor) -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as writer:

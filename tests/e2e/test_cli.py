@@ -193,6 +193,33 @@ def test_version_names_codec_and_python() -> None:
     assert codec in ("native", "reference")
 
 
+def test_wrong_use_tells_what_to_do_instead(tmp_path: Path) -> None:
+    for line, told in (
+        (["exprt"], "Did you mean 'export'? See: ddbio --help"),
+        (["import", "-t", "T", "-s", "1.json", "2.json"], "2.json is one argument too many: quote a glob"),
+        (["export", "-t", "T", "-d", "out", "more"], "(more). See: ddbio export --help"),
+    ):
+        refused(ddbio(*line, environment={}, folder=tmp_path), 2, told)
+    shown = ddbio("import", "--help", environment={}).out.decode()
+    assert "Default: 15m." in " ".join(shown.split())
+    assert "(15m)" not in shown
+
+
+def test_limits_end_in_4_with_the_report(moto: Server, full: str, tmp_path: Path) -> None:
+    line = ["export", "-t", full, "-c", "5", "-p", "1", "--max-units", "1", "--json", "-d", str(tmp_path)]
+    done = ddbio(*line, environment=moto.environment())
+    report = json.loads(done.out)
+    assert done.code == 4, done.err
+    assert (report["command"], report["table"], report["manifest"]) == ("export", full, None)
+    assert report["capacity_units"] >= 1
+    assert "its --max-units of 1 are used up. --resume goes on.\nGo on with: ddbio export" in done.err
+
+
+def test_a_missing_standard_error_is_not_replaced_by_standard_output(moto: Server, full: str) -> None:
+    done = shell(f"$PYTHON -m ddbio export -t {full} -c 1000 -d - 2>&-", moto)
+    assert (done.code, in_order([json.loads(line) for line in done.out.splitlines()])) == (0, generated())
+
+
 def test_missing_table(moto: Server, tmp_path: Path) -> None:
     for line in (["export", "-t", "Missing", "-d", str(tmp_path / "out")], ["import", "-t", "Missing", "-s", "x.json"]):
         done = ddbio(*line, environment=moto.environment(), folder=tmp_path)
@@ -259,6 +286,11 @@ def test_empty_file_is_an_import_of_nothing(moto: Server, table: str, tmp_path: 
     (tmp_path / "in.json").touch()
     done = ddbio("import", "-t", table, "-s", "in.json", "--json", environment=moto.environment(), folder=tmp_path)
     assert (done.code, json.loads(done.out)["items"]) == (0, 0)
+
+
+def test_standard_input_through_which_nothing_comes_is_an_error(moto: Server, table: str, tmp_path: Path) -> None:
+    done = ddbio("import", "-t", table, "-s", "-", environment=moto.environment(), folder=tmp_path, stdin=b"")
+    refused(done, 1, "Nothing came through standard input")
 
 
 def test_more_capacity_than_there_is(moto: Server, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: quick, clean, told, and followed by the command that goes on."""
+"""Ctrl-C, SIGTERM, and a terminal that is closed: quick, clean, told, and followed by the command that goes on."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def check_lines(keys: Counter[str]) -> None:
     assert keys == Counter(make_item("small", 0, number)["pk"]["S"] for number in range(ITEMS))
 
 
-@pytest.mark.parametrize(("processes", "number"), [("1", signal.SIGTERM), ("2", signal.SIGINT)])
+@pytest.mark.parametrize(("processes", "number"), [("1", signal.SIGTERM), ("2", signal.SIGINT), ("2", signal.SIGHUP)])
 async def test_interrupted_export_goes_on(
     counting: StartCounting, tmp_path: Path, processes: str, number: signal.Signals
 ) -> None:

@@ -131,14 +131,14 @@ def test_an_export_ends_at_its_limits_and_goes_on_afterwards(tmp_path: Path) -> 
         out = tmp_path / "out"
         command = ("export", "-t", "T", "-d", str(out), "-p", "2", "--segments", "64", "--json")
         ended = ddbio(*command, "-c", "300", "--max-units", "150", environment=server.environment())
-        assert (ended.code, ended.out) == (4, b"")
-        assert "the 150 capacity units of --max-units are used" in ended.err
+        assert (ended.code, json.loads(ended.out)["manifest"]) == (4, None)
+        assert "its --max-units of 150 are used up" in ended.err
         assert ended.err.splitlines()[-1].endswith("--max-units 150 --resume")
         used = units(server)
         assert 150 <= used < 450
         ended = ddbio(*command, "-c", "300", "--max-duration", "1", "--resume", environment=server.environment())
-        assert (ended.code, ended.out) == (4, b"")
-        assert "the 1 seconds of --max-duration are over" in ended.err
+        assert (ended.code, json.loads(ended.out)["manifest"]) == (4, None)
+        assert "its --max-duration of 1 s is over" in ended.err
         assert used < units(server) < used + 600
         done = ddbio(*command, "-c", "20000", "--resume", environment=server.environment())
     assert done.code == 0, done.err
@@ -154,14 +154,14 @@ def test_an_import_ends_at_its_limits_and_goes_on_afterwards(tmp_path: Path) -> 
         place = ("-s", str(source), "--state", str(tmp_path / "state"))
         command = ("import", "-t", "T", *place, "-p", "2", "--json")
         ended = ddbio(*command, "-c", "1000", "--max-units", "1000", environment=server.environment())
-        assert (ended.code, ended.out) == (4, b"")
-        assert "the 1,000 capacity units of --max-units are used" in ended.err
+        assert (ended.code, json.loads(ended.out)["manifest"]) == (4, None)
+        assert "its --max-units of 1,000 are used up" in ended.err
         assert ended.err.splitlines()[-1].endswith("--max-units 1000 --resume")
         used = units(server, "write")
         assert 1_000 <= used < 2_500
         ended = ddbio(*command, "-c", "1000", "--max-duration", "1", "--resume", environment=server.environment())
-        assert (ended.code, ended.out) == (4, b"")
-        assert "the 1 seconds of --max-duration are over" in ended.err
+        assert (ended.code, json.loads(ended.out)["manifest"]) == (4, None)
+        assert "its --max-duration of 1 s is over" in ended.err
         assert used < units(server, "write") < used + 2_500
         done = ddbio(*command, "-c", "5000", "--resume", environment=server.environment())
         assert done.code == 0, done.err

@@ -37,7 +37,7 @@ async def test_an_export_whose_counts_agree_passes() -> None:
     ("commits", "message"),
     [
         ([commit(read=3, written=2, file=state(2))], "Read 3 records, but wrote 2"),
-        ([commit(read=2, written=2, file=state(2, sealed=False))], "1 files were not finished, T-0000-00000"),
+        ([commit(read=2, written=2, file=state(2, sealed=False))], "1 file was not finished, T-0000-00000"),
         ([commit(read=2, written=2, file=state(3))], "Wrote 2 items, but the files hold 3"),
         ([commit(read=2, written=2)], "Wrote 2 items, but the files hold 0"),
     ],

@@ -166,6 +166,26 @@ def test_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor must be back"
 
 
+def test_a_terminal_that_goes_away_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        with display(quiet=False, plain=False) as shown:
+            shown(PLAN)
+            os.close(ours)
+            shown(progress(5.0, items=250_000))
+            shown(Warned("Nobody sees this."))
+
+
+def test_a_resumed_job_goes_on_where_its_earlier_runs_ended() -> None:
+    begun = progress(0.0, items=250_000, bytes=50_000_000, units=1_000, units_done=32)
+    first = course(PLAN, begun)
+    assert first.line() == "250,000 items · 0.0 MB/s · 0 of 500 RCU/s · 32 of 64 segments"
+    first.add(progress(10.0, items=375_000, bytes=60_000_000, units=3_500, units_done=48))
+    assert first.line() == "375,000 items · 1.0 MB/s · 250 of 500 RCU/s · 48 of 64 segments · 10.0 s left"
+
+
 @pytest.mark.parametrize(("quiet", "plain", "kind"), [(True, False, Silence), (False, True, LogLines)])
 def test_no_bar_where_it_is_not_wanted(
     monkeypatch: pytest.MonkeyPatch, quiet: bool, plain: bool, kind: type[Silence]
