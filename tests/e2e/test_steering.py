@@ -86,6 +86,7 @@ async def test_an_export_to_s3_is_steered_there(seaweed: Server) -> None:
         )
         try:
             await begun(server, "read")
+            assert await rate(server, 2) > 0
             await wish({"paused": True})
             assert await rate(server, 1) == 0
             await wish({"paused": False, "capacity": "2000"})
