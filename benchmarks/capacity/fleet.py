@@ -57,10 +57,11 @@ def exporting(
     *,
     limits: Limits = PLENTY,
     auto: bool = False,
+    planned: bool = True,
 ) -> Fleet:
-    """An export as the command would plan it."""
+    """An export as the command would plan it; or with just so many processes, however small their shares are."""
     pace = Pace(budget, 1e12 if auto else None)
-    workers = planning.process_count(processes, pace, planning.PAGE_UNITS, len(counts))
+    workers = planning.process_count(processes, pace, planning.PAGE_UNITS, len(counts)) if planned else processes
     table = SizedTable(counts, item_bytes, limits)
     return Fleet(
         export_job(len(counts), concurrency=8), table, planning.segments(len(counts)), budget, workers, pace.most
@@ -73,14 +74,15 @@ def verdict_of(fleet: Fleet, kind: str) -> Verdict:
     return judge(fleet.table.account, "read" if kind == "export" else "write", fleet.budget, fleet.workers, busy)
 
 
-def matrix_export(budget: float, item_bytes: int, processes: int, seconds: float) -> Verdict:
+def matrix_export(budget: float, item_bytes: int, processes: int, seconds: float, *, planned: bool = True) -> Verdict:
     """One cell of the matrix."""
-    segments = max(LEAST_SEGMENTS, 32 * processes)
+    segments = max(LEAST_SEGMENTS, (32 if planned else 8) * processes)
     page = read_units(min(planning.MEGABYTE, 128 * item_bytes), consistent=False)
-    counts = counts_for(max(budget * seconds, segments * min(page, budget)), item_bytes, segments)
-    fleet = exporting(budget, counts, item_bytes, processes)
+    counts = counts_for(max(budget * seconds, planned * segments * min(page, budget)), item_bytes, segments)
+    fleet = exporting(budget, counts, item_bytes, processes, planned=planned)
     # A lane has one page on its way at a time: so many lanes as the budget needs at this latency.
-    fleet.job = export_job(segments, concurrency=max(8, int(budget / processes / 6_000)))
+    lanes = max(8 if planned else 2, int(budget / processes / 6_000))
+    fleet.job = export_job(segments, concurrency=lanes)
     run(fleet)
     return verdict_of(fleet, "export")
 
@@ -102,7 +104,7 @@ def spans_of(path: Path, length: int) -> list[Unit]:
     ]
 
 
-def matrix_import(budget: float, item_bytes: int, processes: int, seconds: float) -> Verdict:
+def matrix_import(budget: float, item_bytes: int, processes: int, seconds: float, *, planned: bool = True) -> Verdict:
     """One cell of the matrix."""
     cost = -(-item_bytes // 1_024)
     count = max(int(budget * seconds / cost), 300)
@@ -110,9 +112,11 @@ def matrix_import(budget: float, item_bytes: int, processes: int, seconds: float
         path = Path(folder) / "dump.json"
         write_dump(path, [f"key {number:09d}" for number in range(count)], item_bytes)
         units = spans_of(path, max(path.stat().st_size // (32 * processes), 1_000))
-        workers = planning.process_count(processes, Pace(budget), planning.BATCH_UNITS, len(units))
-        job = import_job(path, concurrency=16)
-        fleet = Fleet(job, SizedTable((), 1), units, budget, workers, rejects=Path(folder) / "rejects.jsonl")
+        few = planning.process_count(processes, Pace(budget), planning.BATCH_UNITS, len(units))
+        job = import_job(path, concurrency=16 if planned else 2)
+        fleet = Fleet(
+            job, SizedTable((), 1), units, budget, few if planned else processes, rejects=Path(folder) / "rejects.jsonl"
+        )
         run(fleet)
     return verdict_of(fleet, "import")
 

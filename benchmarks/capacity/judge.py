@@ -12,13 +12,12 @@ WINDOWS = (1.0, 2.0, 5.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """`worst` and `worst_5`: the most in any window of at least one (five) seconds, one request per process taken off,
-    as a share of the budget. `used`: the mean as long as there was work for all, as a share of the budget. `seconds`:
-    how long it took, and `ideal` how long it would have at exactly the budget.
+    """`worst`: the most in any window of 1, 2 or 5 s, or of half the run, one request per process taken off, as a share
+    of the budget. `used`: the mean as long as there was work for all, as a share of the budget. `seconds`: how long it
+    took, and `ideal` how long it would have at exactly the budget.
     """
 
     worst: float
-    worst_5: float
     used: float
     seconds: float
     ideal: float
@@ -32,13 +31,12 @@ def judge(account: Account, kind: Kind, budget: float, processes: int, busy_unti
     largest = max(event.units for event in events)
     over = [
         (account.max_window(kind, seconds) - processes * largest) / (budget * seconds)
-        for seconds in WINDOWS
-        if seconds <= last - first
+        for seconds in sorted({*WINDOWS, (last - first) / 2})
+        if 1 <= seconds <= last - first
     ]
     served = sum(event.units for event in events if event.at < until)
     return Verdict(
         worst=max(0.0, *over),
-        worst_5=over[-1] if over else 0.0,
         used=served / (budget * (until - first)) if until > first else 1.0,
         seconds=last - first,
         ideal=sum(event.units for event in events) / budget,

@@ -35,6 +35,8 @@ class Bucket:
         self._kept_seconds = max(burst, SLACK_SECONDS)
         self.level = 0.0
         self.credit = 0.0
+        self.used_up = 0.0
+        """Units that accrued and were not left unspent: what requests take in lumps, evenly over the time."""
         self._at = now
 
     def advance(self, now: float) -> None:
@@ -44,13 +46,19 @@ class Bucket:
             return
         self._at = now
         gained = self.rate * elapsed
-        repaid = min(self.credit, gained * CATCH_UP)
-        self.credit -= repaid
-        self.level += gained + repaid
-        surplus = self.level - self.rate * self._kept_seconds
-        if surplus > 0:
-            self.credit += surplus
-            self.level -= surplus
+        self.used_up += gained
+        self.level += gained
+        if self.credit:
+            repaid = min(self.credit, gained * CATCH_UP)
+            self.credit -= repaid
+            self.level += repaid
+        left = self.level - self.rate * SLACK_SECONDS
+        if left > 0:
+            self.used_up -= left if left < gained else gained
+            surplus = self.level - self.rate * self._kept_seconds
+            if surplus > 0:
+                self.credit += surplus
+                self.level -= surplus
 
     def set_rate(self, rate: float, now: float) -> None:
         """Accrue at `rate` from `now` on; debt and credit stay."""

@@ -51,8 +51,9 @@ class Governor:
         self._timer: Timer | None = None
         self._active = 0.0
         self._active_since = clock.now()
-        self._waited = 0.0
-        self._waiting_since: float | None = None
+        self._waited = self._queued = 0.0
+        self._waiting = 0
+        self._waiting_since = clock.now()
         self._reserved = 0.0
         self.spent = 0.0
         """Units taken so far: as settled, or as estimated where not settled yet."""
@@ -70,8 +71,18 @@ class Governor:
     @property
     def waited(self) -> float:
         """Seconds so far during which somebody waited: the time in which more capacity would have been used."""
-        since = self._waiting_since
-        return self._waited if since is None else self._waited + self._clock.now() - since
+        return self._waited + (self._clock.now() - self._waiting_since if self._waiting else 0.0)
+
+    @property
+    def queued(self) -> float:
+        """Seconds so far that each request waited, all added up."""
+        return self._queued + self._waiting * (self._clock.now() - self._waiting_since)
+
+    @property
+    def used_up(self) -> float:
+        """Units so far that accrued and were not left unspent; at a rate that is used without a gap, rate × time."""
+        self._bucket.advance(self._clock.now())
+        return self._bucket.used_up
 
     @property
     def active(self) -> float:
@@ -104,10 +115,11 @@ class Governor:
     def settle(self, reserved: float, unused: float) -> None:
         """Of what was taken, `reserved` is settled now; give back what was not used (negative: charge more)."""
         self._reserved -= reserved
-        self.spent -= unused
-        self._bucket.give_back(unused, self._clock.now())
-        if self._waiters:
-            self._serve()
+        if unused:
+            self.spent -= unused
+            self._bucket.give_back(unused, self._clock.now())
+            if self._waiters:
+                self._serve()
 
     def _serve(self) -> None:
         """Let through whoever may go now, and come back at the instant at which the next one may."""
@@ -125,9 +137,10 @@ class Governor:
         self._set_timer(now)
 
     def _note_waiting(self, now: float) -> None:
-        if self._waiting_since is not None:
-            self._waited += now - self._waiting_since
-        self._waiting_since = now if self._waiters else None
+        elapsed = now - self._waiting_since
+        self._queued += self._waiting * elapsed
+        self._waited += elapsed if self._waiting else 0.0
+        self._waiting, self._waiting_since = len(self._waiters), now
 
     def _set_timer(self, now: float) -> None:
         if self._timer is not None:

@@ -19,18 +19,24 @@ from ddbio.ledger.entries import Commit, Lease, Unit
 from ddbio.ledger.ledger import UnitState
 from ddbio.pipeline.meter import Usage
 
-MEASURED_SECONDS = 1.0
-"""What a worker could use is judged over so long a time: requests are lumps of up to a second's worth."""
+MEASURED_SECONDS = 0.45
+"""What a worker could use is judged over so long a time: workers report about twice a second."""
 WAITED = 0.9
-"""A worker in which requests waited for this part of the time could use all that it gets."""
+"""Where requests waited for this part of the time, a larger budget would be used."""
 MAX_DEATHS = 3
 """So many workers may die while they hold a unit; then something about it is deadly."""
 SPARE = 0.02
-"""Any other worker is left so much more than it spends, and as much again as it waited: who speeds up waits."""
+"""A worker is left so much more than it uses, so that it can be seen to use that too."""
 LEAST_SHARE = 0.01
 """Of an equal share: what a worker with work is left on top of that."""
+SURE = 1 / 3
+"""Of what a worker would use if nothing ever waited: so much it uses without gaps, however uneven its replies are. One
+lane at a time with replies at random (exponential) uses 98% of that; several lanes use more.
+"""
+TINY = 1e-6
+"""Stands for 0 where that would divide."""
 SMOOTHING = 0.5
-"""The weight of the newest measurement in what a worker spends: requests come in lumps."""
+"""The weight of the newest measurement in what a worker uses."""
 
 
 @dataclass(slots=True)
@@ -53,9 +59,14 @@ class _WorkerState:
 
     granted: float
     using: float = 0.0
-    demand: float = math.inf
     spending: float | None = None
-    """Units a second, smoothed; None where it could use all that it gets."""
+    """Units a second that it uses of its share, smoothed; None where it has no work, or is not measured yet."""
+    demand: float = math.inf
+    """What it is known to use, and a little more."""
+    potential: float = math.inf
+    """What it would use if none of its requests waited for capacity."""
+    hungry: bool = True
+    """Its requests wait for capacity nearly all the time."""
     usage: Usage = field(default_factory=Usage)
     measured: Usage = field(default_factory=Usage)
     measured_at: float = 0.0
@@ -229,20 +240,26 @@ class Coordinator:
         worker.usage = report.usage
         elapsed = now - worker.measured_at
         if not worker.holding:
-            worker.demand = math.inf  # of the units that come next
+            worker.spending, worker.hungry = None, True
+            worker.demand = worker.potential = math.inf  # of the units that come next
         elif elapsed >= MEASURED_SECONDS:
-            spent = (report.usage.units - worker.measured.units) / elapsed
-            waited = (report.usage.waited - worker.measured.waited) / elapsed
-            if waited >= WAITED:
-                worker.spending, worker.demand = None, math.inf
-            else:
-                before = spent if worker.spending is None else worker.spending
-                worker.spending = before + SMOOTHING * (spent - before)
-                worker.demand = worker.spending * (1 + SPARE + waited) + self._floor()
+            self._measure(worker, report, elapsed)
         else:
             return
         worker.measured = report.usage
         worker.measured_at = now
+
+    def _measure(self, worker: _WorkerState, report: Report, elapsed: float) -> None:
+        """Of the requests that there can be at once, those that don't wait make what is used: all of them would make
+        the potential.
+        """
+        usage, before = report.usage, worker.measured
+        used = (usage.used_up - before.used_up) / elapsed
+        worker.spending = used if worker.spending is None else worker.spending + SMOOTHING * (used - worker.spending)
+        worker.demand = worker.spending * (1 + SPARE) + self._floor()
+        waiting = (usage.queued - before.queued) / elapsed / max(report.at_once, 1)
+        worker.potential = worker.spending / max(1 - waiting, TINY)
+        worker.hungry = usage.waited - before.waited >= WAITED * elapsed
 
     def _floor(self) -> float:
         """The least that a worker with work is left."""
@@ -254,15 +271,24 @@ class Coordinator:
         self._budget.observe(
             self.throttles,
             now,
-            hungry=any(worker.holding and worker.demand == math.inf for worker in self._workers.values()),
+            hungry=any(worker.holding and worker.hungry for worker in self._workers.values()),
             written=sum(usage.items for usage in usages),
             returned=sum(usage.returned for usage in usages),
         )
 
+    def _demands(self) -> list[float]:
+        """What each worker is to have, if the budget suffices: what it is known to use, and of its potential the part
+        that the budget is of all potentials, but `SURE` at least.
+        """
+        working = [worker for worker in self._workers.values() if worker.holding]
+        part = max(SURE, self._budget.rate / max(sum(worker.potential for worker in working), TINY))
+        return [
+            max(worker.demand, part * worker.potential) if worker.holding else 0.0 for worker in self._workers.values()
+        ]
+
     def _set_rate(self, number: int) -> float:
         """The worker's share, as far as the others have really given up theirs."""
-        demands = [worker.demand if worker.holding else 0.0 for worker in self._workers.values()]
-        target = share(self._budget.rate, demands)[number]
+        target = share(self._budget.rate, self._demands())[number]
         taken = sum(worker.bound for index, worker in self._workers.items() if index != number)
         worker = self._workers[number]
         # Less than before is always possible, even where a smaller budget is not yet kept by all.

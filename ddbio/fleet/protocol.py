@@ -37,6 +37,8 @@ class Report(msgspec.Struct, frozen=True):
     rate: float
     """The rate that it keeps to, in capacity units per second."""
     usage: Usage
+    at_once: int = 1
+    """Requests that it could have under way, those that wait for capacity included."""
     commits: tuple[Commit, ...] = ()
     urgent: bool = False
     """Somebody waits for these commits: the Grant is to acknowledge them all."""

@@ -22,7 +22,7 @@ from ddbio.fleet.engine import Engine, Tools, open_engine
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
 from ddbio.ledger.entries import Lease
-from ddbio.pipeline.job import FIRST_LANES, most_lanes, units_at_once
+from ddbio.pipeline.job import FIRST_LANES, most_lanes, requests_at_once, units_at_once
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
@@ -166,7 +166,8 @@ class Worker:
             number=next(self._numbers),
             wanted=0 if stopped else self._idle,
             rate=self._governor.rate,
-            usage=self._meter.usage(self._governor.spent if stopped else self._governor.settled, self._governor.waited),
+            at_once=requests_at_once(self._job, self._lanes.limit, self._open - self._idle),
+            usage=self._meter.usage(self._governor.spent if stopped else self._governor.settled, self._governor),
             commits=self._outbox.pending(),
             urgent=stopped or self._outbox.urgent,
             stale_key=self._credentials.stale_key,

@@ -69,3 +69,8 @@ def most_lanes(job: Job) -> int:
 def units_at_once(job: Job, lanes: int) -> int:
     """How many units one process works on with so many lanes."""
     return lanes if job.options.concurrency or isinstance(job, ExportJob) else min(lanes, MOST_SPANS)
+
+
+def requests_at_once(job: Job, lanes: int, units: int) -> int:
+    """How many requests one process can have under way with so many lanes, while it works on so many units."""
+    return min(lanes, units) if isinstance(job, ExportJob) else lanes

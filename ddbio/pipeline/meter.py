@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from ddbio.capacity import Governor
 from ddbio.capacity.adaptive import UNPROCESSED
 
 
@@ -21,6 +22,10 @@ class Usage(msgspec.Struct, frozen=True):
     """Capacity units consumed; requests on their way count in the last Report only."""
     waited: float = 0.0
     """Seconds during which a request waited for capacity."""
+    queued: float = 0.0
+    """Seconds that each request waited for capacity, all added up."""
+    used_up: float = 0.0
+    """Units of its share that were not left unspent (see Governor)."""
     items: int = 0
     """Items read (export) or written (import), committed or not: for the progress display."""
     returned: int = 0
@@ -55,11 +60,13 @@ class Meter:
         self.throttles += 1
         self.reasons[reason] += 1
 
-    def usage(self, units: float, waited: float) -> Usage:
-        """The counters now, with the governor's `units` and `waited`, and the process's own CPU time and memory."""
+    def usage(self, units: float, governor: Governor) -> Usage:
+        """The counters now, with the `units` used, the governor's own, and the process's CPU time and memory."""
         return Usage(
             units=units,
-            waited=waited,
+            waited=governor.waited,
+            queued=governor.queued,
+            used_up=governor.used_up,
             items=self.items,
             returned=self.returned,
             bytes=self.bytes,

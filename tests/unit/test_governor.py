@@ -193,6 +193,20 @@ async def test_the_time_in_which_somebody_waited_is_known(queue: Queue, clock: F
     assert queue.governor.waited == pytest.approx(0.75)
 
 
+async def test_who_waits_and_what_is_left_unspent_is_known(queue: Queue, clock: FakeClock) -> None:
+    await queue.ask("first", 100)
+    for name in ("second", "third"):
+        await queue.ask(name, 100)
+    clock.advance(0.5)
+    assert queue.governor.queued == pytest.approx(1.0)
+    clock.advance(2.5)  # all are let through after 2 s, and paid for after 3
+    await let_run()
+    assert queue.governor.queued == pytest.approx(3.0)
+    assert queue.governor.used_up == pytest.approx(300)
+    clock.advance(10)
+    assert queue.governor.used_up == pytest.approx(301)  # but for what a late waker may find
+
+
 def spend(
     rate: float,
     cost: Callable[[], float],
