@@ -89,8 +89,9 @@ class Run:
             await self._seal_in_time(used())
             raise
         except DdbioError as error:
-            ended = isinstance(error, LimitReachedError)
-            error.resumable = await self._seal_in_time(used(), forget=not ended)
+            # What a worker that was killed has done is not known.
+            known = not (isinstance(error, LimitReachedError) or coordinator.too_deadly)
+            error.resumable = await self._seal_in_time(used(), forget=known)
             error.resumable &= not isinstance(error, TooManyRejectsError)
             if isinstance(error, LimitReachedError):
                 error.report = self._report(coordinator, desk)
