@@ -71,6 +71,9 @@ class Exporter:
                     size = await files.add(page)
                     self._meter.bytes += size
             await files.finish()
+        except asyncio.CancelledError:
+            await files.save()
+            raise
         finally:
             await files.leave()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from ddbio.clock import Clock
 from ddbio.codec import Entry, RecordEncoder, count_lines
@@ -92,6 +92,17 @@ class _SpanImport:
         self._committed_at = engine.clock.now()
 
     async def run(self) -> None:
+        """Import the span; when this is cancelled, what was settled until then is still committed."""
+        try:
+            await self._import()
+        except asyncio.CancelledError:
+            if self._committer.intact:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0):  # only if there is room for it
+                        await self._commit()
+            raise
+
+    async def _import(self) -> None:
         fault: SourceError | None = None
         async with self._sender:
             try:

@@ -33,7 +33,8 @@ class Outbox:
     async def push(self, commit: Commit, *, urgent: bool = False) -> asyncio.Future[None]:
         """Add a commit, once there is room; the future is done when the commit has been acknowledged.
 
-        A unit's end is reported at once, for the next one to begin, but need not be durable for that.
+        An urgent one is made durable at once. A unit's end is reported at once, for the next one to begin, but need not
+        be durable for that.
         """
         size = _OVERHEAD + sum(len(reject.raw or b"") for reject in commit.rejects)
         await self._budget.take(size)
@@ -43,10 +44,6 @@ class Outbox:
         if urgent or commit.done:
             self._report_now()
         return acknowledged
-
-    async def push_and_wait(self, commit: Commit) -> None:
-        """Add a commit, have it made durable at once, and wait until it has been acknowledged."""
-        await (await self.push(commit, urgent=True))
 
     @property
     def urgent(self) -> bool:
@@ -72,16 +69,24 @@ class Committer:
     def __init__(self, lease: Lease, outbox: Outbox) -> None:
         self._lease = lease
         self._outbox = outbox
-        self._seq = 0
+        self._seq = self._taken = 0
+
+    @property
+    def intact(self) -> bool:
+        """Whether the outbox has every commit: none was cancelled on its way there."""
+        return self._taken == self._seq
 
     async def commit(self, position: str, **facts: Any) -> None:
         """Commit what has become durable; returns as soon as it is on its way."""
-        await self._outbox.push(self._next(position, facts))
+        await self._push(position, facts, urgent=False)
 
     async def commit_and_wait(self, position: str, **facts: Any) -> None:
         """Commit, and return when the coordinator has made it durable."""
-        await self._outbox.push_and_wait(self._next(position, facts))
+        await (await self._push(position, facts, urgent=True))
 
-    def _next(self, position: str, facts: dict[str, Any]) -> Commit:
+    async def _push(self, position: str, facts: dict[str, Any], *, urgent: bool) -> asyncio.Future[None]:
         self._seq += 1
-        return Commit(unit=self._lease.unit.id, epoch=self._lease.epoch, seq=self._seq, position=position, **facts)
+        commit = Commit(unit=self._lease.unit.id, epoch=self._lease.epoch, seq=self._seq, position=position, **facts)
+        acknowledged = await self._outbox.push(commit, urgent=urgent)
+        self._taken = self._seq
+        return acknowledged

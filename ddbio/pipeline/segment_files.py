@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from ddbio.pipeline.outbox import Committer, Outbox
 from ddbio.storage.base import OutputFile, Sink
 
 COMMIT_SECONDS = 1.0
+SAVE_SECONDS = 0.25
+"""So long a segment that is given up may take to make durable what it has."""
 MEGABYTE = 1024 * 1024
 
 
@@ -122,7 +125,7 @@ class SegmentFiles:
         self._marks.append(_Mark(state, self._written_to, page.count, page.items, size))
         self._types.merge(page.types)
         if self._clock.now() - self._committed_at >= COMMIT_SECONDS:
-            await self._commit(await self._current.file.sync() if self._current else 0)
+            await self._commit_durable()
             self._committed_at = self._clock.now()
         return size
 
@@ -131,6 +134,13 @@ class SegmentFiles:
         state = await self._close(self._current) if self._current else None
         await self._commit(0)
         await self._committer.commit(self._position, file=state, types=self._types.masks, done=True)
+
+    async def save(self) -> None:
+        """The segment is given up: commit what was written since the last time, if that is quick."""
+        if self._committer.intact:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAVE_SECONDS):
+                    await self._commit_durable()
 
     async def leave(self) -> None:
         """Let go of the file that is not sealed, if there is one: whoever recovers the job seals or removes it."""
@@ -170,6 +180,9 @@ class SegmentFiles:
         await current.file.seal()
         self._current = None
         return current.state(sealed=True)
+
+    async def _commit_durable(self) -> None:
+        await self._commit(await self._current.file.sync() if self._current else 0)
 
     async def _commit(self, durable: int) -> None:
         """Commit the pages that lie below the offset `durable` of the current file."""

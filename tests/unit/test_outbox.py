@@ -79,13 +79,24 @@ async def test_waiting_for_a_commit_is_urgent_and_ends_with_its_acknowledgement(
 
 
 async def test_who_stops_waiting_leaves_the_commit_in_place(outbox: Outbox) -> None:
-    waiting = asyncio.create_task(outbox.push_and_wait(PLAIN))
+    waiting = asyncio.create_task(Committer(LEASE, outbox).commit_and_wait("b"))
     await let_run()
     waiting.cancel()
     await let_run()
-    assert outbox.pending() == (PLAIN,)
+    assert [commit.position for commit in outbox.pending()] == ["b"]
     outbox.acknowledge(1)
     assert outbox.pending() == ()
+
+
+async def test_a_commit_that_never_got_in_is_told(outbox: Outbox) -> None:
+    committer = Committer(LEASE, outbox)
+    await committer.commit("a", rejects=rejects(LIMIT_BYTES))
+    assert committer.intact
+    second = asyncio.create_task(committer.commit("b", rejects=rejects(1)))
+    await let_run()
+    second.cancel()
+    await let_run()
+    assert not committer.intact
 
 
 async def test_rejects_are_bounded(outbox: Outbox) -> None:
