@@ -36,8 +36,12 @@ def measure_cpu(setting: Setting, options: argparse.Namespace) -> Rows:
 
 
 def measure_memory(setting: Setting, options: argparse.Namespace) -> Rows:
-    """Exports of growing tables."""
-    return [row.as_dict() for row in memory.measure(setting, {"export-folder": options.sizes})]
+    """Exports of growing tables by two processes, and of one of them by others; every lane is there from the start."""
+    kind, more = "export-folder", ("--concurrency", "8")
+    rows = list(memory.measure(setting, {kind: options.sizes}, more=more))
+    for processes in (1, 4):
+        rows += memory.measure(setting, {kind: options.sizes[:2][-1:]}, processes=processes, more=more)
+    return [row.as_dict() for row in rows]
 
 
 SECTIONS: dict[str, Callable[[Setting, argparse.Namespace], Rows]] = {
@@ -62,11 +66,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="default: 3, quick 1")
     parser.add_argument("--scale", type=float, default=1, metavar="X", help="move so many times as much in each job")
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 2000, 20_000], metavar="MB", help="for memory")
-    parser.add_argument("--out", type=Path, help="where a quick or a partial run writes; else it only prints")
+    parser.add_argument(
+        "--out", type=Path, help="where a quick or a partial run writes, beside what lies there; else it only prints"
+    )
     parser.add_argument("--folder", help="where files are written meanwhile: up to 25 GB; default: the system's")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
-    if not (options.quick or options.cases or options.only):
+    options.whole = not (options.quick or options.cases or options.only)
+    if options.whole:
         options.out = options.out or RESULTS
     options.only = options.only or (QUICK_SECTIONS if options.quick else list(SECTIONS))
     return options
@@ -75,8 +82,9 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, print, write."""
     options = arguments()
-    results: dict[str, Any] = {"command": f"python -m benchmarks {shlex.join(sys.argv[1:])}".strip()}
-    results["machine"] = described()
+    results = read(options.out) if options.out is not None and not options.whole else {"runs": []}
+    command = f"python -m benchmarks {shlex.join(sys.argv[1:])}".strip()
+    results["runs"].append({"command": command, **described(), "measured": " ".join(options.only)})
     with set_up(options.folder) as setting:
         for name in options.only:
             print(f"-- {name}", file=sys.stderr, flush=True)
@@ -85,6 +93,13 @@ def main() -> None:
             if options.out is not None:
                 write(results, options.out)
     print(report.page(results))
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What an earlier run has written there, so that one of some sections leaves the others as they are."""
+    file = folder / "table.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"runs": []}
+    return found
 
 
 def write(results: dict[str, Any], folder: Path) -> None:

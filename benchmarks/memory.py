@@ -37,12 +37,14 @@ class Row:
 
     kind: str
     megabytes: int
+    processes: int
     outcome: Outcome
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         peaks = {f"{name}_bytes": peak for name, peak in asdict(self.outcome.peaks).items()}
-        return {"kind": self.kind, "megabytes": self.megabytes, "seconds": round(self.outcome.wall, 1), **peaks}
+        what = {"kind": self.kind, "megabytes": self.megabytes, "processes": self.processes}
+        return {**what, "seconds": round(self.outcome.wall, 1), **peaks}
 
 
 def measure(
@@ -70,7 +72,7 @@ def measure(
                     job = ["export", "-t", f"small-{megabytes}", "-d", place, "--segments", str(SEGMENTS)]
                     job += ["--compress", "zstd" if kind.endswith("zstd") else "none"]
                 command = [*PYTHON, "ddbio", *job, "-p", str(processes), *more, *FAST]
-                yield Row(kind, megabytes, setting.run(command, environment, watch=True))
+                yield Row(kind, megabytes, processes, setting.run(command, environment, watch=True))
 
 
 def _write(file: Path, shape: Shape, megabytes: int) -> None:
@@ -79,16 +81,16 @@ def _write(file: Path, shape: Shape, megabytes: int) -> None:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The rows as Markdown; the last column compares each size with the smallest of its kind."""
-    yield "| job | MB of items | seconds | MB/s | command, MB | worker, MB | all at once, MB | growth |"
-    yield "|---|--:|--:|--:|--:|--:|--:|--:|"
-    first: dict[str, dict[str, Any]] = {}
+    """The rows as Markdown; the last column compares each size with the first of its kind."""
+    yield "| job | processes | MB of items | seconds | MB/s | command, MB | worker, MB | all at once, MB | growth |"
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    first: dict[tuple[str, int], dict[str, Any]] = {}
     for row in rows:
-        base = first.setdefault(row["kind"], row)
+        base = first.setdefault((row["kind"], row["processes"]), row)
         growth = "" if base is row else f"{row['together_bytes'] / base['together_bytes'] - 1:+.1%}"
         peaks = " | ".join(f"{row[f'{name}_bytes'] / 1e6:.0f}" for name in ("command", "worker", "together"))
         yield (
-            f"| {row['kind']} | {row['megabytes']:,} | {row['seconds']:.0f} | "
+            f"| {row['kind']} | {row['processes']} | {row['megabytes']:,} | {row['seconds']:.0f} | "
             f"{row['megabytes'] / row['seconds']:.0f} | {peaks} | {growth} |"
         )
 
@@ -114,7 +116,7 @@ def main() -> None:
         rows = [row.as_dict() for row in jobs]
     print(f"`python -m benchmarks.memory {shlex.join(sys.argv[1:])}`\n")
     print("\n".join(f"- {name}: {value}" for name, value in facts.items()))
-    print(f"- {options.processes} processes; exports of {SEGMENTS} segments\n")
+    print(f"- exports of {SEGMENTS} segments\n")
     print("\n".join(table(rows)))
 
 

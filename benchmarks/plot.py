@@ -25,6 +25,6 @@ def write(results: Mapping[str, Any], path: Path) -> None:
         axes.bar_label(bars, [f" {row['per_cpu_second']:,.0f}" for row in rows])
         axes.margins(x=0.2)
         axes.set_title(f"{prefix.partition(' ')[0]}, {unit}")
-    figure.suptitle(f"small items, TLS; {results['machine']['machine']}, {results['machine']['date']}")
+    figure.suptitle(f"small items, TLS; {results['runs'][-1]['machine']}, {results['runs'][-1]['date']}")
     figure.tight_layout()
     figure.savefig(path, dpi=100)

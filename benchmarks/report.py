@@ -17,9 +17,11 @@ def page(results: Mapping[str, Any]) -> str:
 
 def _lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield "# What ddbio costs\n"
-    yield f"`{results['command']}`\n"
-    yield from (f"- {name}: {value}" for name, value in results["machine"].items())
-    yield "\n## Targets\n"
+    for run in results["runs"]:
+        yield f"`{run['command']}`\n"
+        yield from (f"- {name}: {value}" for name, value in run.items() if name != "command")
+        yield ""
+    yield "## Targets\n"
     rows = results["targets"]
     yield from _table(
         ("figure", "target", "measured", "met"),

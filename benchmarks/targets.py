@@ -86,7 +86,7 @@ def _lag(job: str) -> Measure:
 
 
 def _growth(results: Results) -> float:
-    rows = [row for row in results.get("memory", ()) if row["kind"] == "export-folder"]
+    rows = [row for row in results.get("memory", ()) if (row["kind"], row["processes"]) == ("export-folder", 2)]
     sizes = {row["megabytes"]: row["together_bytes"] for row in rows}
     if len(sizes) < 2:
         raise NotMeasuredError

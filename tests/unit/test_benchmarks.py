@@ -21,14 +21,13 @@ def results() -> dict[str, Any]:
     codec = {"codec": "native", "shape": "small", "format": "jsonl"}
     peaks = {"command_bytes": 1e8, "worker_bytes": 1e8, "seconds": 1.0}
     return {
-        "command": "python -m benchmarks",
-        "machine": {"machine": "one"},
+        "runs": [{"command": "python -m benchmarks", "machine": "one"}],
         "cpu": [Figure(case, AMOUNT, (1.0, 2.0, 9.0)).as_dict() for case in all_cases()],
         "startup": startup,
         "lag": [{"job": job, **lag} for job, _, _ in JOBS],
         "codec": [{**codec, "page_gb_per_second": 2.5, "puts_thousands_per_second": 1499.0}],
         "memory": [
-            {"kind": "export-folder", "megabytes": size, "together_bytes": together, **peaks}
+            {"kind": "export-folder", "processes": 2, "megabytes": size, "together_bytes": together, **peaks}
             for size, together in ((200, 1e8), (20_000, 1.05e8))
         ],
     }
