@@ -1,7 +1,7 @@
 """What ddbio costs, beside what people would use instead and beside the least that is possible.
 
     python -m benchmarks           everything, into benchmarks/results/
-    python -m benchmarks --quick   the figures that matter most, printed, in about a minute
+    python -m benchmarks --quick   the figures that matter most, printed, in one or two minutes
 
 Prints the table as Markdown and writes it, as JSON too, with a plot. Progress goes to standard error.
 """
@@ -88,7 +88,7 @@ def main() -> None:
     with set_up(options.folder) as setting:
         for name in options.only:
             print(f"-- {name}", file=sys.stderr, flush=True)
-            results[name] = SECTIONS[name](setting, options)
+            results[name] = _beside(results.get(name, []), SECTIONS[name](setting, options))
             results["targets"] = [target.row(results) for target in TARGETS]
             if options.out is not None:
                 write(results, options.out)
@@ -100,6 +100,12 @@ def read(folder: Path) -> dict[str, Any]:
     file = folder / "table.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"runs": []}
     return found
+
+
+def _beside(rows: Rows, newer: Rows) -> Rows:
+    """Jobs have names, and one that was not run now stays as it is; of other sections all rows are new."""
+    names = {row.get("name") for row in newer}
+    return [*(row for row in rows if "name" in row and row["name"] not in names), *newer]
 
 
 def write(results: dict[str, Any], folder: Path) -> None:
