@@ -55,7 +55,8 @@ async def send_all(dynamodb: DynamoDB, table: str, items: int) -> None:
 async def send(dynamodb: DynamoDB, table: str, batches: list[list[bytes]], numbers: Iterator[int]) -> None:
     """Send the batches of these numbers, shared with other senders, one after the other."""
     for number in numbers:
-        await dynamodb.batch_write(table, batches[number % len(batches)])
+        batch = batches[number % len(batches)]
+        await dynamodb.batch_write(table, batch, sum(map(len, batch)))
 
 
 def encoded_batch(first: int) -> list[bytes]:
@@ -74,16 +75,18 @@ async def main() -> None:
     options = parser.parse_args()
     credentials = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
     async with HttpTransport(connections=SENDERS) as transport:
-        dynamodb = DynamoDB(
-            endpoint=os.environ["AWS_ENDPOINT_URL"],
-            region=os.environ["AWS_REGION"],
-            transport=transport,
-            credentials=StaticCredentials(credentials),
-        )
-        if options.what == "scan":
-            await scan_all(dynamodb, options.table)
-        else:
-            await send_all(dynamodb, options.table, options.items)
+        with runtime.threads(1) as executor:
+            dynamodb = DynamoDB(
+                endpoint=os.environ["AWS_ENDPOINT_URL"],
+                region=os.environ["AWS_REGION"],
+                transport=transport,
+                credentials=StaticCredentials(credentials),
+                executor=executor,
+            )
+            if options.what == "scan":
+                await scan_all(dynamodb, options.table)
+            else:
+                await send_all(dynamodb, options.table, options.items)
 
 
 if __name__ == "__main__":

@@ -187,5 +187,6 @@ async def _connected(
                 region=session.region,
                 transport=await stack.enter_async_context(transport),
                 credentials=session.credential_source(),
+                executor=stack.enter_context(threads(1)),
             ),
         )

@@ -10,7 +10,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from ddbio.credentials import RenewingCredentials
@@ -52,6 +52,8 @@ class Session:
         self._credentials = RenewingCredentials(self._fetch)
         self._provider: Any = None
         self._aioboto3: Any = None
+        self._stack = AsyncExitStack()
+        self._control_plane: Any = None
         self.region = ""
         """The region of the table."""
         self.dynamodb_endpoint = ""
@@ -66,7 +68,8 @@ class Session:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._provider = self._aioboto3 = None
+        await self._stack.aclose()
+        self._provider = self._aioboto3 = self._control_plane = None
 
     def _open(self) -> None:
         import aioboto3  # noqa: PLC0415 - half a second, for the parent only
@@ -138,8 +141,9 @@ class Session:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
         try:
-            async with self.dynamodb_client() as client:
-                reply = await client.describe_table(TableName=table)
+            if self._control_plane is None:  # kept: its first request loads the trusted certificates, on the loop
+                self._control_plane = await self._stack.enter_async_context(self.dynamodb_client())
+            reply = await self._control_plane.describe_table(TableName=table)
         except (BotoCoreError, ClientError) as error:
             if _code(error) == "ResourceNotFoundException":
                 raise self._no_such_table(table) from error

@@ -74,7 +74,7 @@ async def verify_export(
             run.plan_files()
             await run.auditor.check()
         else:
-            async with _table(options, session, export) as (table, dynamodb):
+            async with _table(options, session, export, executor) as (table, dynamodb):
                 await run.compare(session, table, dynamodb, on_difference)
         return run.report()
 
@@ -98,7 +98,9 @@ async def _source(options: VerifyOptions, session: Session | None, stack: AsyncE
 
 
 @asynccontextmanager
-async def _table(options: VerifyOptions, session: Session, export: Export) -> AsyncIterator[tuple[TableInfo, DynamoDB]]:
+async def _table(
+    options: VerifyOptions, session: Session, export: Export, executor: Executor
+) -> AsyncIterator[tuple[TableInfo, DynamoDB]]:
     """The table, if it can be compared with the export, and a connection to it."""
     table = await session.describe_table(options.table or "")
     export.refuse_comparison([(element.name, element.type) for element in table.key_schema], table.name)
@@ -115,6 +117,7 @@ async def _table(options: VerifyOptions, session: Session, export: Export) -> As
                 region=session.region,
                 transport=transport,
                 credentials=session.credential_source(),
+                executor=executor,
             ),
         )
 

@@ -85,7 +85,7 @@ class FixedShare:
 
     async def before(self, estimate: float) -> None:
         """See Limiter."""
-        self._permits.append(await self._governor.acquire(estimate))
+        self._permits.append(await self._governor.acquire(lambda: estimate))
 
     def after(self, actual: float) -> None:
         """See Limiter."""

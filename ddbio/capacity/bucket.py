@@ -6,7 +6,7 @@ end. So requests are paced evenly, and one that is larger than a second's worth 
 
 Whoever waits is woken a little late: so units of up to `SLACK_SECONDS` are kept as they are, and spent at once. What a
 longer stall leaves unspent becomes credit. Credit is paid out slowly, at `CATCH_UP` of the rate on top of it, so that a
-pause costs no throughput and never ends in a burst.
+stall costs no throughput and never ends in a burst.
 
 Together: in any window of W seconds at most (1 + `CATCH_UP`) × rate × W + rate × `SLACK_SECONDS` + one request, which
 is at most 1.02 × rate × W + one request where W ≥ 1. A `burst` comes on top of that.
@@ -36,7 +36,10 @@ class Bucket:
         self.level = 0.0
         self.credit = 0.0
         self.used_up = 0.0
-        """Units that accrued and were not left unspent: what requests take in lumps, evenly over the time."""
+        """Units that accrued and were not left unspent: what requests take in lumps, evenly over the time.
+
+        Those of a burst count when they are taken.
+        """
         self._at = now
 
     def advance(self, now: float) -> None:
@@ -70,7 +73,7 @@ class Bucket:
         self.advance(now)
         if not self._is_clear():
             return False
-        self.level -= units
+        self._add(-units)
         return True
 
     def give_back(self, units: float, now: float) -> None:
@@ -79,7 +82,7 @@ class Bucket:
         Somebody waited for them: whoever takes at the same instant may have them all.
         """
         self.advance(now)
-        self.level += units
+        self._add(units)
 
     def ready_at(self, now: float) -> float:
         """The instant at which the debt will be paid; infinity while the rate is 0."""
@@ -93,6 +96,13 @@ class Bucket:
         if with_credit * self.rate * CATCH_UP <= self.credit:
             return now + with_credit
         return now + (debt - self.credit) / self.rate
+
+    def _add(self, units: float) -> None:
+        """Change the level; what is above `SLACK_SECONDS` of it is left unspent as long as it is there."""
+        slack, before = self.rate * SLACK_SECONDS, self.level
+        self.level += units
+        if before > slack or self.level > slack:
+            self.used_up += max(before - slack, 0.0) - max(self.level - slack, 0.0)
 
     def _is_clear(self) -> bool:
         return self.rate > 0 and self.level >= -self.rate * _ROUNDING_SECONDS

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Callable
 
 from ddbio.capacity.bucket import Bucket
 from ddbio.clock import Clock, Timer
@@ -23,13 +24,6 @@ class Permit:
     def __init__(self, governor: Governor, units: float) -> None:
         self._governor = governor
         self._units = self._reserved = units
-
-    def expect(self, estimate: float) -> None:
-        """Replace the estimate by a newer one."""
-        if estimate != self._units:
-            unused = self._units - estimate
-            self._governor.settle(unused, unused)
-            self._units = self._reserved = estimate
 
     def settle(self, actual: float | None) -> None:
         """Replace the estimate by the units that were really consumed; None: nobody knows, the estimate stands."""
@@ -47,7 +41,7 @@ class Governor:
     def __init__(self, rate: float, clock: Clock, burst: float = 0.0) -> None:
         self._clock = clock
         self._bucket = Bucket(rate, clock.now(), burst)
-        self._waiters: deque[tuple[asyncio.Future[None], float]] = deque()
+        self._waiters: deque[tuple[asyncio.Future[Permit], Callable[[], float]]] = deque()
         self._timer: Timer | None = None
         self._active = 0.0
         self._active_since = clock.now()
@@ -95,22 +89,21 @@ class Governor:
         self._bucket.set_rate(rate, self._clock.now())
         self._serve()
 
-    async def acquire(self, estimate: float) -> Permit:
-        """Wait for the turn and for the capacity; `estimate` is what the request will probably consume."""
-        if not self._waiters and self._bucket.try_take(estimate, self._clock.now()):
-            self.spent += estimate
-            self._reserved += estimate
-            return Permit(self, estimate)
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def acquire(self, estimate: Callable[[], float]) -> Permit:
+        """Wait for the turn and for the capacity; `estimate` tells, when it is its turn, what the request will probably
+        consume: replies that came meanwhile may have taught it.
+        """
+        if not self._waiters and (permit := self._take(estimate, self._clock.now())):
+            return permit
+        waiter: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         self._waiters.append((waiter, estimate))
         self._serve()
         try:
-            await waiter
+            return await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():  # granted and cancelled in the same turn of the loop
-                self.settle(estimate, estimate)
+                waiter.result().settle(0)
             raise
-        return Permit(self, estimate)
 
     def settle(self, reserved: float, unused: float) -> None:
         """Of what was taken, `reserved` is settled now; give back what was not used (negative: charge more)."""
@@ -121,17 +114,24 @@ class Governor:
             if self._waiters:
                 self._serve()
 
+    def _take(self, estimate: Callable[[], float], now: float) -> Permit | None:
+        units = estimate()
+        if not self._bucket.try_take(units, now):
+            return None
+        self.spent += units
+        self._reserved += units
+        return Permit(self, units)
+
     def _serve(self) -> None:
         """Let through whoever may go now, and come back at the instant at which the next one may."""
         now = self._clock.now()
         while self._waiters:
-            waiter, units = self._waiters[0]
+            waiter, estimate = self._waiters[0]
             if not waiter.cancelled():
-                if not self._bucket.try_take(units, now):
+                permit = self._take(estimate, now)
+                if permit is None:
                     break
-                self.spent += units
-                self._reserved += units
-                waiter.set_result(None)
+                waiter.set_result(permit)
             self._waiters.popleft()
         self._note_waiting(now)
         self._set_timer(now)

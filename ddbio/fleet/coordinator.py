@@ -254,7 +254,7 @@ class Coordinator:
         the potential.
         """
         usage, before = report.usage, worker.measured
-        used = (usage.used_up - before.used_up) / elapsed
+        used = max(usage.used_up - before.used_up, 0.0) / elapsed  # what is given back may be of the time before
         worker.spending = used if worker.spending is None else worker.spending + SMOOTHING * (used - worker.spending)
         worker.demand = worker.spending * (1 + SPARE) + self._floor()
         waiting = (usage.queued - before.queued) / elapsed / max(report.at_once, 1)

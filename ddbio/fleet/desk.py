@@ -110,9 +110,9 @@ class Desk:
                 if report.urgent:
                     await self._make_durable(report.commits)
         self._check_rejects()
-        self._check_limits()
-        self._name_indexes()
         totals = self._totals()
+        self._check_limits(totals)
+        self._name_indexes()
         self._timeline.add(totals)
         if self._clock.now() - self._last_progress >= PROGRESS_SECONDS or self._coordinator.done:
             self._tell_progress(totals)
@@ -213,8 +213,7 @@ class Desk:
             lanes=self._coordinator.lanes,
         )
 
-    def _check_limits(self) -> None:
-        totals = self._totals()
+    def _check_limits(self, totals: Moment) -> None:
         if self._coordinator.stopping:
             return
         if self._max_units is not None and totals.units >= self._max_units:

@@ -64,6 +64,7 @@ async def open_engine(job: Job, tools: Tools) -> AsyncIterator[Engine]:
             region=job.table.region,
             transport=transport,
             credentials=tools.credentials,
+            executor=tools.executor,
         )
         requester = Requester(tools.governor, tools.meter, tools.clock, job.options.retry_seconds, tools.lanes)
         client = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None

@@ -54,8 +54,7 @@ class Requester:
         """
         failures = 0
         while True:
-            permit = await self._governor.acquire(estimate())
-            permit.expect(estimate())  # replies that came meanwhile may have taught what it will cost
+            permit = await self._governor.acquire(estimate)
             self._meter.requests += 1
             try:
                 return await send(), permit

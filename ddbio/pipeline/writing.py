@@ -40,11 +40,16 @@ class TableWriter:
         self._meter = meter
         self._echo = echo
         self._ratio = CostRatio()
+        self._rate = 0.0
 
     @property
     def affordable(self) -> float:
-        """The most write units, as `weigh` counts them, that a batch of several items may cost; 0 during a pause."""
-        return self._requester.rate * BATCH_SECONDS / self._ratio.value
+        """The most write units, as `weigh` counts them, that a batch of several items may cost.
+
+        A job that is paused (rate 0) will go on as before.
+        """
+        self._rate = self._requester.rate or self._rate
+        return self._rate * BATCH_SECONDS / self._ratio.value
 
     async def write(self, batch: Batch) -> Outcome:
         """Send one batch; where the service refuses it as a whole, halve it until the bad record stands alone.
@@ -68,7 +73,7 @@ class TableWriter:
 
     async def _send(self, batch: Batch, outcome: Outcome) -> None:
         requests = [entry.request for entry in batch.entries]
-        send = partial(self._dynamodb.batch_write, self._table, requests)
+        send = partial(self._dynamodb.batch_write, self._table, requests, batch.size)
         reply, permit = await self._requester.run(lambda: batch.units * self._ratio.value, send)
         permit.settle(reply.capacity)
         written, units = batch.entries, batch.units

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -152,7 +153,8 @@ class DynamoDB:
 
     Both raise `TransportError` (no reply), `CorruptReplyError` (a reply that can't be trusted) or a `ServiceError`.
     Where the service refuses the credentials, the source has others in place before `CredentialsError` is raised, so
-    the caller just tries again; where it has none, `CredentialsUnavailableError` comes instead.
+    the caller just tries again; where it has none, `CredentialsUnavailableError` comes instead. `executor` is for large
+    bodies.
     """
 
     def __init__(
@@ -162,36 +164,39 @@ class DynamoDB:
         region: str,
         transport: Transport,
         credentials: CredentialSource,
+        executor: Executor,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._host, self._path = _address(endpoint)
         self._url = endpoint
         self._transport = transport
         self._credentials = credentials
+        self._executor = executor
         self._signer = Signer(region, "dynamodb")
         self._now = now
         self._batch_heads: dict[str, bytes] = {}
 
     async def scan(self, body: bytes) -> bytes | bytearray:
         """One page: the reply's body, its CRC32 verified. `body` comes from `ScanPlan.body`."""
-        return await self._attempt("Scan", _SCAN_HEADERS, body)
+        return await self._attempt("Scan", _SCAN_HEADERS, lambda: body, len(body))
 
-    async def batch_write(self, table: str, requests: Sequence[bytes]) -> BatchReply:
-        """Write up to 25 `requests`, each a raw `{"PutRequest":{"Item":{…}}}`, into `table`."""
+    async def batch_write(self, table: str, requests: Sequence[bytes], size: int) -> BatchReply:
+        """Write up to 25 `requests`, each a raw `{"PutRequest":{"Item":{…}}}`, of `size` bytes in all, into `table`."""
         head = self._batch_heads.get(table)
         if head is None:
             head = self._batch_heads[table] = b'{"RequestItems":{' + msgspec.json.encode(table) + b":["
         join = partial(_batch_body, head, requests)
-        large = sum(map(len, requests)) >= _LARGE_BODY
-        body = await asyncio.to_thread(join) if large else join()
-        return _batch_reply(await self._attempt("BatchWriteItem", _BATCH_HEADERS, body))
+        return _batch_reply(await self._attempt("BatchWriteItem", _BATCH_HEADERS, join, size))
 
-    async def _attempt(self, operation: str, headers: Mapping[str, str], body: bytes) -> bytes | bytearray:
+    async def _attempt(
+        self, operation: str, headers: Mapping[str, str], make_body: Callable[[], bytes], size: int
+    ) -> bytes | bytearray:
         credentials = await self._credentials.get()
-        if len(body) < _LARGE_BODY:
-            signed = self._sign(headers, body, credentials)
+        if size < _LARGE_BODY:
+            body, signed = self._signed(headers, make_body, credentials)
         else:
-            signed = await asyncio.to_thread(self._sign, headers, body, credentials)
+            loop = asyncio.get_running_loop()
+            body, signed = await loop.run_in_executor(self._executor, self._signed, headers, make_body, credentials)
         reply = await self._transport(self._url, {"Host": self._host, **headers, **signed}, body)
         if reply.status == 200:
             return _verified(operation, reply)
@@ -200,8 +205,12 @@ class DynamoDB:
             await self._credentials.renew(credentials)
         raise error
 
-    def _sign(self, headers: Mapping[str, str], body: bytes, credentials: Credentials) -> dict[str, str]:
-        return self._signer.sign(
+    def _signed(
+        self, headers: Mapping[str, str], make_body: Callable[[], bytes], credentials: Credentials
+    ) -> tuple[bytes, dict[str, str]]:
+        """The body, and the headers that sign it."""
+        body = make_body()
+        return body, self._signer.sign(
             "POST", self._host, self._path, headers=headers, body=body, credentials=credentials, now=self._now()
         )
 

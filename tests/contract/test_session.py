@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -232,6 +234,21 @@ async def test_a_table_is_described(dynamodb: Server) -> None:
         assert (indexed.read_capacity, indexed.write_capacity) == (7, 8)
         with pytest.raises(errors.PreflightError, match=r"no index nothing\. It has by-size\."):
             await session.describe_table(name, "nothing")
+
+
+async def test_a_table_is_described_again_by_the_same_client(dynamodb: Server) -> None:
+    class Counting(Session):
+        clients = 0
+
+        def dynamodb_client(self) -> AbstractAsyncContextManager[Any]:
+            self.clients += 1
+            return super().dynamodb_client()
+
+    name = dynamodb.create_table()
+    async with Counting(to(dynamodb)) as session:
+        for _ in range(3):
+            assert (await session.describe_table(name)).name == name
+        assert session.clients == 1
 
 
 async def test_an_on_demand_table_is_described(dynamodb: Server) -> None:

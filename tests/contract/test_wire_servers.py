@@ -4,27 +4,47 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from ddbio.errors import RefusedError
+from ddbio.runtime import threads
 from ddbio.wire.dynamodb import BatchReply, DynamoDB, ScanPlan
 from ddbio.wire.signing import Credentials, StaticCredentials
 from ddbio.wire.transport import HttpTransport
 from tests.servers.aws import Server
 
 
+@asynccontextmanager
+async def connected(server: Server) -> AsyncIterator[DynamoDB]:
+    credentials = StaticCredentials(Credentials(server.access_key, server.secret_key))
+    with threads(1) as executor:
+        async with HttpTransport(connections=8) as transport:
+            yield DynamoDB(
+                endpoint=server.url,
+                region=server.region,
+                transport=transport,
+                credentials=credentials,
+                executor=executor,
+            )
+
+
 @pytest.fixture
 async def wire(dynamodb: Server) -> AsyncIterator[DynamoDB]:
     """The data plane of each server."""
-    credentials = StaticCredentials(Credentials(dynamodb.access_key, dynamodb.secret_key))
-    async with HttpTransport(connections=8) as transport:
-        yield DynamoDB(endpoint=dynamodb.url, region=dynamodb.region, transport=transport, credentials=credentials)
+    async with connected(dynamodb) as wire:
+        yield wire
 
 
 def put(item: dict[str, Any]) -> bytes:
     return json.dumps({"PutRequest": {"Item": item}}, ensure_ascii=False).encode()
+
+
+async def write(wire: DynamoDB, table: str, items: list[dict[str, Any]]) -> BatchReply:
+    requests = [put(item) for item in items]
+    return await wire.batch_write(table, requests, sum(map(len, requests)))
 
 
 def numbered(number: int, **attributes: Any) -> dict[str, Any]:
@@ -50,7 +70,7 @@ async def test_what_was_written_is_read_back_over_any_number_of_segments(dynamod
     table = dynamodb.create_table()
     written = [numbered(n, text={"S": "Grüße\u2028\x00"}, deep={"L": [{"M": {"b": {"B": "AP8="}}}]}) for n in range(60)]
     for first in range(0, 60, 25):
-        reply = await wire.batch_write(table, [put(item) for item in written[first : first + 25]])
+        reply = await write(wire, table, written[first : first + 25])
         assert isinstance(reply, BatchReply)
         assert reply.unprocessed == ()
         assert reply.capacity is not None
@@ -65,7 +85,7 @@ async def test_what_was_written_is_read_back_over_any_number_of_segments(dynamod
 
 async def test_a_page_says_how_much_it_holds_and_what_it_cost(dynamodb: Server, wire: DynamoDB) -> None:
     table = dynamodb.create_table()
-    await wire.batch_write(table, [put(numbered(n)) for n in range(5)])
+    await write(wire, table, [numbered(n) for n in range(5)])
     (page,) = await pages(wire, ScanPlan(table=table, consistent_read=True))
     assert (page["Count"], page["ScannedCount"], len(page["Items"])) == (5, 5, 5)
     assert page["ConsumedCapacity"]["CapacityUnits"] > 0
@@ -79,8 +99,8 @@ async def test_filter_projection_and_index_are_understood(dynamodb: Server, wire
     }
     sizes = {"AttributeName": "size", "AttributeType": "N"}
     table = dynamodb.create_table(AttributeDefinitions=[sizes], GlobalSecondaryIndexes=[index])
-    await wire.batch_write(table, [put(numbered(n, size={"N": str(n)}, x={"S": "x"})) for n in range(8)])
-    await wire.batch_write(table, [put(numbered(99))])
+    await write(wire, table, [numbered(n, size={"N": str(n)}, x={"S": "x"}) for n in range(8)])
+    await write(wire, table, [numbered(99)])
     plan = ScanPlan(
         table=table,
         index="by-size",
@@ -99,15 +119,13 @@ async def test_what_the_server_refuses_is_refused_with_its_code(dynamodb: Server
         await wire.scan(ScanPlan(table="missing").body())
     assert (missing.value.code, missing.value.status) == ("ResourceNotFoundException", 400)
     with pytest.raises(RefusedError) as invalid:
-        await wire.batch_write(table, [put({"pk": {"S": "a"}})])
+        await write(wire, table, [{"pk": {"S": "a"}}])
     assert invalid.value.code == "ValidationException"
 
 
 async def test_more_than_16_mb_is_too_large(dynalite: Server) -> None:
-    credentials = StaticCredentials(Credentials(dynalite.access_key, dynalite.secret_key))
     table = dynalite.create_table()
-    async with HttpTransport(connections=1) as transport:
-        wire = DynamoDB(endpoint=dynalite.url, region=dynalite.region, transport=transport, credentials=credentials)
+    async with connected(dynalite) as wire:
         with pytest.raises(RefusedError) as caught:
-            await wire.batch_write(table, [put(numbered(n, text={"S": "x" * 700_000})) for n in range(25)])
+            await write(wire, table, [numbered(n, text={"S": "x" * 700_000}) for n in range(25)])
     assert (caught.value.code, caught.value.status) == ("RequestEntityTooLarge", 413)

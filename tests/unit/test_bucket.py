@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -148,3 +148,29 @@ def test_an_earlier_instant_changes_nothing() -> None:
     bucket.advance(START + 0.5)
     bucket.advance(START)
     assert bucket.level == pytest.approx(-50)
+
+
+@pytest.mark.parametrize("burst", [0.0, 5.0])
+@pytest.mark.parametrize("unused", [0.0, 20.0])
+def test_what_is_used_up_is_what_requests_took_and_kept(burst: float, unused: float) -> None:
+    """A request every 10 ms for half the rate; with `unused`, it had taken more and gives that back later."""
+    bucket, used = Bucket(1_000, START, burst), []
+    for tick in range(2_001):
+        now = START + tick * 0.01
+        if tick % 100 == 0:
+            used.append(bucket.used_up)
+        assert bucket.try_take(5 + unused, now)
+        bucket.give_back(unused, now + 0.005)
+    assert [after - before for before, after in pairwise(used)][8:] == pytest.approx([500] * 12, rel=0.03)
+
+
+def test_a_burst_is_used_up_when_it_is_taken() -> None:
+    bucket = Bucket(100, START, 5.0)
+    bucket.advance(START + 9)
+    assert bucket.used_up == pytest.approx(1)  # what a late waker may find
+    bucket.try_take(400, START + 9)
+    assert bucket.used_up == pytest.approx(401)
+    bucket.give_back(150, START + 9)
+    assert bucket.used_up == pytest.approx(251)
+    bucket.give_back(-1_000, START + 9)
+    assert bucket.used_up == pytest.approx(500)

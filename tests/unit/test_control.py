@@ -273,7 +273,7 @@ def test_a_job_that_is_done_at_its_limit_has_not_failed(monkeypatch: pytest.Monk
     fleet.ledger.check()
 
 
-def test_a_burst_spends_what_a_pause_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_burst_spends_what_a_stall_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def most(burst: float) -> float:
         fleet = Fleet(
             export_job(20, concurrency=8, burst_seconds=burst),

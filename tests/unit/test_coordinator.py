@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddbio.capacity import Budget, Pace
+from ddbio.capacity import Bucket, Budget, Pace
 from ddbio.errors import LedgerError
 from ddbio.fleet.coordinator import Coordinator, Decision
 from ddbio.fleet.protocol import Failure, Grant, Report
@@ -241,16 +241,26 @@ def test_what_one_worker_can_not_use_goes_to_the_one_that_waits() -> None:
 
 
 def test_lumps_do_not_shift_shares() -> None:
-    """Two workers that wait all the time, and in which a request comes only now and then."""
+    """Two workers whose requests cost two seconds' worth each: now one of them has just taken that, now the other."""
     subject = coordinator(2)
-    spent = [0.0, 0.0]
-    for tick in range(100):
-        number = tick % 2
-        if tick % 7 < 2:
-            spent[number] += 500.0
-        usage = Usage(units=spent[number], used_up=tick * 25.0, queued=tick * 0.04, waited=tick * 0.04)
-        rate = subject.report(report(number, wanted=tick < 2, rate=500.0, usage=usage), tick * 0.05).grant.rate
+    buckets = [Bucket(500.0, 0.0), Bucket(500.0, 0.0)]
+    for tick in range(200):
+        now, number = tick * 0.05, tick % 2
+        bucket = buckets[number]
+        bucket.try_take(1_000.0, now)
+        usage = Usage(used_up=bucket.used_up, queued=now * 0.8, waited=now * 0.8)
+        rate = subject.report(report(number, wanted=tick < 2, rate=500.0, usage=usage), now).grant.rate
         assert rate == 500
+
+
+def test_units_that_are_given_back_later_are_no_demand_below_nothing() -> None:
+    """A worker whose requests are all refused, but for those of the other."""
+    subject = coordinator(2)
+    for number in range(2):
+        subject.report(report(number, wanted=1, rate=500.0), 0)
+    for second in range(1, 4):
+        usage = Usage(used_up=-900.0 * second)
+        assert subject.report(report(0, rate=500.0, usage=usage), second).grant.rate > 0
 
 
 def test_totals_are_kept_for_each_worker() -> None:

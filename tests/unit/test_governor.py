@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from ddbio.capacity import Governor, Permit
 from ddbio.clock import Clock, LoopClock
-from tests.fakes import FakeClock, VirtualClock, let_run, run_virtual
+from tests.fakes import FakeClock, FakeTimer, VirtualClock, let_run, run_virtual
 from tests.servers.account import Account
 
 EXACT = VirtualClock()
@@ -21,14 +22,15 @@ EXACT = VirtualClock()
 class Queue:
     """Tasks that wait for a governor, and the order in which they were let through."""
 
-    def __init__(self, governor: Governor) -> None:
+    def __init__(self, governor: Governor, estimate: Callable[[], float] | None = None) -> None:
         self.governor = governor
+        self.estimate = estimate
         self.order: list[str] = []
         self.tasks: dict[str, asyncio.Task[Permit]] = {}
 
-    async def ask(self, name: str, units: float) -> None:
+    async def ask(self, name: str, units: float = 0.0) -> None:
         async def wait() -> Permit:
-            permit = await self.governor.acquire(units)
+            permit = await self.governor.acquire(self.estimate or (lambda: units))
             self.order.append(name)
             return permit
 
@@ -96,10 +98,10 @@ async def test_who_is_let_through_and_cancelled_at_once_gives_back_and_wakes_the
 
 async def test_a_timeout_is_a_cancellation_like_any_other(clock: FakeClock) -> None:
     governor = Governor(1, clock)
-    await governor.acquire(50)
+    await governor.acquire(lambda: 50)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await governor.acquire(50)
+            await governor.acquire(lambda: 50)
     assert governor.spent == 50
 
 
@@ -132,23 +134,23 @@ async def test_settling_twice_counts_the_last(queue: Queue) -> None:
     assert queue.governor.spent == 7
 
 
-async def test_a_newer_estimate_delays_the_next_or_wakes_it(queue: Queue, clock: FakeClock) -> None:
-    for name in ("first", "second", "third"):
-        await queue.ask(name, 100)
-    first = await queue.tasks["first"]
-    first.expect(200)
-    assert (queue.governor.spent, queue.governor.settled) == (200, 0)
-    clock.advance(1.99)
+class LateClock(FakeClock):
+    """A clock that calls back 5 ms late."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> FakeTimer:
+        return super().call_at(when + 0.005, callback)
+
+
+async def test_who_waits_is_let_through_at_the_newest_estimate() -> None:
+    clock, cost = LateClock(), 25.0
+    queue = Queue(Governor(200_000, clock), lambda: cost)
+    for number in range(100):
+        await queue.ask(str(number))
+    cost = 1_000.0  # a reply has taught this
+    clock.advance(0.0052)  # the units that have come by now are those of one request, and one is allowed ahead
     await let_run()
-    assert queue.order == ["first"]
-    clock.advance(0.02)
-    await let_run()
-    assert queue.order == ["first", "second"]
-    first.expect(0)
-    await let_run()
-    assert queue.order == ["first", "second", "third"]
-    first.settle(5)
-    assert (queue.governor.spent, queue.governor.settled) == (205, 5)
+    assert queue.order == ["0", "1", "2"]
+    assert queue.governor.spent == 2_025
 
 
 async def test_a_permit_that_is_never_settled_counts_with_its_estimate(queue: Queue) -> None:
@@ -229,7 +231,7 @@ def spend(
         async def lane() -> None:
             while loop.time() < seconds:
                 actual = cost()
-                permit = await governor.acquire(actual if estimate is None else estimate)
+                permit = await governor.acquire(partial(float, actual if estimate is None else estimate))
                 account.record("read", actual, 1)
                 await asyncio.sleep(0.01)
                 permit.settle(actual)
@@ -285,7 +287,7 @@ def test_nobody_waits_for_ever_whoever_leaves(
             await asyncio.sleep(begin)
             try:
                 async with asyncio.timeout(patience):
-                    permit = await governor.acquire(units)
+                    permit = await governor.acquire(lambda: units)
             except TimeoutError:
                 return
             await asyncio.sleep(0.01)
@@ -308,7 +310,7 @@ async def test_pairs_per_second_are_measured(record_property: Callable[[str, obj
     loop = asyncio.get_running_loop()
     began = loop.time()
     for _ in range(pairs):
-        (await governor.acquire(25)).settle(25)
+        (await governor.acquire(lambda: 25)).settle(25)
     record_property("acquire_settle_pairs_per_second", round(pairs / (loop.time() - began)))
     assert governor.spent == pytest.approx(25 * pairs)
 
@@ -322,7 +324,7 @@ def test_turns_are_kept_whoever_leaves(requests: list[tuple[float, bool, int]]) 
         governor, order, leaving = Governor(200, EXACT), [], []
 
         async def request(number: int, units: float) -> None:
-            (await governor.acquire(units)).settle(units)
+            (await governor.acquire(lambda: units)).settle(units)
             order.append(number)
 
         for number, (units, leaves, turns) in enumerate(requests):

@@ -73,7 +73,7 @@ def test_a_batch_may_cost_a_seconds_worth_as_learned_from_what_it_replaced() -> 
         def __init__(self) -> None:
             return
 
-        async def batch_write(self, table: str, puts: object) -> BatchReply:
+        async def batch_write(self, table: str, puts: object, size: int) -> BatchReply:
             return BatchReply((), 40.0)
 
     async def main() -> list[float]:
@@ -85,6 +85,8 @@ def test_a_batch_may_cost_a_seconds_worth_as_learned_from_what_it_replaced() -> 
         await writer.write(Batch.of([Entry(b"{}", b"a", 2_000, Block(0, None, b"{}"), 0, 2)]))
         found.append(writer.affordable)
         governor.set_rate(100)
+        found.append(writer.affordable)
+        governor.set_rate(0)  # a pause
         return [*found, writer.affordable]
 
-    assert run_virtual(main()) == [600, 30, 5]
+    assert run_virtual(main()) == [600, 30, 5, 5]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -41,8 +42,17 @@ class Wire:
         return self.reply
 
 
-def service(wire: Any, credentials: Any = STATIC, endpoint: str = "http://localhost:8000") -> DynamoDB:
-    return DynamoDB(endpoint=endpoint, region="eu-west-1", transport=wire, credentials=credentials, now=lambda: NOW)
+def service(
+    wire: Any, credentials: Any = STATIC, endpoint: str = "http://localhost:8000", executor: Executor | None = None
+) -> DynamoDB:
+    return DynamoDB(
+        endpoint=endpoint,
+        region="eu-west-1",
+        transport=wire,
+        credentials=credentials,
+        executor=executor or ThreadPoolExecutor(1),
+        now=lambda: NOW,
+    )
 
 
 async def failure(status: int, body: object, headers: Mapping[str, str] | None = None) -> errors.ServiceError:
@@ -134,23 +144,35 @@ async def test_what_global_indexes_consume_is_not_the_tables() -> None:
         "GlobalSecondaryIndexes": {"g": {"CapacityUnits": 3.0}, "h": {"CapacityUnits": 1.0}},
     }
     wire = Wire(200, json.dumps({"UnprocessedItems": {}, "ConsumedCapacity": [consumed]}).encode())
-    assert (await service(wire).batch_write("T", [])).capacity == 5.0
+    assert (await service(wire).batch_write("T", [], 0)).capacity == 5.0
 
 
 async def test_a_batch_is_joined_from_its_requests() -> None:
     wire = Wire(200, b'{"UnprocessedItems":{},"ConsumedCapacity":[{"TableName":"T","CapacityUnits":3.0}]}')
     put = b'{"PutRequest":{"Item":{"pk":{"N":"1.0"}}}}'
-    assert await service(wire).batch_write("T", [put, put]) == BatchReply((), 3.0)
+    assert await service(wire).batch_write("T", [put, put], 2 * len(put)) == BatchReply((), 3.0)
     sent = wire.sent[0][2]
     assert json.loads(sent) == {"RequestItems": {"T": [json.loads(put)] * 2}, "ReturnConsumedCapacity": "INDEXES"}
     assert put + b"," + put in sent
     assert wire.sent[0][1]["X-Amz-Target"] == "DynamoDB_20120810.BatchWriteItem"
 
 
-async def test_a_large_batch_is_signed_like_a_small_one() -> None:
-    wire = Wire(200, b'{"UnprocessedItems":{}}')
+async def test_a_large_batch_is_joined_and_signed_in_one_turn_of_a_thread() -> None:
+    class Counting(ThreadPoolExecutor):
+        turns = 0
+
+        def submit(self, *arguments: Any, **more: Any) -> Future[Any]:
+            self.turns += 1
+            return super().submit(*arguments, **more)
+
+    wire, turns = Wire(200, b'{"UnprocessedItems":{}}'), []
     request = b'{"PutRequest":{"Item":{"pk":{"S":"%s"}}}}' % (b"x" * 3_000_000)
-    await service(wire).batch_write("T", [request])
+    with Counting(1) as executor:
+        for size in (len(request), 0):  # as if it were small
+            await service(wire, executor=executor).batch_write("T", [request], size)
+            turns.append(executor.turns)
+    assert turns == [1, 1]
+    assert wire.sent[0] == wire.sent[1]
     assert "Signature=" in wire.sent[0][1]["Authorization"]
 
 
@@ -161,7 +183,7 @@ async def test_unprocessed_items_come_back_as_they_were_written() -> None:
     items = [b'{"pk":{"N":"1.50"},"a":{"L":[]}}', b'{ "pk" : {"S":"\\u0041"} }']
     writes = b",".join(b'{"PutRequest":{"Item":' + item + b"}}" for item in items)
     wire = Wire(200, b'{"UnprocessedItems":{"T":[' + writes + b"]}}")
-    assert await service(wire).batch_write("T", []) == BatchReply(tuple(items), None)
+    assert await service(wire).batch_write("T", [], 0) == BatchReply(tuple(items), None)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +192,7 @@ async def test_unprocessed_items_come_back_as_they_were_written() -> None:
 )
 async def test_a_batch_reply_of_another_shape_is_corrupt(body: bytes) -> None:
     with pytest.raises(errors.CorruptReplyError, match="BatchWriteItem"):
-        await service(Wire(200, body)).batch_write("T", [])
+        await service(Wire(200, body)).batch_write("T", [], 0)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,21 @@ def test_a_worker_that_can_not_use_its_share_leaves_it_to_the_others(monkeypatch
         assert units_per_second(fleet, "read", begin, 20) >= 0.97 * 2_000
 
 
+def test_a_burst_does_not_hide_what_a_worker_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker can use 1,400 units a second, and the other, whose segment answers slowly, half of that."""
+
+    class Slow(FakeTable):
+        async def __call__(self, url: str, headers: Any, body: bytes) -> Reply:
+            if json.loads(body)["Segment"] == 0:
+                await asyncio.sleep(self.latency)
+            return await super().__call__(url, headers, body)
+
+    fleet = exporting([[16.0] * 1_200, [16.0] * 2_200], 2_000, 2, concurrency=1, burst_seconds=5.0)
+    fleet.table = Slow(fleet.table.pages, latency=16 / 1_400)
+    run(fleet, monkeypatch)
+    assert units_per_second(fleet, "read", 2, 24) >= 0.97 * 2_000
+
+
 @pytest.mark.parametrize(
     ("workers", "part", "page", "lanes"),
     [(4, 0.1, 16.0, 8), (8, 0.05, 16.0, 8), (4, 0.1, 16.0, 1), (4, 0.1, PAGE, 4), (4, 0.2, 16.0, 8)],
