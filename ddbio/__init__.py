@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ddbio.capacity.control import Control
     from ddbio.direct import BatchWriter, ScanOptions, WriterOptions, scan
     from ddbio.errors import DdbioError
-    from ddbio.events import CheckPlanned, Event, JobPlanned, Observer, ProblemFound, Progress, Warned
+    from ddbio.events import CheckPlanned, Event, JobPlanned, Observer, ProblemFound, Progress, Steered, Warned
     from ddbio.options import (
         Capacity,
         Connection,
@@ -41,6 +41,7 @@ _HOMES = {
     "Observer": "events",
     "ProblemFound": "events",
     "Progress": "events",
+    "Steered": "events",
     "Warned": "events",
     "Capacity": "options",
     "Connection": "options",
@@ -74,6 +75,7 @@ __all__ = [
     "S3Options",
     "ScanFilter",
     "ScanOptions",
+    "Steered",
     "VerifyOptions",
     "VerifyReport",
     "Warned",

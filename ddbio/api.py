@@ -22,7 +22,7 @@ from ddbio.codec import RecordEncoder
 from ddbio.codec.hints import HintType
 from ddbio.errors import PreflightError, SourceError
 from ddbio.events import JobPlanned, Observer, Warned, silent
-from ddbio.identity import absolute, export_identity, import_identity, short_digest
+from ddbio.identity import absolute, export_identity, from_anywhere, import_identity, short_digest
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
@@ -97,7 +97,7 @@ async def export_table(
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
         units = planning.segments(opened.segments)
         processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(units))
-        observer(_planned(job, table, place, pace, processes, len(units), sink.location))
+        observer(_planned(job, table, place, pace, processes, len(units), ledger, sink.location))
         report = await Run(
             job=job,
             units=units,
@@ -171,7 +171,8 @@ async def import_table(
         processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, len(units))
         job = ImportJob(run=run, options=options, table=_facts(table, place), hints=hints, s3=place.s3)
         size = planning.plain_bytes(files)
-        observer(_planned(job, table, place, pace, processes, len(units), source.location, size))
+        folder = None if place.streams else state.location
+        observer(_planned(job, table, place, pace, processes, len(units), ledger, source.location, size, folder))
         report = await Run(
             job=job,
             units=units,
@@ -255,7 +256,12 @@ async def _input_files(source: Source, rejects: RejectsFile) -> list[SourceFile]
                 f"The rejects file {rejects.path} would be one of the files that are read from {source.location}.",
                 hint="Give another place with --rejects or --state.",
             )
-    return files
+    return await asyncio.to_thread(_from_anywhere, files) if isinstance(source, LocalSource) else files
+
+
+def _from_anywhere(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """The journal names them, and whoever resumes may be in another folder."""
+    return [file._replace(name=from_anywhere(file.name)) for file in files]
 
 
 def _is_among(path: Path, files: Sequence[SourceFile]) -> bool:
@@ -269,10 +275,10 @@ def _is_among(path: Path, files: Sequence[SourceFile]) -> bool:
 
 def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Path:
     if options.state is not None:
-        return Path(options.state)
+        return Path(options.state).absolute()
     source = absolute(options.source)
     digest = short_digest((table.account, table.region, place.session.dynamodb_endpoint, table.table_id, source))
-    return Path(".ddbio") / f"{table.name}-{digest}"
+    return Path(".ddbio").absolute() / f"{table.name}-{digest}"
 
 
 def _planned(
@@ -282,10 +288,12 @@ def _planned(
     pace: Pace,
     processes: int,
     units: int,
+    ledger: Ledger,
     location: str,
     source_bytes: int | None = None,
+    state: str | None = None,
 ) -> JobPlanned:
-    expected = planning.expected_units(job, table, source_bytes)
+    expected = planning.units_left(job, table, source_bytes, ledger)
     return JobPlanned(
         command="export" if isinstance(job, ExportJob) else "import",
         account=table.account,
@@ -300,4 +308,6 @@ def _planned(
         processes=processes,
         expected_seconds=expected / pace.start if expected else None,
         location=location,
+        items_done=ledger.written,
+        state=state,
     )

@@ -33,9 +33,13 @@ class JobPlanned:
     """Segments or spans."""
     processes: int
     expected_seconds: float | None
-    """About how long it takes at that budget, by the size; None where that is not known."""
+    """About how long the rest takes at that budget, by the size; None where that is not known."""
     location: str
     """Where the files go to or come from."""
+    items_done: int = 0
+    """Items that earlier runs of the job have moved."""
+    state: str | None = None
+    """The folder of an import's own files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +86,20 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Steered:
+    """What was asked for while the job runs holds from now on: a capacity, a pause, or its end."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class ProblemFound:
     """A file is not what the manifest says."""
 
     message: str
 
 
-Event = JobPlanned | CheckPlanned | Progress | Warned | ProblemFound
+Event = JobPlanned | CheckPlanned | Progress | Warned | Steered | ProblemFound
 Observer = Callable[[Event], None]
 
 

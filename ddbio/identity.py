@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ def export_identity(options: ExportOptions, table: TableInfo) -> Identity:
         what={
             "format": options.format,
             "compress": options.compress,
+            "fingerprint": options.fingerprint,
+            "encryption": options.s3.sse,
+            "KMS key": options.s3.kms_key_id,
+            "storage class": options.s3.storage_class,
+            "ACL": options.s3.acl,
             "index": scan.index,
             "consistent read": scan.consistent,
             "filter expression": scan.filter_expression,
@@ -48,7 +54,7 @@ def import_identity(
             "format": options.format,
             "source files": f"{len(files)} of {size} bytes ({_digest([tuple(file) for file in files])})",
             "type hints": _digest(hints) if hints else None,
-            "rejects file": options.rejects and str(Path(options.rejects).absolute()),
+            "rejects file": options.rejects and from_anywhere(options.rejects),
         },
         **_table(table),
     )
@@ -70,8 +76,17 @@ def _table(table: TableInfo) -> dict[str, Any]:
 
 
 def absolute(place: str) -> str:
-    """A source or destination as it is called from anywhere."""
-    return str(Path(place).absolute()) if isinstance(parse_location(place), Local) else place.rstrip("/")
+    """A source or destination as it is called from anywhere (blocking)."""
+    return from_anywhere(place) if isinstance(parse_location(place), Local) else place.rstrip("/")
+
+
+def from_anywhere(name: str) -> str:
+    """A local path by the real path of its folder, which `..` and links lead to (blocking).
+
+    A link to the file itself is left as it is: its own name tells the compression.
+    """
+    path = Path(name)
+    return os.path.realpath(path) if path.name in ("", "..") else str(Path(os.path.realpath(path.parent)) / path.name)
 
 
 def _digest(value: Any) -> str:

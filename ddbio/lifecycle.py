@@ -9,7 +9,7 @@ from ddbio.codec.hints import HintType
 from ddbio.errors import UsageError
 from ddbio.events import Observer, Warned
 from ddbio.exported import claim
-from ddbio.ledger.checkpoint import Checkpoint, refuse_unfinished, same_job
+from ddbio.ledger.checkpoint import Checkpoint, refuse_unfinished, same_files, same_job
 from ddbio.ledger.entries import Identity, Opened
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.manifest import Manifest, TableRecord, Totals, encode, read_manifest
@@ -36,7 +36,7 @@ async def begin_export(
         return before.opened
     _begins_anew(options.resume, sink, observer)
     if not options.overwrite:
-        await refuse_unfinished(before, sink.location)
+        await refuse_unfinished(before, sink.location, "--overwrite")
     await claim(sink, options, before)
     await sweep(ledger, sink, options.table)
     await ledger.record([opened])
@@ -49,6 +49,7 @@ async def begin_import(
     """The ledger of a new import, or of the one that is resumed, without rejects that no commit speaks of."""
     await state.sweep(lambda _: False, ())
     if options.resume and before.opened is not None:
+        same_files(before.opened.units, opened.units)
         same_job(before.opened.identity, opened.identity)
         rejects = rejects_file(options, state, before.opened.run)
         ledger = Ledger(before.journal, rejects)
@@ -56,7 +57,7 @@ async def begin_import(
         await rejects.cut(before.journal.rejects_bytes)
         return ledger, before.opened
     _begins_anew(options.resume, state, observer)
-    await refuse_unfinished(before, state.location)
+    await refuse_unfinished(before, state.location, "another --state")
     if before.manifest is not None and read_manifest(before.manifest, state.location).identity.command == "export":
         raise UsageError(f"{state.location} holds an export.", hint="Choose another folder with --state.")
     await before.journal.remove()

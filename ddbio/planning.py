@@ -9,6 +9,7 @@ from ddbio.capacity import Pace
 from ddbio.codec.model import WRITE_UNIT_BYTES
 from ddbio.errors import UsageError
 from ddbio.ledger.entries import Unit
+from ddbio.ledger.ledger import Ledger
 from ddbio.options import MAX_SEGMENTS, Capacity
 from ddbio.pipeline.job import ImportJob, Job
 from ddbio.storage.base import SourceFile
@@ -84,12 +85,12 @@ def segment_count(asked: int | None, size_bytes: int, processes: int) -> int:
     return min(max(by_workers, ceil(size_bytes / LARGEST_SEGMENT), 1), MAX_SEGMENTS)
 
 
-def expected_units(job: Job, table: TableInfo, source_bytes: int | None) -> float:
-    """About how many units the job will consume, for an import at least; 0 where that can't be told."""
+def units_left(job: Job, table: TableInfo, source_bytes: int | None, ledger: Ledger) -> float:
+    """About how many units the job will still consume, for an import at least; 0 where that can't be told."""
     if isinstance(job, ImportJob):
-        return (source_bytes or 0) / WRITE_UNIT_BYTES
+        return max((source_bytes or 0) - ledger.bytes, 0) / WRITE_UNIT_BYTES
     units = table.size_bytes / READ_UNIT_BYTES
-    return units if job.options.scan.consistent else units / 2
+    return max((units if job.options.scan.consistent else units / 2) - ledger.used.capacity_units, 0.0)
 
 
 def plain_bytes(files: Sequence[SourceFile]) -> int | None:

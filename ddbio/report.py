@@ -59,12 +59,17 @@ class JobReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, in the order of the fields."""
-        return _plain(asdict(self))
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
 
 
-def _plain(members: dict[str, Any]) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
     """Times and units to the thousandth, without the noise of binary fractions."""
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in members.items()}
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return round(value, 3) if isinstance(value, float) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,4 +127,5 @@ class VerifyReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, in the order of the fields."""
-        return _plain(asdict(self))
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain

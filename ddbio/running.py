@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from ddbio.capacity import Budget, Control
 from ddbio.clock import Clock, LoopClock
-from ddbio.errors import DdbioError, LedgerError, LimitReachedError, TooManyRejectsError
+from ddbio.errors import DdbioError, LedgerError, LimitReachedError
 from ddbio.events import Observer
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
@@ -92,7 +92,6 @@ class Run:
             # What a worker that was killed has done is not known.
             known = not (isinstance(error, LimitReachedError) or coordinator.too_deadly)
             error.resumable = await self._seal_in_time(used(), forget=known)
-            error.resumable &= not isinstance(error, TooManyRejectsError)
             if isinstance(error, LimitReachedError):
                 error.report = self._report(coordinator, desk)
             raise

@@ -13,13 +13,15 @@ import msgspec
 from ddbio.capacity import Control
 from ddbio.clock import Clock, sleep
 from ddbio.errors import DdbioError
-from ddbio.events import Observer, Warned
+from ddbio.events import Observer, Steered, Warned
 from ddbio.options import Capacity
 from ddbio.storage.base import OWN_FOLDER, Sink
 
 CONTROL = f"{OWN_FOLDER}/control.json"
 """Where it lies, relative to the export's destination or the import's state folder."""
 LOOK_SECONDS = 1.0
+PAUSED = Steered("Paused: no new requests.")
+GOING_ON = Steered("Going on.")
 TABLE_SECONDS = 60.0
 """Autoscaling changes a table's capacity in minutes."""
 MAX_BYTES = 64 * 1024
@@ -82,12 +84,28 @@ async def _obey(text: bytes, control: Control, observer: Observer) -> None:
     try:
         wishes = msgspec.json.decode(text.removeprefix(BOM_UTF8), type=Wishes)
         if wishes.capacity is not None:
-            await control.set_capacity(_capacity(wishes.capacity))
+            await _set_capacity(_capacity(wishes.capacity), control, observer)
     except (msgspec.DecodeError, UnicodeDecodeError, DdbioError) as error:
-        observer(Warned(f"{CONTROL} changes nothing: {error}"))
+        known = " (it knows capacity and paused)" if isinstance(error, msgspec.ValidationError) else ""
+        observer(Warned(f"{CONTROL} changes nothing: {error}{known}"))
         return
     if wishes.paused is not None:
-        (control.pause if wishes.paused else control.resume)()
+        pause(control, observer, wishes.paused)
+
+
+async def _set_capacity(capacity: Capacity, control: Control, observer: Observer) -> None:
+    rate = await control.set_capacity(capacity)
+    if rate is not None:
+        figure = f"{rate:,.1f}".removesuffix(".0")
+        what = f"auto, beginning with {figure} units/s" if capacity.auto else f"{figure} units/s from now on"
+        observer(Steered(f"Capacity: {what}."))
+
+
+def pause(control: Control, observer: Observer, paused: bool) -> None:
+    """Pause the job, or let it go on, and tell so, unless it is as it was."""
+    if paused != control.paused:
+        (control.pause if paused else control.resume)()
+        observer(PAUSED if paused else GOING_ON)
 
 
 def _capacity(wish: str | float) -> Capacity:

@@ -31,16 +31,20 @@ class Control:
         """Whether no new requests are sent."""
         return self._paused
 
-    async def set_capacity(self, capacity: Capacity) -> None:
+    async def set_capacity(self, capacity: Capacity) -> float | None:
         """Give the whole job this capacity from now on; the service is asked what the table has now.
 
-        Raises UsageError where the table does not have that much, PreflightError where it can't be asked; before the
-        job begins, `export_table` and `import_table` do.
+        Returns how many units a second that is, or begins with; None before the job begins. Raises UsageError where
+        the table does not have that much, PreflightError where it can't be asked; before the job begins,
+        `export_table` and `import_table` do.
         """
         async with self._one_by_one:
+            pace = None
             if self._budget is not None and self._plan is not None:
-                self._budget.set(await self._plan(capacity))
+                pace = await self._plan(capacity)
+                self._budget.set(pace)
             self._capacity = capacity
+            return pace and pace.start
 
     def pause(self) -> None:
         """Send no new requests; what is on its way ends."""

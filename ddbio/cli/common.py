@@ -115,7 +115,12 @@ def json_object(text: str) -> dict[str, Any]:
 Table = Annotated[str, typer.Option("--table", "-t", metavar="TABLE", help="Name of the table.")]
 Region = Annotated[
     str | None,
-    typer.Option("--region", "-r", metavar="REGION", help="AWS region. Default: AWS_REGION, then the profile's."),
+    typer.Option(
+        "--region",
+        "-r",
+        metavar="REGION",
+        help="AWS region. Default: AWS_REGION, AWS_DEFAULT_REGION, then the profile's.",
+    ),
 ]
 Profile = Annotated[
     str | None,

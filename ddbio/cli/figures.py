@@ -42,6 +42,8 @@ def plan_line(plan: JobPlanned) -> str:
         parts.append(f"{size(plan.source_bytes)} to read")
     parts.append(f"{'from' if plan.adaptive else 'at most'} {_rate(plan.budget)} {_unit(plan)}/s")
     parts.append(f"{count(plan.processes, 'process', 'processes')}, {_pieces(plan, plan.units)}")
+    if plan.items_done:
+        parts.append(f"{count(plan.items_done, 'item is', 'items are')} done already")
     parts.append(_expected(plan))
     return ", ".join(parts)
 
@@ -57,19 +59,20 @@ def _expected(plan: JobPlanned) -> str:
     if plan.expected_seconds is None:
         return "time unknown"
     # Writing an item costs a whole unit however small it is.
-    return f"{'at least' if plan.command == 'import' else 'about'} {duration(plan.expected_seconds)}"
+    about = f"{'at least' if plan.command == 'import' else 'about'} {duration(plan.expected_seconds)}"
+    return f"{about} left" if plan.items_done else about
 
 
-def summary(report: JobReport) -> list[str]:
-    """What a finished job did, in a few lines."""
+def summary(report: JobReport, *, earlier: bool = False) -> list[str]:
+    """What a finished job did, in a few lines; `earlier`: not this process did it."""
     done, unit, arrow = ("Exported", "read", "from") if report.command == "export" else ("Imported", "write", "into")
     rate = report.items / report.seconds if report.seconds else 0.0
+    memory = "" if earlier else f", {size(report.peak_rss_bytes)} of memory"
     lines = [
-        f"{done} {count(report.items, 'item')} ({size(report.bytes)}, {count(report.files, 'file')}) {arrow} "
-        f"{report.table} in {duration(report.seconds)}: {rate:,.0f} items/s.",
+        f"{done}{' earlier:' if earlier else ''} {count(report.items, 'item')} ({size(report.bytes)}, "
+        f"{count(report.files, 'file')}) {arrow} {report.table} in {duration(report.seconds)}: {rate:,.0f} items/s.",
         f"Used {report.capacity_units:,.1f} {unit} units in {count(report.requests, 'request')}, "
-        f"{report.throttles:,} throttled, {report.retries:,} retried; {duration(report.cpu_seconds)} of CPU, "
-        f"{size(report.peak_rss_bytes)} of memory.",
+        f"{report.throttles:,} throttled, {report.retries:,} retried; {duration(report.cpu_seconds)} of CPU{memory}.",
     ]
     if report.manifest:
         lines.append(f"Manifest: {report.manifest}")
@@ -108,7 +111,8 @@ class Course:
             if self.plan.table_items:
                 shares.append(progress.items / self.plan.table_items)
             if self.plan.expected_seconds:
-                shares.append(progress.units / (self.plan.expected_seconds * self.plan.budget))
+                left = self.plan.expected_seconds * self.plan.budget
+                shares.append(progress.units / (self._begun.units + left))
         elif self.plan.source_bytes:
             shares.append(progress.bytes / self.plan.source_bytes)
         return min(max(shares), 0.99)

@@ -58,7 +58,8 @@ def import_(
             parser=whole(1),
             metavar="N",
             show_default=False,
-            help="Worker processes. Default: one for each CPU core; from standard input always 1.",
+            help="Worker processes at most: a small budget or a small job uses fewer. Default: one for each CPU core; "
+            "from standard input always 1.",
         ),
     ] = None,
     capacity: common.CapacityLimit = None,

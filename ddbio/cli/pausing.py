@@ -8,7 +8,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from ddbio.capacity import Control
-from ddbio.events import Observer, Warned
+from ddbio.events import Observer
+from ddbio.steering import pause
 
 T = TypeVar("T")
 
@@ -17,17 +18,9 @@ async def pausable(job: Coroutine[Any, Any, T], control: Control, observer: Obse
     """Run `job`; each SIGUSR1 pauses it, or lets it go on."""
     loop = asyncio.get_running_loop()
 
-    def toggle() -> None:
-        if control.paused:
-            control.resume()
-            observer(Warned("Going on."))
-        else:
-            control.pause()
-            observer(Warned("Paused: no new requests. SIGUSR1 goes on."))
-
     if not hasattr(signal, "SIGUSR1"):  # Windows
         return await job
-    loop.add_signal_handler(signal.SIGUSR1, toggle)
+    loop.add_signal_handler(signal.SIGUSR1, lambda: pause(control, observer, not control.paused))
     try:
         return await job
     finally:

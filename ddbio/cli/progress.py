@@ -7,7 +7,7 @@ from typing import Self
 
 from ddbio.cli.failures import say
 from ddbio.cli.figures import CheckCourse, Course, check_line, plan_line
-from ddbio.events import CheckPlanned, Event, JobPlanned, ProblemFound, Progress, Warned
+from ddbio.events import CheckPlanned, Event, JobPlanned, ProblemFound, Progress, Steered, Warned
 
 LOG_SECONDS = 5.0
 
@@ -17,6 +17,8 @@ class Silence:
 
     begun = False
     """A job was planned, and can be gone on with."""
+    state: str | None = None
+    """The folder of its own files, if it is an import."""
 
     def __enter__(self) -> Self:
         return self
@@ -28,7 +30,7 @@ class Silence:
         """Show an event; never raises."""
         match event:
             case JobPlanned():
-                self.begun = True
+                self.begun, self.state = True, event.state
                 self._plan(event)
             case CheckPlanned():
                 self._check(event)
@@ -36,6 +38,8 @@ class Silence:
                 self._progress(event)
             case Warned():
                 self.say(f"warning: {event.message}")
+            case Steered():
+                self.tell(event.message)
             case ProblemFound():
                 self.say(f"problem: {event.message}")
 

@@ -18,7 +18,7 @@ from ddbio.cli.common import Telling
 from ddbio.cli.failures import Exit, fail, say
 from ddbio.cli.figures import summary
 from ddbio.cli.progress import Silence, display
-from ddbio.errors import LimitReachedError
+from ddbio.errors import LimitReachedError, TooManyRejectsError
 from ddbio.events import Observer
 from ddbio.report import JobReport
 from ddbio.words import count
@@ -52,14 +52,15 @@ def run_job(
             return Exit.INTERRUPTED
         say("Interrupted.")
         if resumable:
-            say(f"Go on with: {resuming(sys.argv)}")
+            say(f"Go on with: {resuming(sys.argv, shown.state)}")
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
         if isinstance(error, LimitReachedError) and error.report is not None:
             tell_moved(error.report, telling, shown)
         code = fail(error, verbose=telling.verbose)
         if getattr(error, "resumable", False):
-            say(f"Go on with: {resuming(sys.argv)}")
+            more_rejects = isinstance(error, TooManyRejectsError)
+            say(f"Go on with: {resuming(sys.argv, shown.state, more_rejects=more_rejects)}")
         return code
     return conclude(report, telling, shown)
 
@@ -112,10 +113,23 @@ def _end_at_once() -> None:
     os._exit(Exit.INTERRUPTED)
 
 
-def resuming(command: Sequence[str]) -> str:
-    """The command line that goes on where this one stopped."""
-    kept = [word for word in command[1:] if word not in ("--resume", "--overwrite")]
-    return shlex.join(["ddbio", *kept, "--resume"])
+def resuming(command: Sequence[str], state: str | None = None, *, more_rejects: bool = False) -> str:
+    """The command line that goes on where this one stopped; with `more_rejects`, a person has to say how many."""
+    words = [word for word in command[1:] if word not in ("--resume", "--overwrite")]
+    if state is not None:
+        words = _with(words, "--state", state)
+    if more_rejects:
+        words = _with([word for word in words if word != "--strict"], "--max-rejects", "N")
+    return shlex.join(["ddbio", *words, "--resume"])
+
+
+def _with(words: list[str], option: str, value: str) -> list[str]:
+    for at, word in enumerate(words):
+        if word == option:
+            return [*words[: at + 1], value, *words[at + 2 :]]
+        if word.startswith(f"{option}="):
+            return [*words[:at], f"{option}={value}", *words[at + 1 :]]
+    return [*words, option, value]
 
 
 def log_details(verbose: bool) -> None:
@@ -127,7 +141,7 @@ def log_details(verbose: bool) -> None:
 
 def tell_moved(report: JobReport, telling: Telling, shown: Silence) -> Exit:
     """Tell what an export or import did. One that was finished before has rejected nothing now."""
-    for line in summary(report):
+    for line in summary(report, earlier=not shown.begun):
         shown.tell(line)
     if report.rejected:
         rejected = count(report.rejected, "record was", "records were")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -30,11 +32,13 @@ PROCESSES = 1
 SEGMENTS = 2
 """The embedded server reads the whole table for each segment."""
 NEXT = """
-To try next, with a table and a bucket of yours:
+To try next, with a table and a bucket of yours{where}:
   ddbio export -t TABLE -c 50% -d folder/              a table into a folder
   ddbio export -t TABLE -d - | head -3                 a look at the first items
   ddbio export -t TABLE --compress zstd -d s3://BUCKET/PREFIX
+  ddbio verify -t TABLE -s folder/                     the folder's items against the table's
   ddbio import -t TABLE -c 1000 -s folder/             files into a table
+  ddbio import -t TABLE -c 1000 -s folder/ --resume    goes on where it was stopped, as export does
   ddbio generate -c 100000 -f test.json                test items
   ddbio export --help                                  everything else\
 """
@@ -51,8 +55,12 @@ def show(items: int, *, verbose: bool) -> Exit:
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
         return fail(error, verbose=verbose)
-    print(NEXT)
+    print(NEXT.format(where="" if shutil.which("ddbio") else f" (where ddbio is {_program()})"))
     return Exit.DONE
+
+
+def _program() -> str:
+    return sys.argv[0] if Path(sys.argv[0]).name == "ddbio" else "python -m ddbio"
 
 
 async def _demo(items: int, folder: Path) -> None:

@@ -71,7 +71,15 @@ def verify(
             help="Most write capacity units a second for the repair, as with -c. Default: 50%.",
         ),
     ] = None,
-    retry_timeout: common.RetryTimeout = RETRY_SECONDS,
+    retry_timeout: Annotated[
+        float,
+        typer.Option(
+            parser=common.seconds,
+            metavar="TIME",
+            show_default=False,
+            help="So long nothing may succeed before the verification fails: seconds, or like 15m or 2h. Default: 15m.",
+        ),
+    ] = RETRY_SECONDS,
     profile: common.Profile = None,
     endpoint_url: common.EndpointUrl = None,
     dynamodb_endpoint_url: common.DynamodbEndpointUrl = None,

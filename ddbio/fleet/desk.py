@@ -239,11 +239,14 @@ class Desk:
         rejected = self._ledger.rejected
         if rejected > self._max_rejects:
             goes_on = "--resume goes on" if self._ledger.has_journal else "begin anew"
+            message = "Stopped at the first rejected record (--strict, or --max-rejects 0)."
+            if self._max_rejects:
+                message = f"{count(rejected, 'record was', 'records were')} rejected, more than the "
+                message += f"{self._max_rejects:,} allowed."
             self.abort(
                 Failure(
                     kind="TooManyRejectsError",
-                    message=f"{count(rejected, 'record was', 'records were')} rejected, more than the "
-                    f"{self._max_rejects:,} allowed.",
+                    message=message,
                     hint=f"See {self._ledger.rejects_location} for the reasons; {goes_on} with a higher "
                     "--max-rejects and without --strict.",
                 )

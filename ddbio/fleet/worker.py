@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -215,4 +216,6 @@ async def _serve(socket_number: int) -> None:
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGUSR1"):  # Windows has none; it is for the parent, and `pkill` sends it to everybody
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     run(_serve(int(sys.argv[1])))

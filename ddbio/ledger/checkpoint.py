@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from ddbio.errors import CheckpointMismatchError, JournalError, UnfinishedJobError
-from ddbio.ledger.entries import Identity, Opened
+from ddbio.ledger.entries import Identity, Opened, Unit
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import read_manifest
 from ddbio.storage.base import MANIFEST, Sink
+
+OTHER_SOURCE = (
+    "A file is another one where its size or its modification time (S3: ETag) differs. To import what is there now, "
+    "choose another --state."
+)
 
 
 class Checkpoint(NamedTuple):
@@ -44,8 +50,8 @@ async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
         return nothing_to_do
 
 
-async def refuse_unfinished(checkpoint: Checkpoint, location: str) -> None:
-    """Without `resume`, an unfinished job is not overwritten.
+async def refuse_unfinished(checkpoint: Checkpoint, location: str, anew: str) -> None:
+    """Without `resume`, an unfinished job is not overwritten; `anew` is the option that begins one all the same.
 
     Raises UnfinishedJobError, or JournalError where it can't be resumed either.
     """
@@ -54,7 +60,7 @@ async def refuse_unfinished(checkpoint: Checkpoint, location: str) -> None:
             pass
         raise UnfinishedJobError(
             f"An unfinished job lies in {location}.",
-            hint="Go on with --resume; to begin anew, use --overwrite for an export, another --state for an import.",
+            hint=f"Go on with --resume; to begin anew, use {anew}.",
         )
 
 
@@ -62,15 +68,25 @@ def same_job(begun: Identity, asked: Identity) -> None:
     """Raises CheckpointMismatchError, with both values, where `asked` is not the job that was `begun`."""
     for name, before, now in _differences(begun, asked):
         raise CheckpointMismatchError(
-            f"This is not the job that was begun: its {name} was {before}, now it is {now}.",
-            hint="Resume it with the options that it was begun with, or choose another place.",
+            f"This is not the job that was begun. Its {name}: {before} before, {now} now.",
+            hint=OTHER_SOURCE
+            if name == "source files"
+            else "Resume it with the options that it was begun with, or choose another place.",
         )
+
+
+def same_files(begun: Iterable[Unit], asked: Iterable[Unit]) -> None:
+    """Raises CheckpointMismatchError where a file that an import reads is not what it was when that was begun."""
+    before = {unit.file: (unit.size, unit.tag) for unit in begun}
+    for unit in asked:
+        if before.get(unit.file, (unit.size, unit.tag)) != (unit.size, unit.tag):
+            raise CheckpointMismatchError(f"{unit.file} has changed since the import was begun.", hint=OTHER_SOURCE)
 
 
 def _differences(begun: Identity, asked: Identity) -> list[tuple[str, Any, Any]]:
     before, now = (_flat(identity) for identity in (begun, asked))
-    names = sorted(before.keys() | now.keys())
-    return [(name, before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)]
+    names = sorted(before.keys() & now.keys())  # another version may know others
+    return [(name, before[name], now[name]) for name in names if before[name] != now[name]]
 
 
 def _flat(identity: Identity) -> dict[str, Any]:

@@ -197,7 +197,8 @@ async def read_stream(descriptor: int, what: str, executor: Executor) -> AsyncGe
 
 def _nothing_came(what: str) -> SourceError:
     """A producer that fails leaves its pipe empty: that must not pass for an import of no items."""
-    return SourceError(f"Nothing came through {what}.", hint="See whether the program that writes to it has failed.")
+    hint = "See whether the program that writes to it has failed; an empty file is imported by its name."
+    return SourceError(f"Nothing came through {what}.", hint=hint)
 
 
 def _next_chunk(descriptor: int, asleep: int) -> bytes:

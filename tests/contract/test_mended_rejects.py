@@ -28,6 +28,15 @@ BAD = (
     b'{"pk": "long", "v": "' + b"x" * (1024 * 1024) + b'"}',
 )
 HINTS = {"tags": "SS"}
+ENTRY_FUNCTIONS = (
+    (batcher, "settle"),
+    (batcher, "take_off"),
+    (batcher, "weigh"),
+    (sending, "weigh"),
+    (watermark, "count_settled"),
+    (writing, "weigh"),
+)
+"""What reads the entries that the encoder makes: of the same codec as that."""
 
 
 @pytest.mark.parametrize("module", [codec, reference], ids=["chosen", "reference"])
@@ -36,9 +45,8 @@ async def test_mended_records_go_in_and_the_others_are_told_again(
 ) -> None:
     monkeypatch.setattr(engine, "RecordEncoder", module.RecordEncoder)
     monkeypatch.setattr(encoding, "Entry", module.Entry)
-    for user in (batcher, sending, watermark, writing):
-        for name in ("count_settled", "settle", "take_off", "weigh"):
-            monkeypatch.setattr(user, name, getattr(module, name), raising=False)
+    for user, name in ENTRY_FUNCTIONS:
+        monkeypatch.setattr(user, name, getattr(module, name))
     server = await counting(Table(mode="stored", key=(("pk", "S"),)))
     source, state = tmp_path / "in.jsonl", tmp_path / "state"
     source.write_bytes(b"\n".join([GOOD, *BAD]))

@@ -28,11 +28,11 @@ from ddbio.errors import (
     UnfinishedJobError,
     UsageError,
 )
-from ddbio.events import Event, Progress, Warned
+from ddbio.events import Event, JobPlanned, Progress, Warned
 from ddbio.fleet import desk
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import Manifest, read_manifest
-from ddbio.options import Capacity, Connection, ExportOptions, ScanFilter
+from ddbio.options import Capacity, Connection, ExportOptions, S3Options, ScanFilter
 from ddbio.pipeline import segment_files
 from ddbio.report import JobReport
 from ddbio.storage import s3
@@ -234,6 +234,8 @@ async def test_an_export_that_reached_its_limit_reports_what_it_did(local: Expor
     finished = await local.run(resume=True)
     assert finished.capacity_units > report.capacity_units
     local.check(finished)
+    plan = next(event for event in local.events[first:] if isinstance(event, JobPlanned))
+    assert plan.items_done == report.items
     begun = next(event for event in local.events[first:] if isinstance(event, Progress))
     assert (begun.seconds, begun.items, begun.units) == (0, report.items, report.capacity_units)
 
@@ -254,6 +256,11 @@ async def test_an_unfinished_export_is_refused_without_resume(exports: Exports) 
         ({"format": "dynamodb-json"}, ["format", "jsonl", "dynamodb-json"]),
         ({"compress": "gzip"}, ["compress", "none", "gzip"]),
         ({"scan": ScanFilter(consistent=True)}, ["consistent read", "False", "True"]),
+        ({"fingerprint": False}, ["fingerprint", "True", "False"]),
+        ({"s3": S3Options(kms_key_id="K")}, ["KMS key", "None", "K"]),
+        ({"s3": S3Options(sse="AES256")}, ["encryption", "None", "AES256"]),
+        ({"s3": S3Options(storage_class="GLACIER_IR")}, ["storage class", "None", "GLACIER_IR"]),
+        ({"s3": S3Options(acl="private")}, ["ACL", "None", "private"]),
     ],
 )
 async def test_another_job_is_refused_naming_both_values(

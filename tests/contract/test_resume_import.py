@@ -16,7 +16,7 @@ import pytest
 
 from ddbio import export_table, import_table, planning
 from ddbio.errors import CheckpointMismatchError, DdbioError, TooManyRejectsError, UnfinishedJobError, UsageError
-from ddbio.events import Event, Warned
+from ddbio.events import Event, JobPlanned, Warned
 from ddbio.fleet import desk
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.pipeline import importing
@@ -193,7 +193,7 @@ async def test_a_rejects_file_of_ones_own_is_added_to_and_belongs_to_the_job(imp
     rejects = tmp_path / "mine.jsonl"
     rejects.write_text('{"mine": 1}\n')
     await imports.interrupt(3, rejects=str(rejects))
-    with pytest.raises(CheckpointMismatchError, match=f"its rejects file was {rejects}, now it is None"):
+    with pytest.raises(CheckpointMismatchError, match=f"Its rejects file: {rejects} before, None now"):
         await imports.run(resume=True)
     report = await imports.run(resume=True, rejects=str(rejects))
     assert report.rejects == str(rejects)
@@ -205,17 +205,21 @@ async def test_a_rejects_file_of_ones_own_is_added_to_and_belongs_to_the_job(imp
 
 async def test_too_many_rejects_stop_the_import_which_goes_on_when_more_are_allowed(imports: Imports) -> None:
     for resume in (False, True):
-        with pytest.raises(TooManyRejectsError, match="records were rejected, more than the 5 allowed"):
+        with pytest.raises(TooManyRejectsError, match="records were rejected, more than the 5 allowed") as caught:
             await imports.run(max_rejects=5, resume=resume)
+        assert caught.value.resumable
+    with pytest.raises(TooManyRejectsError, match="Stopped at the first rejected record"):
+        await imports.run(strict=True, resume=True)
     imports.check(await imports.run(resume=True))
 
 
 @pytest.mark.parametrize(
     ("change", "options", "told"),
     [
-        (lambda source: (source / "1.jsonl").write_text("{}"), {}, "source files"),
-        (lambda source: (source / "3.jsonl").touch(), {}, "source files"),
-        (lambda source: None, {"format": "jsonl"}, "format"),
+        (lambda source: (source / "1.jsonl").write_text("{}"), {}, "1.jsonl has changed since .* modification time"),
+        (lambda source: (source / "1.jsonl").touch(), {}, "1.jsonl has changed since .* modification time"),
+        (lambda source: (source / "3.jsonl").touch(), {}, "Its source files: 2 of .* before, 3 of .* now"),
+        (lambda source: None, {"format": "jsonl"}, "Its format: auto before, jsonl now"),
     ],
 )
 async def test_another_import_is_refused(
@@ -223,14 +227,15 @@ async def test_another_import_is_refused(
 ) -> None:
     await imports.interrupt(2)
     change(imports.source)
-    with pytest.raises(CheckpointMismatchError, match=f"its {told} was .*, now it is "):
+    with pytest.raises(CheckpointMismatchError, match=told):
         await imports.run(resume=True, **options)
 
 
 async def test_an_unfinished_import_is_refused_without_resume(imports: Imports) -> None:
     await imports.interrupt(2)
-    with pytest.raises(UnfinishedJobError):
+    with pytest.raises(UnfinishedJobError) as caught:
         await imports.run()
+    assert caught.value.hint == "Go on with --resume; to begin anew, use another --state."
     imports.check(await imports.run(resume=True))
 
 
@@ -250,14 +255,21 @@ async def test_a_chunk_that_was_being_written_is_no_damage(imports: Imports) -> 
     imports.check(await imports.run(resume=True))
 
 
-async def test_the_same_source_in_other_words_does_not_begin_anew_unasked(
-    imports: Imports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("source", ["in", "./in/", "other/../in", "in/*.jsonl*", "link/in"])
+async def test_an_import_goes_on_from_another_folder(
+    imports: Imports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    await imports.interrupt(2, state=None, source="in")
-    with pytest.raises(CheckpointMismatchError):
-        await imports.run(resume=True, state=None)
-    assert (await imports.run(resume=True, state=None, source="in")).resumed
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    await imports.interrupt(2, state=None, source=source)
+    (plan,) = [event for event in imports.events if isinstance(event, JobPlanned)]
+    assert plan.state is not None
+    assert Path(plan.state).is_absolute()
+    monkeypatch.chdir(tmp_path / "other")
+    files = "*.jsonl*" if "*" in source else ""
+    report = await imports.run(resume=True, state=plan.state, source=f"../in/{files}")
+    assert (report.resumed, report.items, report.rejected) == (True, RECORDS, BAD)
 
 
 async def test_the_folder_of_an_export_is_no_state(imports: Imports) -> None:
@@ -270,6 +282,6 @@ async def test_the_folder_of_an_export_is_no_state(imports: Imports) -> None:
     manifest = (imports.state / MANIFEST).read_bytes()
     with pytest.raises(UsageError, match="holds an export"):
         await imports.run()
-    with pytest.raises(CheckpointMismatchError, match="its command was export, now it is import"):
+    with pytest.raises(CheckpointMismatchError, match="Its command: export before, import now"):
         await imports.run(resume=True)
     assert (imports.state / MANIFEST).read_bytes() == manifest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -125,7 +126,19 @@ def test_strict_stops_at_the_first_bad_record(moto: Server, table: str, tmp_path
     source = tmp_path / "in.json"
     source.write_bytes(b"not json\n" + b"".join(blocks(10)))
     done = ddbio("import", "-t", table, "-s", str(source), "--strict", environment=moto.environment(), folder=tmp_path)
-    refused(done, 1, "reject")
+    refused(done, 1, "Stopped at the first rejected record")
+    words = shlex.split(done.err.splitlines()[-1].removeprefix("Go on with: ddbio "))
+    assert (words[-3:], "--strict" in words) == (["--max-rejects", "N", "--resume"], False)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    words[words.index("N")] = "9"
+    done = ddbio(*words, environment=moto.environment(), folder=elsewhere)
+    assert done.code == 3, done.err
+    assert len(stored(moto, table)) == 10
+    assert list(elsewhere.iterdir()) == []
+    again = ddbio(*words, environment=moto.environment())
+    assert again.code == 0, again.err
+    assert "Imported earlier: 10 items" in again.err
+    assert "of memory" not in again.err
 
 
 def test_standard_streams(moto: Server, table: str, tmp_path: Path) -> None:
@@ -290,7 +303,7 @@ def test_empty_file_is_an_import_of_nothing(moto: Server, table: str, tmp_path: 
 
 def test_standard_input_through_which_nothing_comes_is_an_error(moto: Server, table: str, tmp_path: Path) -> None:
     done = ddbio("import", "-t", table, "-s", "-", environment=moto.environment(), folder=tmp_path, stdin=b"")
-    refused(done, 1, "Nothing came through standard input")
+    refused(done, 1, "Nothing came through standard input", "an empty file is imported by its name")
 
 
 def test_more_capacity_than_there_is(moto: Server, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def test_demo_shows_all_of_it_and_leaves_nothing(tmp_path: Path) -> None:
         "Compared the two tables: 1,000 items, all equal.",
         "nothing is left running",
         "ddbio export -t TABLE",
+        "ddbio verify -t TABLE",
     ):
         assert step in text
     assert [path.name for path in tmp_path.rglob("*")] == ["tmp"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import time
 import urllib.request
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tests.e2e.command import ddbio, end, start
 from tests.e2e.test_budget import counting
+from tests.e2e.test_kill import workers
 from tests.servers.aws import Server
 from tests.servers.items import make_item
 
@@ -113,6 +115,8 @@ async def test_a_running_import_is_steered(tmp_path: Path) -> None:
             running.send_signal(signal.SIGUSR1)
             await asyncio.sleep(APPLIED)
             assert await rate(server, 1, "write") > 0
+            for worker in workers(running):  # `pkill` reaches them, too
+                os.kill(worker, signal.SIGUSR1)
             (state / "_ddbio" / "control.json").write_text('{"capacity": 1000}')
             await asyncio.sleep(APPLIED)
             assert 750 <= await rate(server, 2, "write") <= 1_200
@@ -124,6 +128,8 @@ async def test_a_running_import_is_steered(tmp_path: Path) -> None:
     report = json.loads(done.out)
     assert (report["items"], report["rejected"]) == (8_000, 0)
     assert {0, 100, 1_000} <= {row["budget"] for row in report["timeline"]}
+    assert "Capacity: 1,000 units/s from now on." in done.err
+    assert "SIGUSR1" not in done.err
 
 
 def test_an_export_ends_at_its_limits_and_goes_on_afterwards(tmp_path: Path) -> None:

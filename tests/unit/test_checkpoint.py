@@ -61,15 +61,15 @@ async def journaled(*chunks: Any) -> MemorySink:
 async def test_nothing() -> None:
     found = await look(MemorySink())
     assert (found.state, found.opened, found.manifest) == ("none", None, None)
-    await refuse_unfinished(found, "/out")
+    await refuse_unfinished(found, "/out", "--overwrite")
 
 
 async def test_a_journal_is_an_unfinished_job() -> None:
     found = await look(await journaled(OPENED, COMMIT))
     assert (found.state, found.opened) == ("unfinished", OPENED)
     with pytest.raises(UnfinishedJobError, match="An unfinished job lies in /out") as caught:
-        await refuse_unfinished(found, "/out")
-    assert "--resume" in str(caught.value.hint)
+        await refuse_unfinished(found, "/out", "--overwrite")
+    assert caught.value.hint == "Go on with --resume; to begin anew, use --overwrite."
 
 
 async def test_a_manifest_is_a_finished_job() -> None:
@@ -77,7 +77,7 @@ async def test_a_manifest_is_a_finished_job() -> None:
     sink.small[MANIFEST] = manifest("run-1")
     found = await look(sink)
     assert (found.state, found.opened, found.manifest) == ("finished", None, sink.small[MANIFEST])
-    await refuse_unfinished(found, "/out")
+    await refuse_unfinished(found, "/out", "--overwrite")
 
 
 async def test_a_run_that_died_between_its_manifest_and_the_end_of_its_journal_is_finished() -> None:
@@ -126,17 +126,20 @@ async def test_overwriting_removes_what_a_damaged_journal_still_names() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"table_id": "id-2"}, "its table_id was id-1, now it is id-2"),
-        ({"region": "us-east-1"}, "its region was eu-west-1, now it is us-east-1"),
-        ({"what": {"format": "dynamodb-json", "index": None}}, "its format was jsonl, now it is dynamodb-json"),
-        ({"what": {"format": "jsonl", "index": "by-date"}}, "its index was None, now it is by-date"),
-        ({"what": {"format": "jsonl", "index": None, "new": 1}}, "its new was None, now it is 1"),
-        ({"command": "import"}, "its command was export, now it is import"),
+        ({"table_id": "id-2"}, "Its table_id: id-1 before, id-2 now"),
+        ({"region": "us-east-1"}, "Its region: eu-west-1 before, us-east-1 now"),
+        ({"what": {"format": "dynamodb-json", "index": None}}, "Its format: jsonl before, dynamodb-json now"),
+        ({"what": {"format": "jsonl", "index": "by-date"}}, "Its index: None before, by-date now"),
+        ({"command": "import"}, "Its command: export before, import now"),
     ],
 )
 def test_another_job_is_refused_naming_both_values(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(CheckpointMismatchError, match=told):
         same_job(IDENTITY, msgspec.structs.replace(IDENTITY, **changes))
+
+
+def test_a_journal_of_an_earlier_version_may_say_less() -> None:
+    same_job(IDENTITY, msgspec.structs.replace(IDENTITY, what={"format": "jsonl", "index": None, "new": 1}))
 
 
 async def test_a_job_that_went_through_the_journal_is_the_same() -> None:

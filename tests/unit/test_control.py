@@ -15,7 +15,7 @@ import pytest
 from ddbio import planning, steering
 from ddbio.capacity import Budget, Control, Pace
 from ddbio.errors import DestinationError, PreflightError, UsageError
-from ddbio.events import Event, Progress, Warned
+from ddbio.events import Event, Progress, Steered, Warned
 from ddbio.options import AUTO, Capacity
 from ddbio.report import Moment
 from ddbio.steering import CONTROL, following
@@ -148,7 +148,14 @@ def test_the_control_file_is_obeyed_when_it_changes() -> None:
     messages = [event.message for event in warned if isinstance(event, Warned)]
     assert len(messages) == 3
     assert "The table has 10,000" in messages[0]
+    assert "unknown field `rate` (it knows capacity and paused)" in messages[1]
     assert all(CONTROL in message for message in messages)
+    assert [event.message for event in warned if isinstance(event, Steered)] == [
+        "Capacity: 500 units/s from now on.",
+        "Paused: no new requests.",
+        "Capacity: 300 units/s from now on.",
+        "Going on.",
+    ]
 
 
 def test_a_file_that_could_not_be_read_for_once_is_no_news() -> None:

@@ -162,6 +162,7 @@ lines = st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b""
 
 @settings(deadline=None)
 @example([BOM], False, 1, 1, 0)
+@example([b"", BOM], False, 1, 1, 0)
 @given(lines, st.booleans(), st.integers(1, 50), st.integers(1, 100), st.integers(0, 1_000))
 def test_the_records_of_all_spans_are_the_records_of_the_file(
     lines: list[bytes], ended: bool, span: int, chunk: int, seed: int
@@ -185,6 +186,7 @@ def test_the_records_of_all_spans_are_the_records_of_the_file(
     together = [record for unit in units for record in frame(unit.start, unit.end)]
     assert [record._replace(line=None) for record in together] == [record._replace(line=None) for record in whole]
     content = data.removeprefix(BOM).split(b"\n")
-    assert [record.data.removeprefix(BOM).strip(b" \t\r") for record in whole] == [
+    found = [record.data if record.offset else record.data.removeprefix(BOM) for record in whole]
+    assert [data.strip(b" \t\r") for data in found] == [
         line.strip(b" \t\r") for line in content if line.strip(b" \t\r")
     ]

@@ -13,9 +13,9 @@ from ddbio.cli.common import Telling
 from ddbio.cli.failures import Exit
 from ddbio.cli.figures import Course, duration, plan_line, size, summary
 from ddbio.cli.progress import LogLines, Silence, display
-from ddbio.cli.run import tell_moved
-from ddbio.events import JobPlanned, Progress, Warned
-from ddbio.report import JobReport
+from ddbio.cli.run import resuming, tell_moved
+from ddbio.events import JobPlanned, Progress, Steered, Warned
+from ddbio.report import JobReport, Moment
 
 PLAN = JobPlanned(
     command="export",
@@ -91,6 +91,11 @@ def test_plan_names_what_a_person_must_know_before_paying() -> None:
     assert "time unknown" in plan_line(replace(PLAN, expected_seconds=None))
 
 
+def test_plan_of_a_resumed_job_tells_what_is_done_and_how_long_the_rest_takes() -> None:
+    line = plan_line(replace(PLAN, items_done=1_500))
+    assert line.endswith("1,500 items are done already, about 20.0 s left")
+
+
 def test_line_shows_rates_of_the_latest_seconds() -> None:
     now = course(
         PLAN,
@@ -111,6 +116,7 @@ def test_done_takes_the_measure_that_is_furthest() -> None:
     assert course(PLAN, progress(1.0, items=250_000, units_done=16)).done() == 0.5
     assert course(PLAN, progress(1.0, units=7_500)).done() == 0.75
     assert course(IMPORT, progress(1.0, bytes=400_000)).done() == 0.4
+    assert course(PLAN, progress(0.0, units=30_000), progress(1.0, units=32_000)).done() == 0.8  # 10,000 were left
 
 
 def test_done_is_whole_only_when_every_unit_is() -> None:
@@ -140,6 +146,7 @@ def test_silence_lets_warnings_through(capsys: pytest.CaptureFixture[str]) -> No
     with Silence() as shown:
         shown(PLAN)
         shown(progress(100.0))
+        shown(Steered("Paused."))
         shown.tell("done")
         shown(Warned("little space"))
     assert capsys.readouterr() == ("", "warning: little space\n")
@@ -200,6 +207,34 @@ def test_summary_tells_what_was_done_and_used() -> None:
         "Used 4,321.5 read units in 33 requests, 2 throttled, 3 retried; 3.4 s of CPU, 210.0 MB of memory.",
         "Manifest: out/_ddbio/manifest.json",
     ]
+
+
+def test_summary_of_a_job_that_was_finished_before_is_no_news() -> None:
+    first, second, _ = summary(replace(REPORT, peak_rss_bytes=0), earlier=True)
+    assert first == "Exported earlier: 200,000 items (34.6 MB, 1 file) from Orders in 10.0 s: 20,000 items/s."
+    assert second.endswith("3 retried; 3.4 s of CPU.")
+
+
+@pytest.mark.parametrize(
+    ("line", "resumed"),
+    [
+        ("import -t T -s in", "import -t T -s in --state /x/st --resume"),
+        ("import -t T --state st -s in --resume", "import -t T --state /x/st -s in --resume"),
+        ("import --state=st -t T -s in", "import --state=/x/st -t T -s in --resume"),
+    ],
+)
+def test_the_command_that_goes_on_with_an_import_does_so_in_any_folder(line: str, resumed: str) -> None:
+    assert resuming(["/bin/ddbio", *line.split()], "/x/st") == f"ddbio {resumed}"
+
+
+def test_the_command_that_goes_on_after_too_many_rejects_asks_for_a_higher_limit() -> None:
+    line = ["ddbio", "import", "--strict", "-s", "in", "--max-rejects", "5"]
+    assert resuming(line, more_rejects=True) == "ddbio import -s in --max-rejects N --resume"
+
+
+def test_the_report_has_no_noise_of_binary_fractions() -> None:
+    told = replace(REPORT, seconds=0.1 + 0.2, timeline=(Moment(seconds=1.0049999999, budget=0.1 + 0.2),)).as_dict()
+    assert (told["seconds"], told["timeline"][0]["seconds"], told["timeline"][0]["budget"]) == (0.3, 1.005, 0.3)
 
 
 def test_a_standard_error_that_nobody_reads_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
