@@ -89,9 +89,10 @@ class Run:
             await self._seal_in_time(used())
             raise
         except DdbioError as error:
-            # What a worker that was killed has done is not known.
-            known = not (isinstance(error, LimitReachedError) or coordinator.too_deadly)
-            error.resumable = await self._seal_in_time(used(), forget=known)
+            # What is done need not be recorded yet; and what a worker did that was killed is not known.
+            done = coordinator.too_deadly or any(usage.items for usage in coordinator.usages)
+            forget = not (done or isinstance(error, LimitReachedError))
+            error.resumable = await self._seal_in_time(used(), forget=forget)
             if isinstance(error, LimitReachedError):
                 error.report = self._report(coordinator, desk)
             raise

@@ -67,8 +67,10 @@ class Ledger:
 
     @property
     def untouched(self) -> bool:
-        """Nothing was read, rejected, filed or paid for in any run of the job: there is nothing to go on with."""
-        return not (self.read or self.rejected or self.files or self.used.capacity_units)
+        """No run of the job has recorded anything as done: there is nothing to go on with."""
+        # An export with a filter may be far without an item; an import's offsets say no more than its counts.
+        scanned = self._rejects is None and any(unit.position for unit in self.units.values())
+        return not (self.read or self.rejected or self.files or scanned)
 
     @property
     def rejects_location(self) -> str | None:

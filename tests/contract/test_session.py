@@ -245,10 +245,11 @@ async def test_a_table_is_described_again_by_the_same_client(dynamodb: Server) -
             return super().dynamodb_client()
 
     name = dynamodb.create_table()
-    async with Counting(to(dynamodb)) as session:
+    counting = Counting(to(dynamodb))
+    async with counting as session:
         for _ in range(3):
             assert (await session.describe_table(name)).name == name
-        assert session.clients == 1
+    assert counting.clients == 1
 
 
 async def test_an_on_demand_table_is_described(dynamodb: Server) -> None:

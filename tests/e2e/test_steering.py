@@ -143,9 +143,9 @@ def test_an_export_ends_at_its_limits_and_goes_on_afterwards(tmp_path: Path) -> 
         assert ended.err.splitlines()[-1].endswith("--max-units 150 --resume")
         used = units(server)
         assert 150 <= used < 450
-        ended = ddbio(*command, "-c", "300", "--max-duration", "1", "--resume", environment=server.environment())
+        ended = ddbio(*command, "-c", "100", "--max-duration", "3", "--resume", environment=server.environment())
         assert (ended.code, json.loads(ended.out)["manifest"]) == (4, None)
-        assert "its --max-duration of 1 s is over" in ended.err
+        assert "its --max-duration of 3 s is over" in ended.err
         assert used < units(server) < used + 600
         done = ddbio(*command, "-c", "20000", "--resume", environment=server.environment())
     assert done.code == 0, done.err
@@ -166,9 +166,9 @@ def test_an_import_ends_at_its_limits_and_goes_on_afterwards(tmp_path: Path) -> 
         assert ended.err.splitlines()[-1].endswith("--max-units 1000 --resume")
         used = units(server, "write")
         assert 1_000 <= used < 2_500
-        ended = ddbio(*command, "-c", "1000", "--max-duration", "1", "--resume", environment=server.environment())
+        ended = ddbio(*command, "-c", "500", "--max-duration", "3", "--resume", environment=server.environment())
         assert (ended.code, json.loads(ended.out)["manifest"]) == (4, None)
-        assert "its --max-duration of 1 s is over" in ended.err
+        assert "its --max-duration of 3 s is over" in ended.err
         assert used < units(server, "write") < used + 2_500
         done = ddbio(*command, "-c", "5000", "--resume", environment=server.environment())
         assert done.code == 0, done.err
