@@ -47,6 +47,10 @@ def _blow(rng: Random, victim: Victim, most: int) -> Blow:
     return Blow(victim, rng.randint(1, max(1, most)), rng.choice((0.0, rng.uniform(0, 0.3))))
 
 
+INTERPRETER_STRUCK = "Fatal Python error: init_import_site"
+"""Ctrl-C came while Python itself was starting: nothing of ddbio ran yet."""
+
+
 def pause(requests: int, lanes: int) -> float:
     """The pause before each reply that makes a run last about `RUN_SECONDS`."""
     return min(RUN_SECONDS * lanes / max(requests, 1), LONGEST_PAUSE)
@@ -59,6 +63,8 @@ async def until_done(attempts: Attempts, planned: tuple[tuple[Blow, ...], ...], 
     """
     for blows in (*planned, *((),) * MORE_ATTEMPTS):
         ended = await attempts.run(blows)
+        if INTERPRETER_STRUCK in ended.err:
+            continue
         if "Traceback" in ended.err or "defect" in ended.err:
             raise ChaosError(f"a traceback:\n{ended.err}")
         if ended.code == done:
