@@ -32,6 +32,7 @@ class Bucket:
 
     def __init__(self, rate: float, now: float, burst: float = 0.0) -> None:
         self.rate = rate
+        self._slack = rate * SLACK_SECONDS
         self._kept_seconds = max(burst, SLACK_SECONDS)
         self.level = 0.0
         self.credit = 0.0
@@ -52,10 +53,11 @@ class Bucket:
         self.used_up += gained
         self.level += gained
         if self.credit:
-            repaid = min(self.credit, gained * CATCH_UP)
+            due = gained * CATCH_UP
+            repaid = due if due < self.credit else self.credit
             self.credit -= repaid
             self.level += repaid
-        left = self.level - self.rate * SLACK_SECONDS
+        left = self.level - self._slack
         if left > 0:
             self.used_up -= left if left < gained else gained
             surplus = self.level - self.rate * self._kept_seconds
@@ -67,13 +69,17 @@ class Bucket:
         """Accrue at `rate` from `now` on; debt and credit stay."""
         self.advance(now)
         self.rate = rate
+        self._slack = rate * SLACK_SECONDS
 
     def try_take(self, units: float, now: float) -> bool:
         """Take `units` if the rate is not 0 and there is no debt at `now`; the bucket may go into debt by it."""
         self.advance(now)
         if not self._is_clear():
             return False
-        self._add(-units)
+        left = self.level - self._slack
+        if left > 0:
+            self.used_up += units if units < left else left
+        self.level -= units
         return True
 
     def give_back(self, units: float, now: float) -> None:
@@ -82,7 +88,13 @@ class Bucket:
         Somebody waited for them: whoever takes at the same instant may have them all.
         """
         self.advance(now)
-        self._add(units)
+        before = self.level - self._slack
+        after = before + units
+        if before > 0:
+            self.used_up += before
+        if after > 0:
+            self.used_up -= after  # it is left unspent as long as it is there
+        self.level += units
 
     def ready_at(self, now: float) -> float:
         """The instant at which the debt will be paid; infinity while the rate is 0."""
@@ -96,13 +108,6 @@ class Bucket:
         if with_credit * self.rate * CATCH_UP <= self.credit:
             return now + with_credit
         return now + (debt - self.credit) / self.rate
-
-    def _add(self, units: float) -> None:
-        """Change the level; what is above `SLACK_SECONDS` of it is left unspent as long as it is there."""
-        slack, before = self.rate * SLACK_SECONDS, self.level
-        self.level += units
-        if before > slack or self.level > slack:
-            self.used_up += max(before - slack, 0.0) - max(self.level - slack, 0.0)
 
     def _is_clear(self) -> bool:
         return self.rate > 0 and self.level >= -self.rate * _ROUNDING_SECONDS

@@ -93,8 +93,10 @@ class Governor:
         """Wait for the turn and for the capacity; `estimate` tells, when it is its turn, what the request will probably
         consume: replies that came meanwhile may have taught it.
         """
-        if not self._waiters and (permit := self._take(estimate, self._clock.now())):
-            return permit
+        if not self._waiters and self._bucket.try_take(units := estimate(), self._clock.now()):
+            self.spent += units
+            self._reserved += units
+            return Permit(self, units)
         waiter: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         self._waiters.append((waiter, estimate))
         self._serve()
@@ -114,24 +116,18 @@ class Governor:
             if self._waiters:
                 self._serve()
 
-    def _take(self, estimate: Callable[[], float], now: float) -> Permit | None:
-        units = estimate()
-        if not self._bucket.try_take(units, now):
-            return None
-        self.spent += units
-        self._reserved += units
-        return Permit(self, units)
-
     def _serve(self) -> None:
         """Let through whoever may go now, and come back at the instant at which the next one may."""
         now = self._clock.now()
         while self._waiters:
             waiter, estimate = self._waiters[0]
             if not waiter.cancelled():
-                permit = self._take(estimate, now)
-                if permit is None:
+                units = estimate()
+                if not self._bucket.try_take(units, now):
                     break
-                waiter.set_result(permit)
+                self.spent += units
+                self._reserved += units
+                waiter.set_result(Permit(self, units))
             self._waiters.popleft()
         self._note_waiting(now)
         self._set_timer(now)
