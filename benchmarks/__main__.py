@@ -104,8 +104,10 @@ def read(folder: Path) -> dict[str, Any]:
 
 def _beside(rows: Rows, newer: Rows) -> Rows:
     """Jobs have names, and one that was not run now stays as it is; of other sections all rows are new."""
-    names = {row.get("name") for row in newer}
-    return [*(row for row in rows if "name" in row and row["name"] not in names), *newer]
+    if not all("name" in row for row in newer):
+        return newer
+    fresh = {row["name"]: row for row in newer}
+    return [fresh.pop(row["name"], row) for row in rows] + list(fresh.values())
 
 
 def write(results: dict[str, Any], folder: Path) -> None:
