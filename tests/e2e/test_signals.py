@@ -9,6 +9,7 @@ import shlex
 import signal
 from asyncio.subprocess import Process
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -34,6 +35,16 @@ PAGE_ITEMS = 100
 PAGES = ITEMS // PAGE_ITEMS
 SEGMENTS = 12
 KEY = (("hash", "S"), ("range", "S"))
+
+
+@pytest.fixture(autouse=True)
+def hangup() -> Iterator[None]:
+    """SIGHUP as a terminal's programs have it: whoever runs the tests in the background may ignore it, and a child
+    inherits that.
+    """
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 class Slow:
