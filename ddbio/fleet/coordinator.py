@@ -35,7 +35,7 @@ lane at a time with replies at random (exponential) uses 98% of that; several la
 """
 TINY = 1e-6
 """Stands for 0 where that would divide."""
-SMOOTHING = 0.5
+SMOOTHING = 0.25
 """The weight of the newest measurement in what a worker uses."""
 
 
