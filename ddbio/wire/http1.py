@@ -7,7 +7,6 @@ of a megabyte, at half of what a general HTTP client takes for it.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
@@ -24,12 +23,6 @@ _status_line = re.compile(r"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?\r\n").match
 _fields = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r\n)*\r\n").fullmatch
 _chunk_size = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?").fullmatch
 _length = re.compile(r"\d{1,15}").fullmatch
-
-
-_blank = ctypes.pythonapi.PyByteArray_FromStringAndSize
-"""A bytearray whose memory is not cleared first: it will be written all over."""
-_blank.restype = ctypes.py_object
-_blank.argtypes = (ctypes.c_char_p, ctypes.c_ssize_t)
 
 
 class HttpError(OSError):
@@ -213,7 +206,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _receive(self, length: int) -> None:
         """Let the rest of a body of so many bytes be written straight into it."""
-        self._body = _blank(None, length)
+        self._body = bytearray(length)
         self._received = min(self._filled, length)
         self._body[: self._received] = memoryview(self._head)[: self._received]
         if self._filled > length:

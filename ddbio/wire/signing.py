@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +15,6 @@ from ddbio.errors import CredentialsUnavailableError
 
 _UNSIGNED = frozenset({"expect", "transfer-encoding", "user-agent", "x-amzn-trace-id"})
 """Headers that proxies change on the way, so that no AWS client signs them."""
-BLOCK_BYTES = 64
-"""Of SHA-256."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -58,32 +57,12 @@ class StaticCredentials:
         raise CredentialsUnavailableError("The service refused the credentials, and there are no others.")
 
 
-class Key:
-    """A key of HMAC-SHA256 (RFC 2104) for many messages.
-
-    Its two padded blocks are hashed once: `hmac.digest` sets up everything anew each time, which takes OpenSSL twice as
-    long where the caches are warm, and much longer between two pages of a megabyte.
-    """
-
-    def __init__(self, key: bytes) -> None:
-        block = (sha256(key).digest() if len(key) > BLOCK_BYTES else key).ljust(BLOCK_BYTES, b"\0")
-        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
-
-    def sign(self, message: str) -> bytes:
-        """The HMAC of `message`."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(message.encode())
-        outer.update(inner.digest())
-        return outer.digest()
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class _Prepared:
     """What the signatures of all requests have in common that differ only in their bodies."""
 
     asked: tuple[str, str, str, dict[str, str], Credentials, datetime]
-    key: Key
+    key: bytes
     added: dict[str, str]
     canonical: str
     to_sign: str
@@ -100,7 +79,7 @@ class Signer:
     def __init__(self, region: str, service: str) -> None:
         self._region = region
         self._service = service
-        self._key: tuple[str, str, Key] | None = None
+        self._key: tuple[str, str, bytes] | None = None
         self._prepared: _Prepared | None = None
 
     def sign(
@@ -122,7 +101,7 @@ class Signer:
         if prepared is None or prepared.asked != asked:
             prepared = self._prepared = self._prepare(*asked)
         canonical = prepared.canonical + sha256(body).hexdigest()
-        signature = prepared.key.sign(prepared.to_sign + sha256(canonical.encode()).hexdigest()).hex()
+        signature = _hmac(prepared.key, prepared.to_sign + sha256(canonical.encode()).hexdigest()).hex()
         return {**prepared.added, "Authorization": prepared.authorization + signature}
 
     def _prepare(
@@ -150,12 +129,16 @@ class Signer:
             authorization=f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={listed}, Signature=",
         )
 
-    def _signing_key(self, secret: str, date: str) -> Key:
+    def _signing_key(self, secret: str, date: str) -> bytes:
         known = self._key
         if known is not None and known[0] == secret and known[1] == date:
             return known[2]
-        key = Key(f"AWS4{secret}".encode())
+        key = f"AWS4{secret}".encode()
         for part in (date, self._region, self._service, "aws4_request"):
-            key = Key(key.sign(part))
+            key = _hmac(key, part)
         self._key = secret, date, key
         return key
+
+
+def _hmac(key: bytes, message: str) -> bytes:
+    return hmac.digest(key, message.encode(), "sha256")
