@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
@@ -76,7 +77,8 @@ class Lease:
                 if found is not None and found.age <= LEASE_SECONDS:
                     raise locked(self._place, found.holder, _HINT)
                 asked = self._clock.now()
-                await self._write({"IfNoneMatch": "*"} if found is None else {"IfMatch": found.etag})
+                condition = {"IfNoneMatch": "*"} if found is None else {"IfMatch": found.etag}
+                await insist(partial(self._write, condition), self._clock)
         raise locked(self._place, None, _HINT)
 
     async def renew(self) -> None:
@@ -102,7 +104,7 @@ class Lease:
         try:
             async with asyncio.timeout(seconds):
                 with edge(f"unlock {self._place}", DestinationError):
-                    await self._delete()
+                    await insist(self._delete, self._clock)
         except (TimeoutError, DestinationError) as error:
             log.debug("The lock on %s is left to lapse: %s", self._place, error)
 

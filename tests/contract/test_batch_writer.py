@@ -310,10 +310,11 @@ async def test_unprocessed_items_are_sent_until_they_are_in(server: CountingServ
 
 
 async def test_keeps_to_its_budget(server: CountingServer) -> None:
-    budget, window = 100.0, 2
+    """A batch a second: a loop that stands still for a moment, on a busy machine, is no second batch in it."""
+    budget, window = 25.0, 5
     async with BatchWriter(writing(server, capacity=Capacity(units=budget))) as writer:
-        await put_all(writer, 0, 600)
-    assert server.account.max_window("write", window) <= 1.05 * budget * window + 25
+        await put_all(writer, 0, 300)
+    assert server.account.max_window("write", window) <= 1.02 * budget * window + 25
     assert server.account.mean("write") >= 0.95 * budget
 
 

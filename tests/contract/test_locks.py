@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, IncompleteReadError
 
 from ddbio.errors import JobLockedError, PreflightError
 from ddbio.storage import local_lock
@@ -332,6 +333,33 @@ async def test_a_write_whose_reply_was_lost_is_known_as_ones_own(bucket: Bucket)
         async with bucket.sink(client=client, clock=clock).lock("run7"):
             await clock.renew()
     assert client.puts == 2
+    assert bucket.finished() == {}
+
+
+async def test_what_is_spoilt_on_its_way_is_asked_for_and_sent_again(bucket: Bucket) -> None:
+    """Once, when the lock is taken and when it is given back; the client itself does not do so."""
+
+    class Spoilt(Later):
+        read = written = False
+
+        async def get_object(self, **arguments: Any) -> Any:
+            if not self.read:
+                self.read = True
+                raise IncompleteReadError(actual_bytes=10, expected_bytes=200)
+            return await super().get_object(**arguments)
+
+        async def put_object(self, **arguments: Any) -> Any:
+            if not self.written:
+                self.written = True
+                raise ClientError({"Error": {"Code": "BadDigest"}}, "PutObject")
+            return await super().put_object(**arguments)
+
+    client = Spoilt(bucket.client)
+    async with bucket.sink(client=client).lock("run7"):
+        assert client.read
+        assert list(bucket.finished()) == [LOCK]
+        client.read = False
+    assert client.read
     assert bucket.finished() == {}
 
 
