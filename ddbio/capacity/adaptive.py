@@ -1,9 +1,10 @@
 """The budget of a job as it is now: fixed, or feeling its way to what the table bears. Pure; the time is handed in.
 
 Feeling its way: up by a tenth of where it began each second while requests wait for capacity and nothing throttles,
-down to a half when something does. The rate at which that began is remembered: below it the budget goes up quickly, at
-it in steps of `APPROACH`, and being throttled there once more takes off no more than `SETTLED_CUT`. So, once settled,
-it stays between 0.8 and about 1.1 times what the table bears.
+down to a half when something does. The rate at which that began is remembered, and from then on the way up is that of
+TCP CUBIC (RFC 9438, section 4.2): quickly towards that rate, slowly around it, and ever more quickly beyond it, where
+the table may bear more by now. Being throttled there once more takes off no more than `SETTLED_CUT`. So, once settled,
+it stays between 0.85 and 1.15 times what the table bears.
 """
 
 from __future__ import annotations
@@ -15,21 +16,20 @@ from typing import Literal, NamedTuple
 
 STEP_SECONDS = 1.0
 STEP = 0.1
-"""Of the first rate, or of the one at which throttling began, for each step up."""
-APPROACH = 0.01
-"""The same, near the rate at which throttling began."""
-NEAR = 0.8
-"""So near is that rate approached quickly."""
-PASSED = 1.15
-"""So far above it, it is no more what the table bears. Less would mistake saved capacity for that."""
+"""Of the first rate, for each step up, until something throttles."""
 CUT = 0.5
 ACCOUNT_CUT = 0.25
 """The account's limit is shared with everything else that the account does."""
-SETTLED_CUT = 0.8
+SETTLED_CUT = 0.85
+BACK_SECONDS = 15.0
+"""From there back to the rate at which throttling began; so long again until it is passed by as much. Saved capacity
+is used up by then.
+"""
 BLIND_SECONDS = 2.0
 """After a cut, throttles still tell of the rate before it: workers report twice a second, and replies take time."""
 AGAIN_SECONDS = 6.0
-"""Throttled so soon after a cut: it was not enough."""
+ENOUGH = 0.8
+"""Throttled so soon after a cut, and served less than this part of the budget since: the cut was not enough."""
 TOLD_SECONDS = 10.0
 """So long what has happened is told."""
 LEAST = 1.0
@@ -79,6 +79,7 @@ class Budget:
         self._told_until = -math.inf
         self._range_until = -math.inf
         self._last_cut = -math.inf
+        self._served = self._served_at_cut = 0.0
         self._next_step: float | None = None
         self.set(pace)
 
@@ -91,8 +92,7 @@ class Budget:
         """Forget what was learned, and go on at this pace."""
         self.pace = pace
         self._rate = pace.start if pace.most is None else min(pace.start, pace.most)
-        self._step = self._rate * STEP
-        self._floor = self._rate * LEAST_CUT
+        self._first = self._rate
         self._knee: float | None = None
 
     def limit(self, most: float) -> None:
@@ -108,12 +108,21 @@ class Budget:
         return self._told if now < self._told_until else ""
 
     def observe(
-        self, throttles: Mapping[str, int], now: float, *, hungry: bool, written: int = 0, returned: int = 0
+        self,
+        throttles: Mapping[str, int],
+        now: float,
+        *,
+        hungry: bool,
+        served: float = 0.0,
+        written: int = 0,
+        returned: int = 0,
     ) -> None:
         """Learn from the throttles so far, by reason; `hungry`: requests have been waiting for capacity.
 
-        `written` items are in so far, and `returned` came back unprocessed: one that did so often counts once.
+        The service has `served` so many units so far. `written` items are in, and `returned` came back unprocessed:
+        one that did so often counts once.
         """
+        self._served = served
         totals = Counter(throttles)
         news, self._seen = totals - self._seen, totals
         if now - self._last_cut < BLIND_SECONDS:
@@ -122,7 +131,7 @@ class Budget:
         worst = self._judge(news, now, self._share_returned(now, written, returned))
         if worst in ("table", "account"):
             # Without a reason nobody knows whose limit it is: keys that are hotter than they look must not stop all.
-            self._slow_down(worst, news, now, least=LEAST if set(news) - {UNPROCESSED} else self._floor)
+            self._slow_down(worst, news, now, least=LEAST if set(news) - {UNPROCESSED} else self._first * LEAST_CUT)
         elif worst == "range":
             self._tell("hot keys are throttled: only what reads or writes them waits", now)
         if worst or not hungry or self.paused or self._next_step is None:
@@ -162,30 +171,32 @@ class Budget:
         if self.pace.most is None:
             return
         before = self._rate
-        known = self._knee is not None and before >= self._knee * SETTLED_CUT * SETTLED_CUT
         if worst == "account":
             factor = ACCOUNT_CUT
-        elif known and now - self._last_cut >= AGAIN_SECONDS:
-            factor = SETTLED_CUT
-        else:
+        elif self._knee is None or self._was_not_enough(now):
             factor = CUT
+        else:
+            factor = SETTLED_CUT
         self._knee = before
-        self._step = before * STEP
-        self._last_cut = now
+        self._last_cut, self._served_at_cut = now, self._served
         self._rate = min(max(before * factor, least), before)
         self._tell(f"throttled by {what}: down from {before:,.0f} to {self._rate:,.0f} units/s", now)
+
+    def _was_not_enough(self, now: float) -> bool:
+        """Whether the last cut was a moment ago, and the table bears much less than what it left."""
+        elapsed = now - self._last_cut
+        return elapsed < AGAIN_SECONDS and self._served - self._served_at_cut < ENOUGH * self._rate * elapsed
 
     def _speed_up(self) -> None:
         if self.pace.most is None:
             return
-        if self._knee is not None and self._rate > self._knee * PASSED:
-            self._knee, self._step = None, self._rate * STEP
-        goal, step = math.inf, self._step
-        if self._knee is not None and self._rate < self._knee * NEAR:
-            goal = self._knee * NEAR
-        elif self._knee is not None:
-            step = self._knee * APPROACH
-        self._rate = min(self._rate + step, goal, self.pace.most)
+        rate = self._rate + self._first * STEP if self._knee is None else self._step_around(self._knee)
+        self._rate = min(rate, self.pace.most)
+
+    def _step_around(self, knee: float) -> float:
+        """The next rate on the curve, which is flat at the knee: -1 on it is `SETTLED_CUT` below, 0 is the knee."""
+        at = math.cbrt((self._rate / knee - 1) / (1 - SETTLED_CUT)) + STEP_SECONDS / BACK_SECONDS
+        return knee * (1 + (1 - SETTLED_CUT) * at**3)
 
     def _tell(self, text: str, now: float) -> None:
         self._told, self._told_until = text, now + TOLD_SECONDS

@@ -29,7 +29,7 @@ class Table:
         self.budget = budget
         self.capacity = capacity
         self.level = self.size = saved * capacity
-        self.now = 0.0
+        self.now = self.served = 0.0
         self.throttles: Counter[str] = Counter()
         self.rates: list[float] = []
 
@@ -39,11 +39,12 @@ class Table:
         for _ in range(round(seconds * 2)):
             self.now += 0.5
             asked = self.budget.rate if hungry else 0.0
+            self.served += min(asked / 2, self.level + self.capacity / 2)
             self.level = min(self.level + (self.capacity - asked) / 2, self.size)
             if self.level < 0:
                 self.throttles[TABLE] += 1
                 self.level = 0.0
-            self.budget.observe(self.throttles, self.now, hungry=hungry)
+            self.budget.observe(self.throttles, self.now, hungry=hungry, served=self.served)
             self.rates.append(self.budget.rate)
         return self.rates[first:]
 
@@ -52,7 +53,7 @@ class Table:
 @given(st.floats(20, 100_000), st.floats(0.05, 20), st.floats(0.1, 10))
 def test_it_settles_near_what_the_table_bears(start: float, times: float, saved: float) -> None:
     table = Table(Budget(Pace(start, float("inf"))), start * times, saved)
-    table.run(600)
+    table.run(400)
     settled = table.run(600)
     assert max(settled) - min(settled) <= 0.3 * max(settled)
     assert 0.8 * table.capacity <= sum(settled) / len(settled) <= 1.1 * table.capacity
@@ -65,6 +66,7 @@ def test_it_follows_a_step_of_the_capacity(factor: float) -> None:
     table.capacity *= factor
     table.run(90)
     settled = table.run(300)
+    assert max(settled) - min(settled) <= 0.3 * max(settled)
     assert 0.8 * table.capacity <= sum(settled) / len(settled) <= 1.1 * table.capacity
 
 
@@ -80,6 +82,16 @@ def test_the_first_throttling_halves_it_and_the_most_is_never_passed() -> None:
     assert min(table.run(1.5)) == 400
     assert max(table.run(600)) == 800
     assert budget.told(table.now) == ""
+
+
+def test_how_much_a_further_throttling_takes_off_depends_on_what_was_served() -> None:
+    budget = Budget(Pace(1_000, 2_000))
+    budget.observe({TABLE: 1}, 10, hungry=True, served=9_000)
+    assert budget.rate == 500
+    budget.observe({TABLE: 2}, 12.5, hungry=True, served=9_000 + 2.5 * 490)  # it bears just a little less
+    assert budget.rate == 425
+    budget.observe({TABLE: 3}, 15, hungry=True, served=9_000 + 2.5 * 490 + 2.5 * 300)  # much less
+    assert budget.rate == 212.5
 
 
 def test_when_the_table_gets_more_it_goes_on_from_where_it_was() -> None:
