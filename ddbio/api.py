@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -61,15 +61,9 @@ async def export_table(
     run = _new_run()
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(_opened(options.connection, options.destination))
-        table = await place.session.describe_table(options.table, options.scan.index)
-        pace = planning.read_pace(options.capacity, table)
-        budget, control = Budget(pace), control or Control()
-
-        async def replan(capacity: Capacity) -> Pace:
-            return planning.read_pace(capacity, await place.session.describe_table(options.table, options.scan.index))
-
-        await control.attach(budget, replan, options.capacity)
-        fastest = max(pace, budget.pace, key=planning.foreseen)
+        control = control or Control()
+        steered = _steered(control, place.session, options, options.scan.index, planning.read_pace)
+        table, budget, fastest = await stack.enter_async_context(steered)
         sink = open_sink(
             options.destination,
             run,
@@ -97,7 +91,7 @@ async def export_table(
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
         units = planning.segments(opened.segments)
         processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(units))
-        observer(_planned(job, table, place, pace, processes, len(units), ledger, sink.location))
+        observer(_planned(job, table, place, budget.pace, processes, len(units), ledger, sink.location))
         report = await Run(
             job=job,
             units=units,
@@ -138,15 +132,9 @@ async def import_table(
     run = _new_run()
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(_opened(options.connection, options.source))
-        table = await place.session.describe_table(options.table)
-        pace = planning.write_pace(options.capacity, table)
-        budget, control = Budget(pace), control or Control()
-
-        async def replan(capacity: Capacity) -> Pace:
-            return planning.write_pace(capacity, await place.session.describe_table(options.table))
-
-        await control.attach(budget, replan, options.capacity)
-        fastest = max(pace, budget.pace, key=planning.foreseen)
+        control = control or Control()
+        steered = _steered(control, place.session, options, None, planning.write_pace)
+        table, budget, fastest = await stack.enter_async_context(steered)
         source = open_source(options.source, client=place.client, executor=place.executor, stream=input)
         await stack.enter_async_context(source)
         state = LocalSink(await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor)
@@ -172,7 +160,8 @@ async def import_table(
         job = ImportJob(run=run, options=options, table=_facts(table, place), hints=hints, s3=place.s3)
         size = planning.plain_bytes(files)
         folder = None if place.streams else state.location
-        observer(_planned(job, table, place, pace, processes, len(units), ledger, source.location, size, folder))
+        told = (len(units), ledger, source.location, size, folder)
+        observer(_planned(job, table, place, budget.pace, processes, *told))
         report = await Run(
             job=job,
             units=units,
@@ -217,6 +206,26 @@ async def _opened(connection: Connection, location: str) -> AsyncIterator[_Place
             facts = S3Facts(await session.bucket_region(place.bucket), session.s3_endpoint, connection.profile)
             client = await stack.enter_async_context(session.s3_client(facts.region))
         yield _Place(session=session, client=client, s3=facts, streams=isinstance(place, Std), executor=executor)
+
+
+@asynccontextmanager
+async def _steered(
+    control: Control,
+    session: Session,
+    options: ExportOptions | ImportOptions,
+    index: str | None,
+    pace_of: Callable[[Capacity, TableInfo], Pace],
+) -> AsyncIterator[tuple[TableInfo, Budget, Pace]]:
+    """The table, the budget of the job, which `control` sets, and the pace that processes are started for."""
+
+    async def plan(capacity: Capacity) -> Pace:
+        return pace_of(capacity, await session.describe_table(options.table, index))
+
+    table = await session.describe_table(options.table, index)
+    pace = pace_of(options.capacity, table)
+    budget = Budget(pace)
+    async with control.steering(budget, plan, options.capacity):
+        yield table, budget, max(pace, budget.pace, key=planning.foreseen)
 
 
 def _facts(table: TableInfo, place: _Place) -> TableFacts:

@@ -23,11 +23,14 @@ from ddbio.clock import LoopClock
 from ddbio.events import Progress
 from tests.faults.capacity import Limits
 from tests.fleets import Fleet, export_job, import_job
+from tests.servers.units import write_units
 
 RESULTS = Path(__file__).parents[1] / "results" / "capacity"
 KB = 1_024
 PLENTY = 1e12
 PARTITION = 3_000.0
+PAGE = 128.5
+"""What a page costs: it has the item with which it passes 1 MB."""
 LONGEST = 1_000.0
 """A cell of the matrix that would have to run for more virtual seconds is left out, as is one with less than a unit a
 second for each process.
@@ -55,7 +58,7 @@ def matrix(quick: bool) -> str:
 
 def _cells(quick: bool) -> Iterator[tuple[str, int, int, int]]:
     """Kind of unit, budget, item size and processes."""
-    for kind, budgets in (("RCU", (5, 100, 1_000, 20_000, 200_000)), ("WCU", (5, 100, 1_000))):
+    for kind, budgets in (("RCU", (5, 100, 1_000, 20_000, 200_000)), ("WCU", (5, 100, 1_000, 20_000))):
         for budget in budgets:
             for size in (50, 4 * KB, 400 * KB):
                 for processes in (1, 4, 16):
@@ -65,10 +68,8 @@ def _cells(quick: bool) -> Iterator[tuple[str, int, int, int]]:
 
 def _request(kind: str, share: float, size: int) -> float:
     """About the most that one request costs."""
-    if kind == "WCU":
-        return 25.0 * -(-size // KB)
-    item = max(size / 8_192, 0.5)
-    return max(min(128.5, share), item)
+    item, whole = (write_units(size), 25 * write_units(size)) if kind == "WCU" else (max(size / 8_192, 0.5), PAGE)
+    return max(min(whole, share), item)
 
 
 def against_peers(quick: bool) -> str:
@@ -247,10 +248,11 @@ def processes(quick: bool) -> str:
     imports: list[tuple[str, int, int, int]] = [("400", 5_000, 60, 2), ("500", 30, 200 * KB, 2)]
     for budget, megabytes, shape, count in exports[:1] if quick else exports:
         found = real.export(budget, megabytes, shape, count, 100_000)
-        rows.append(_row(f"export, {shape} items", float(budget), count, found, "read", 128.5))
+        rows.append(_row(f"export, {shape} items", float(budget), count, found, "read", PAGE))
     for budget, items, size, count in [("400", 3_000, 60, 2)] if quick else imports:
         found = real.import_(budget, items, size, count, 100_000)
-        rows.append(_row(f"import, {_size(size)}", float(budget), count, found, "write", 25.0 * -(-size // KB)))
+        request = _request("WCU", float(budget) / count, size)
+        rows.append(_row(f"import, {_size(size)}", float(budget), count, found, "write", request))
     head = ["", "budget", "-p", "worst 5 s", "used", "throttled"]
     found = real.export("auto:1000", 30 if quick else 100, "small", 2, 500)
     told = found["done"]["read"]

@@ -113,7 +113,9 @@ def matrix_import(budget: float, item_bytes: int, processes: int, seconds: float
         write_dump(path, [f"key {number:09d}" for number in range(count)], item_bytes)
         units = spans_of(path, max(path.stat().st_size // (32 * processes), 1_000))
         few = planning.process_count(processes, Pace(budget), planning.BATCH_UNITS, len(units))
-        job = import_job(path, concurrency=16 if planned else 2)
+        # So many lanes as the budget needs at this latency: each sends a hundred batches a second.
+        lanes = max(16 if planned else 2, int(budget / processes / (1_500 * cost)))
+        job = import_job(path, concurrency=lanes)
         fleet = Fleet(
             job, SizedTable((), 1), units, budget, few if planned else processes, rejects=Path(folder) / "rejects.jsonl"
         )

@@ -3,8 +3,8 @@
 Feeling its way: up by a tenth of where it began each second while requests wait for capacity and nothing throttles,
 down to a half when something does. The rate at which that began is remembered, and from then on the way up is that of
 TCP CUBIC (RFC 9438, section 4.2): quickly towards that rate, slowly around it, and ever more quickly beyond it, where
-the table may bear more by now. Being throttled there once more takes off no more than `SETTLED_CUT`. So, once settled,
-it stays between 0.85 and 1.15 times what the table bears.
+the table may bear more by now. Being throttled there once more takes off no more than `SETTLED_CUT`. So, once settled
+on a table that bears the same all the time, it stays between 0.85 and 1.15 times of that.
 """
 
 from __future__ import annotations
@@ -68,6 +68,12 @@ def index_of(reason: str) -> str | None:
     return index if name.startswith("Index") and index else None
 
 
+def _most_throttled_index(news: Mapping[str, int]) -> str | None:
+    """The index whose limit throttled most often, unless it was the table's own."""
+    reasons = [reason for reason in news if reason != UNPROCESSED and scope(reason) == "table"]
+    return index_of(max(reasons, key=news.__getitem__)) if reasons else None
+
+
 class Budget:
     """Capacity units per second for the whole job. It can be changed, paused, and, with `Pace.most`, adapts."""
 
@@ -79,7 +85,8 @@ class Budget:
         self._told_until = -math.inf
         self._range_until = -math.inf
         self._last_cut = -math.inf
-        self._served = self._served_at_cut = 0.0
+        self._observed_at: float | None = None
+        self._allowed = self._served = self._served_at_cut = 0.0
         self._next_step: float | None = None
         self.set(pace)
 
@@ -94,6 +101,7 @@ class Budget:
         self._rate = pace.start if pace.most is None else min(pace.start, pace.most)
         self._first = self._rate
         self._knee: float | None = None
+        self._told_until = -math.inf
 
     def limit(self, most: float) -> None:
         """A budget that adapts never passes this from now on; what it has learned stays. A fixed one is what it is."""
@@ -113,7 +121,7 @@ class Budget:
         now: float,
         *,
         hungry: bool,
-        served: float = 0.0,
+        served: float,
         written: int = 0,
         returned: int = 0,
     ) -> None:
@@ -122,7 +130,9 @@ class Budget:
         The service has `served` so many units so far. `written` items are in, and `returned` came back unprocessed:
         one that did so often counts once.
         """
-        self._served = served
+        if self._observed_at is not None:
+            self._allowed += self.rate * (now - self._observed_at)
+        self._observed_at, self._served = now, served
         totals = Counter(throttles)
         news, self._seen = totals - self._seen, totals
         if now - self._last_cut < BLIND_SECONDS:
@@ -134,7 +144,7 @@ class Budget:
             self._slow_down(worst, news, now, least=LEAST if set(news) - {UNPROCESSED} else self._first * LEAST_CUT)
         elif worst == "range":
             self._tell("hot keys are throttled: only what reads or writes them waits", now)
-        if worst or not hungry or self.paused or self._next_step is None:
+        if worst in ("table", "account") or not hungry or self.paused or self._next_step is None:
             self._next_step = now + STEP_SECONDS
         elif now >= self._next_step:
             self._next_step = now + STEP_SECONDS
@@ -165,27 +175,26 @@ class Budget:
 
     def _slow_down(self, worst: Scope, news: Mapping[str, int], now: float, least: float) -> None:
         what = "the account's limit" if worst == "account" else "the table"
-        if index := next(filter(None, map(index_of, news)), None):
+        if worst == "table" and (index := _most_throttled_index(news)):
             what = f"index {index}"
         self._tell(f"throttled by {what}", now)
         if self.pace.most is None:
             return
         before = self._rate
-        if worst == "account":
-            factor = ACCOUNT_CUT
-        elif self._knee is None or self._was_not_enough(now):
-            factor = CUT
-        else:
+        if self._knee is not None and not self._was_not_enough(now):
             factor = SETTLED_CUT
+        else:
+            factor = ACCOUNT_CUT if worst == "account" else CUT
         self._knee = before
-        self._last_cut, self._served_at_cut = now, self._served
+        self._last_cut, self._served_at_cut, self._allowed = now, self._served, 0.0
         self._rate = min(max(before * factor, least), before)
-        self._tell(f"throttled by {what}: down from {before:,.0f} to {self._rate:,.0f} units/s", now)
+        if self._rate < before:
+            self._tell(f"throttled by {what}: down from {before:,.0f} to {self._rate:,.0f} units/s", now)
 
     def _was_not_enough(self, now: float) -> bool:
         """Whether the last cut was a moment ago, and the table bears much less than what it left."""
-        elapsed = now - self._last_cut
-        return elapsed < AGAIN_SECONDS and self._served - self._served_at_cut < ENOUGH * self._rate * elapsed
+        is_soon = now - self._last_cut < AGAIN_SECONDS
+        return is_soon and self._served - self._served_at_cut < ENOUGH * self._allowed
 
     def _speed_up(self) -> None:
         if self.pace.most is None:

@@ -8,6 +8,10 @@ Whoever waits is woken a little late: so units of up to `SLACK_SECONDS` are kept
 longer stall leaves unspent becomes credit. Credit is paid out slowly, at `CATCH_UP` of the rate on top of it, so that a
 stall costs no throughput and never ends in a burst.
 
+What requests took that the service refused is taken anew at once, but no more of it than `REUSED` of the rate; the rest
+becomes credit. Where all is refused, ever more requests would be on their way otherwise, and come as a burst when the
+service bears them again.
+
 Together: in any window of W seconds at most (1 + `CATCH_UP`) × rate × W + rate × `SLACK_SECONDS` + one request, which
 is at most 1.02 × rate × W + one request where W ≥ 1. A `burst` comes on top of that.
 """
@@ -20,6 +24,9 @@ CATCH_UP = 0.01
 """Credit is spent at this share of the rate, on top of it."""
 SLACK_SECONDS = 0.01
 """An event loop is late by a millisecond when it is idle, and by several when it is busy."""
+REUSED = 0.1
+REUSE_SECONDS = 0.1
+"""Of what may be reused, so many seconds' worth is kept for requests that are refused together."""
 _ROUNDING_SECONDS = 1e-6
 """Debt worth less than this time is rounding of the clock, and counts as none."""
 
@@ -42,6 +49,8 @@ class Bucket:
         Those of a burst count when they are taken.
         """
         self._at = now
+        self._reusable = 0.0
+        self._reused_at = now
 
     def advance(self, now: float) -> None:
         """Let the units accrue up to `now` (an earlier instant changes nothing)."""
@@ -95,6 +104,16 @@ class Bucket:
         if after > 0:
             self.used_up -= after  # it is left unspent as long as it is there
         self.level += units
+
+    def refuse(self, units: float, now: float) -> None:
+        """Return `units` that were taken for what the service has refused."""
+        fresh = self.rate * REUSED * (now - self._reused_at)
+        self._reusable = min(self._reusable + fresh, self.rate * REUSED * REUSE_SECONDS)
+        self._reused_at = now
+        again = min(units, self._reusable)
+        self._reusable -= again
+        self.give_back(again, now)
+        self.credit += units - again
 
     def ready_at(self, now: float) -> float:
         """The instant at which the debt will be paid; infinity while the rate is 0."""

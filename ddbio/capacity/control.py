@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from ddbio.capacity.adaptive import Budget, Pace
+from ddbio.errors import UsageError
 from ddbio.options import Capacity
 
 Plan = Callable[[Capacity], Awaitable[Pace]]
@@ -17,6 +19,7 @@ class Control:
     """Steers a running job: hand one to `export_table` or `import_table`, and call it from the same event loop.
 
     Every process keeps to a change within two seconds. What is called before the job begins holds from its beginning.
+    One job at a time; the next one begins with the capacity of its own options.
     """
 
     def __init__(self) -> None:
@@ -54,14 +57,25 @@ class Control:
         """Go on after a pause."""
         self._set_paused(False)
 
-    async def attach(self, budget: Budget, plan: Plan, capacity: Capacity) -> None:
-        """The job begins with this `capacity` and its `budget`; `plan` says what another one means for the table."""
+    @asynccontextmanager
+    async def steering(self, budget: Budget, plan: Plan, capacity: Capacity) -> AsyncGenerator[None]:
+        """Set the `budget` of a job that begins with this `capacity`; `plan` says what another one means for its table.
+
+        Raises UsageError where another job is steered.
+        """
+        if self._budget is not None:
+            raise UsageError("A Control steers one job at a time.", hint="Give each job a Control of its own.")
         self._budget, self._plan = budget, plan
         budget.paused = self._paused
-        if self._capacity is None:
-            self._capacity = capacity
-        else:
-            budget.set(await plan(self._capacity))
+        try:
+            async with self._one_by_one:
+                if self._capacity is None:
+                    self._capacity = capacity
+                else:
+                    budget.set(await plan(self._capacity))
+            yield
+        finally:
+            self._budget = self._plan = self._capacity = None
 
     async def follow_table(self) -> None:
         """Where the budget adapts up to what the table has, look what that is now. Raises PreflightError as above."""

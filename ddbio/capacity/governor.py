@@ -1,8 +1,8 @@
 """The governor: coroutines wait here, first come first served, until the bucket lets them spend.
 
-Two phases: `acquire` an estimate before the request, `settle` what the reply says it consumed. A permit that is never
-settled (the reply was lost, the task was cancelled after sending) counts with its estimate: the service may have
-charged for it.
+Two phases: `acquire` an estimate before the request, `settle` what the reply says it consumed, or `refuse` what it
+refused. A permit that is never settled (the reply was lost, the task was cancelled after sending) counts with its
+estimate: the service may have charged for it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ class Permit:
         units = self._units if actual is None else actual
         self._governor.settle(self._reserved, self._units - units)
         self._units, self._reserved = units, 0.0
+
+    def refuse(self, share: float = 1.0, *, spend_at_once: bool = False) -> None:
+        """This share of the estimate was for what the service has refused, for which it charges nothing."""
+        units = self._units * share
+        self._governor.refuse(units, spend_at_once=spend_at_once)
+        self._units, self._reserved = self._units - units, self._reserved - units
 
 
 class Governor:
@@ -115,6 +121,17 @@ class Governor:
             self._bucket.give_back(unused, self._clock.now())
             if self._waiters:
                 self._serve()
+
+    def refuse(self, units: float, *, spend_at_once: bool) -> None:
+        """So many units were taken for what the service has refused. Not spent at once, most of them become credit."""
+        if spend_at_once:
+            self.settle(units, units)
+            return
+        self._reserved -= units
+        self.spent -= units
+        self._bucket.refuse(units, self._clock.now())
+        if self._waiters:
+            self._serve()
 
     def _serve(self) -> None:
         """Let through whoever may go now, and come back at the instant at which the next one may."""

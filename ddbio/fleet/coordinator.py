@@ -22,7 +22,8 @@ from ddbio.pipeline.meter import Usage
 MEASURED_SECONDS = 0.45
 """What a worker could use is judged over so long a time: workers report about twice a second."""
 WAITED = 0.9
-"""Where requests waited for this part of the time, a larger budget would be used."""
+ALL_USED = 0.97
+"""Where requests waited for this part of the time, or used this part of what they had, they would use more."""
 MAX_DEATHS = 3
 """So many workers may die while they hold a unit; then something about it is deadly."""
 SPARE = 0.02
@@ -66,7 +67,7 @@ class _WorkerState:
     potential: float = math.inf
     """What it would use if none of its requests waited for capacity."""
     hungry: bool = True
-    """Its requests wait for capacity nearly all the time."""
+    """It would use more than it has."""
     usage: Usage = field(default_factory=Usage)
     measured: Usage = field(default_factory=Usage)
     measured_at: float = 0.0
@@ -259,7 +260,8 @@ class Coordinator:
         worker.demand = worker.spending * (1 + SPARE) + self._floor()
         waiting = (usage.queued - before.queued) / elapsed / max(report.at_once, 1)
         worker.potential = worker.spending / max(1 - waiting, TINY)
-        worker.hungry = usage.waited - before.waited >= WAITED * elapsed
+        waits = usage.waited - before.waited >= WAITED * elapsed
+        worker.hungry = waits or used >= ALL_USED * worker.granted
 
     def _floor(self) -> float:
         """The least that a worker with work is left."""

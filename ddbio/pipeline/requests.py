@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ddbio.capacity import Governor, Permit
+from ddbio.capacity.adaptive import scope
 from ddbio.clock import Clock, sleep
 from ddbio.errors import ThrottledError, WireError
 from ddbio.options import RETRY_SECONDS
@@ -40,6 +41,8 @@ class Requester:
         self.deadline = Deadline(lambda: governor.active, patience)
         """Touched by whoever gets something done; a pause of the job does not count."""
         self._backoff = Backoff()
+        self._hot_keys = False
+        """The last throttling was one of a few keys."""
 
     @property
     def rate(self) -> float:
@@ -62,7 +65,11 @@ class Requester:
                 verdict = decide(error)
                 if isinstance(error, ThrottledError):
                     self._meter.throttled(error.reason)
-                self._settle_failure(permit, verdict)
+                    self._hot_keys = scope(error.reason) == "range"
+                if verdict is Verdict.RETRY:
+                    permit.settle(None)  # the reply is lost: it may have cost its estimate
+                else:
+                    self.refused(permit)
                 if verdict is Verdict.FATAL or self.deadline.failed():
                     raise
                 log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)
@@ -75,10 +82,12 @@ class Requester:
         """Wait as long as fits `failures` failures in a row: exponential, capped, with full jitter."""
         await sleep(self._clock, self._backoff.delay(failures))
 
-    @staticmethod
-    def _settle_failure(permit: Permit, verdict: Verdict) -> None:
-        """A refused attempt costs nothing; one whose reply is lost may have cost its estimate."""
-        permit.settle(None if verdict is Verdict.RETRY else 0)
+    def refused(self, permit: Permit, share: float = 1.0) -> None:
+        """The service has refused this share of the request, and charges nothing for it.
+
+        Where a few keys alone are throttled, the other ones have that capacity at once.
+        """
+        permit.refuse(share, spend_at_once=self._hot_keys)
 
 
 class CostRatio:

@@ -75,14 +75,15 @@ class TableWriter:
         requests = [entry.request for entry in batch.entries]
         send = partial(self._dynamodb.batch_write, self._table, requests, batch.size)
         reply, permit = await self._requester.run(lambda: batch.units * self._ratio.value, send)
-        permit.settle(reply.capacity)
         written, units = batch.entries, batch.units
         if reply.unprocessed:
             returned = self._match(written, reply.unprocessed)
             written = [entry for entry in written if entry not in returned]
             _, units = weigh(written)
+            self._requester.refused(permit, 1 - units / batch.units)
             outcome.unprocessed += returned
             self._meter.returned += sum(not entry.returned for entry in returned)
+        permit.settle(reply.capacity)
         outcome.written += written
         self._meter.items += len(written)
         if written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -85,11 +86,11 @@ class Account:
             return 0.0
         return _sum(events[:-1]).units / (events[-1].at - events[0].at)
 
-    def steady(self, kind: Kind) -> float:
-        """Units per second, as the slope of the line that fits best: unlike in the mean, what several clients have
-        under way at the ends hardly counts. 0 for fewer than two requests.
+    def steady(self, kind: Kind, until: float = math.inf) -> float:
+        """Units per second before an instant, as the slope of the line that fits best: unlike in the mean, what several
+        clients have under way at the ends hardly counts. 0 for fewer than two requests.
         """
-        events = self.events[kind]
+        events = [event for event in self.events[kind] if event.at < until]
         if len(events) < 2 or events[-1].at == events[0].at:
             return 0.0
         sums = list(accumulate(event.units for event in events))

@@ -48,6 +48,31 @@ def test_no_window_holds_more_than_the_rate_and_one_request(
     assert worst_excess(taken, rate) <= 1e-6 * rate
 
 
+@given(rates, costs, pauses, st.lists(st.booleans(), min_size=120, max_size=120))
+def test_refusals_add_a_tenth_at_most(
+    rate: float, costs: list[float], pauses: list[float], refused: list[bool]
+) -> None:
+    """To all that is asked for; what is served, and what is refused."""
+    bucket, taken = Bucket(rate, START), Taken()
+    for cost, pause, is_refused in zip(costs, pauses, refused, strict=False):
+        waited = max(taken[-1][0] - START, 0.0) if taken else 0.0
+        taken += spend(bucket, [cost], [waited + pause])
+        if is_refused:
+            bucket.refuse(cost, taken[-1][0])
+    assert worst_excess(taken, 1.11 / 1.02 * rate) <= 1e-6 * rate
+
+
+def test_what_is_refused_in_excess_is_spent_slowly() -> None:
+    bucket, now, taken = Bucket(100, START), START, 0
+    assert bucket.try_take(51, now)
+    bucket.refuse(51, now)
+    while now < START + 51:
+        now = bucket.ready_at(now)
+        taken += bucket.try_take(1, now)
+    assert taken == pytest.approx(1.01 * 5_100 - 51, abs=2)
+    assert bucket.credit == pytest.approx(0, abs=1)
+
+
 @given(rates, costs)
 def test_who_always_waits_gets_the_whole_rate(rate: float, costs: list[float]) -> None:
     taken = spend(Bucket(rate, START), costs, [0.0] * len(costs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Sequence
 from itertools import accumulate
@@ -131,6 +132,36 @@ def test_what_replaces_larger_items_keeps_to_the_budget_too(budget: float, proce
     fleet = writing(tmp_path, budget, 50, processes, Replacing.COST, Replacing((), 1))
     run(fleet)
     check(fleet, "write")
+
+
+class Refusing(SizedTable):
+    """Serves nothing for a while; of a batch that it serves later, it leaves the second half for once."""
+
+    FROM, UNTIL = 3.0, 3.5
+
+    def _put(self, payload: dict[str, Any]) -> Reply:
+        now = asyncio.get_running_loop().time()
+        if self.FROM <= now < self.UNTIL:
+            return self._refused("TableWriteProvisionedThroughputExceeded")
+        ((_, writes),) = payload["RequestItems"].items()
+        left = writes[len(writes) // 2 :] if self.UNTIL <= now < self.UNTIL + 0.2 else []
+        answer = super()._put({"RequestItems": {"T": writes[: len(writes) - len(left)]}})
+        if left:
+            body = json.loads(answer.body)
+            answer = reply({**body, "UnprocessedItems": {"T": left}})
+        return answer
+
+
+def test_what_was_refused_does_not_come_as_a_burst(tmp_path: Path) -> None:
+    """Many batches are on their way, again and again, when the table begins to bear them once more."""
+    budget = 2_000
+    fleet = writing(tmp_path, budget, 50, 2, 1.0, Refusing((), 1, latency=0.05))
+    fleet.job = import_job(tmp_path / "dump.json", concurrency=64)
+    run(fleet)
+    events = fleet.table.account.events["write"]
+    assert most_over(events, 1.02 * budget) <= fleet.workers * max(event.units for event in events)
+    assert sum(usage.returned for usage in fleet.coordinator.usages) > 0
+    assert sum(usage.throttles for usage in fleet.coordinator.usages) > 32
 
 
 class Hot(SizedTable):

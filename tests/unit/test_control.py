@@ -20,7 +20,7 @@ from ddbio.options import AUTO, Capacity
 from ddbio.report import Moment
 from ddbio.steering import CONTROL, following
 from ddbio.storage.local import LocalSink
-from tests.fakes import FakeTable, MemorySink, VirtualClock, run_virtual
+from tests.fakes import FakeTable, MemorySink, VirtualClock, let_run, run_virtual
 from tests.fleets import Fleet, export_job
 
 PAGE = 16.0
@@ -45,13 +45,13 @@ def steer(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *steps: tuple[float, An
         control, loop = Control(), asyncio.get_running_loop()
         running = asyncio.create_task(fleet.run(monkeypatch))
         await asyncio.sleep(0)
-        await control.attach(fleet.coordinator.budget, plan, Capacity(units=fleet.budget))
-        for at, step in steps:
-            await asyncio.sleep(at - loop.time())
-            if (doing := step(control)) is not None:
-                await doing
-        fleet.desk.abort()
-        await running
+        async with control.steering(fleet.coordinator.budget, plan, Capacity(units=fleet.budget)):
+            for at, step in steps:
+                await asyncio.sleep(at - loop.time())
+                if (doing := step(control)) is not None:
+                    await doing
+            fleet.desk.abort()
+            await running
 
     run_virtual(main())
 
@@ -96,18 +96,60 @@ async def test_what_is_asked_before_the_job_begins_holds_from_its_beginning() ->
     control, budget = Control(), Budget(Pace(100))
     await control.set_capacity(Capacity(units=70))
     control.pause()
-    await control.attach(budget, plan, HUNDRED)
-    assert (budget.rate, control.paused) == (0, True)
-    control.resume()
-    assert (budget.rate, budget.pace) == (70, Pace(70))
+    async with control.steering(budget, plan, HUNDRED):
+        assert (budget.rate, control.paused) == (0, True)
+        control.resume()
+        assert (budget.rate, budget.pace) == (70, Pace(70))
+
+
+async def test_the_next_job_begins_with_its_own_capacity() -> None:
+    control = Control()
+    for capacity in (HUNDRED, Capacity(units=40)):
+        budget = Budget(Pace(capacity.units or 0))
+        async with control.steering(budget, plan, capacity):
+            assert budget.rate == capacity.units
+            await control.set_capacity(Capacity(units=70))
+            assert budget.rate == 70
+    assert await control.set_capacity(HUNDRED) is None  # no job
+
+
+async def test_of_two_jobs_at_once_one_is_refused() -> None:
+    control, first, second = Control(), Budget(Pace(100)), Budget(Pace(100))
+    async with control.steering(first, plan, HUNDRED):
+        with pytest.raises(UsageError, match="one job at a time"):
+            async with control.steering(second, plan, HUNDRED):
+                raise AssertionError("two jobs")
+        await control.set_capacity(Capacity(units=70))
+        assert (first.rate, second.rate) == (70, 100)
+
+
+async def test_what_is_asked_while_a_job_begins_comes_after_what_was_asked_before() -> None:
+    control, budget, answers = Control(), Budget(Pace(100)), asyncio.Event()
+
+    async def slow(capacity: Capacity) -> Pace:
+        await answers.wait()
+        return await plan(capacity)
+
+    async def begin() -> None:
+        async with control.steering(budget, slow, HUNDRED):
+            await setting
+
+    await control.set_capacity(Capacity(units=10))
+    beginning = asyncio.create_task(begin())
+    await let_run()
+    setting = asyncio.create_task(control.set_capacity(Capacity(units=20)))
+    await let_run()
+    answers.set()
+    await beginning
+    assert (setting.result(), budget.rate) == (20, 20)
 
 
 async def test_more_than_there_is_is_refused_and_changes_nothing() -> None:
     control, budget = Control(), Budget(Pace(100))
-    await control.attach(budget, plan, HUNDRED)
-    with pytest.raises(UsageError):
-        await control.set_capacity(Capacity(units=20_000))
-    assert budget.rate == 100
+    async with control.steering(budget, plan, HUNDRED):
+        with pytest.raises(UsageError):
+            await control.set_capacity(Capacity(units=20_000))
+        assert budget.rate == 100
 
 
 def test_the_control_file_is_obeyed_when_it_changes() -> None:
@@ -117,7 +159,6 @@ def test_the_control_file_is_obeyed_when_it_changes() -> None:
 
     async def main() -> None:
         control, sink = Control(), MemorySink()
-        await control.attach(budget, plan, HUNDRED)
         files = [
             {"capacity": 7},  # lies there when the job begins
             None,
@@ -130,7 +171,10 @@ def test_the_control_file_is_obeyed_when_it_changes() -> None:
             b"{",
         ]
         await put(sink, files[0])
-        async with following(sink, control, VirtualClock(), warned.append):
+        async with (
+            control.steering(budget, plan, HUNDRED),
+            following(sink, control, VirtualClock(), warned.append),
+        ):
             for content in files[1:]:
                 await asyncio.sleep(0.5)
                 await put(sink, content)
@@ -189,8 +233,10 @@ def test_a_file_that_could_not_be_read_for_once_is_no_news() -> None:
 def test_capacities_in_the_control_file(text: bytes, rate: float) -> None:
     async def main() -> float:
         control, sink, budget = Control(), MemorySink(), Budget(Pace(100))
-        await control.attach(budget, plan, HUNDRED)
-        async with following(sink, control, VirtualClock(), lambda _: None):
+        async with (
+            control.steering(budget, plan, HUNDRED),
+            following(sink, control, VirtualClock(), lambda _: None),
+        ):
             await asyncio.sleep(0.5)
             await sink.put(CONTROL, text)
             await asyncio.sleep(1)
@@ -243,8 +289,10 @@ def test_a_budget_that_adapts_is_held_against_the_table_once_a_minute(capacity: 
     async def main() -> list[float | None]:
         control, budget = Control(), Budget(Pace(500, most))
         found: list[float | None] = []
-        async with following(None, control, VirtualClock(), lambda _: None):
-            await control.attach(budget, look, capacity)
+        async with (
+            following(None, control, VirtualClock(), lambda _: None),
+            control.steering(budget, look, capacity),
+        ):
             await asyncio.sleep(0.5)
             for _ in has:
                 await asyncio.sleep(steering.TABLE_SECONDS)

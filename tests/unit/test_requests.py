@@ -98,6 +98,42 @@ def test_it_gives_up_after_a_time_without_success() -> None:
     assert RETRY_SECONDS <= ends[-1] <= RETRY_SECONDS + 20
 
 
+@pytest.mark.parametrize(
+    ("failure", "waits"),
+    [
+        (
+            errors.ThrottledError(
+                "ThrottlingException", "", status=400, reasons=("TableReadKeyRangeThroughputExceeded",)
+            ),
+            0.0,
+        ),
+        (THROTTLED, 10 / 1.01),
+        (EXPIRED, 10 / 1.01),
+        (LOST, 10),
+    ],
+)
+def test_what_is_refused_is_had_at_once_where_a_few_keys_are_throttled_and_else_slowly(
+    failure: Exception, waits: float
+) -> None:
+    """For how long another request waits for what this one had taken."""
+
+    async def main() -> float:
+        clock = VirtualClock()
+        governor = Governor(10, clock)
+
+        async def send() -> None:
+            raise failure
+
+        requester = Requester(governor, Meter(), clock, patience=0)
+        with pytest.raises(type(failure)):
+            await requester.run(lambda: 100.0, send)
+        begun = clock.now()
+        await governor.acquire(lambda: 1.0)
+        return clock.now() - begun
+
+    assert run_virtual(main()) == pytest.approx(waits, abs=0.02)
+
+
 def test_the_time_of_a_pause_does_not_count() -> None:
     async def main() -> float:
         clock, failures = VirtualClock(), [LOST] * 3
