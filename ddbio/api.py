@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from ddbio import planning
@@ -26,7 +26,7 @@ from ddbio.identity import absolute, export_identity, from_anywhere, import_iden
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
-from ddbio.ledger.manifest import read_hints
+from ddbio.ledger.manifest import read_files, read_hints
 from ddbio.ledger.recovery import sweep
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.lifecycle import begin_export, begin_import, conclude, finished_report, rejects_file
@@ -42,6 +42,7 @@ from ddbio.storage.local import LocalSink
 from ddbio.storage.local_source import LocalSource
 from ddbio.storage.places import open_sink, open_source
 from ddbio.table import TableInfo
+from ddbio.words import count
 
 
 async def export_table(
@@ -77,8 +78,8 @@ async def export_table(
             observer(Warned(warning))
         lock = await stack.enter_async_context(sink.lock(run))
         wanted = 1 if place.streams else options.processes
-        count = planning.segment_count(options.segments, table.size_bytes, wanted)
-        opened = Opened(run, await asyncio.to_thread(export_identity, options, table), count)
+        total = planning.segment_count(options.segments, table.size_bytes, wanted)
+        opened = Opened(run, await asyncio.to_thread(export_identity, options, table), total)
         ledger = Ledger()
         if not place.streams:
             before = await look(sink, overwrite=options.overwrite)
@@ -140,7 +141,10 @@ async def import_table(
         state = LocalSink(await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor)
         await stack.enter_async_context(state)
         files = await _input_files(source, rejects_file(options, state, run))
-        hints = await _hints(source, table)
+        manifest = await source.manifest()
+        hints = _hints(manifest, source, table)
+        if (gap := await _gap(manifest, source, files)) is not None:
+            observer(Warned(gap))
         units = planning.spans(files, options.processes)
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
         opened = Opened(run, identity, 0, tuple(units))
@@ -160,8 +164,8 @@ async def import_table(
         job = ImportJob(run=run, options=options, table=_facts(table, place), hints=hints, s3=place.s3)
         size = planning.plain_bytes(files)
         folder = None if place.streams else state.location
-        told = (len(units), ledger, source.location, size, folder)
-        observer(_planned(job, table, place, budget.pace, processes, *told))
+        pace, location = budget.pace, source.location
+        observer(_planned(job, table, place, pace, processes, len(units), ledger, location, size, folder))
         report = await Run(
             job=job,
             units=units,
@@ -243,8 +247,22 @@ def _new_run() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.SystemRandom().getrandbits(24):06x}"
 
 
-async def _hints(source: Source, table: TableInfo) -> dict[str, HintType]:
-    manifest = await source.manifest()
+async def _gap(manifest: bytes | None, source: Source, files: Sequence[SourceFile]) -> str | None:
+    """What tells that these files, if they are not named one by one, are not the whole of an export."""
+    here = {PurePosixPath(file.name).name for file in files}
+    if here == {PurePosixPath(source.location).name}:
+        return None
+    if manifest is not None and (missing := set(read_files(manifest, source.location)) - here):
+        return (
+            f"The manifest of {source.location} lists {count(len(missing), 'file')} that the import does not read, "
+            f"like {min(missing)}: what is imported is not the whole export. `ddbio verify` tells what is missing."
+        )
+    if manifest is None and await source.has_journal():
+        return f"The export in {source.location} has not ended: what is imported is not the whole table."
+    return None
+
+
+def _hints(manifest: bytes | None, source: Source, table: TableInfo) -> dict[str, HintType]:
     hints = {} if manifest is None else read_hints(manifest, source.location)
     try:
         RecordEncoder(table.keys, "auto", hints)

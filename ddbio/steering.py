@@ -96,9 +96,15 @@ async def _obey(text: bytes, control: Control, observer: Observer) -> None:
 async def _set_capacity(capacity: Capacity, control: Control, observer: Observer) -> None:
     rate = await control.set_capacity(capacity)
     if rate is not None:
-        figure = f"{rate:,.1f}".removesuffix(".0")
-        what = f"auto, beginning with {figure} units/s" if capacity.auto else f"{figure} units/s from now on"
+        what = f"{_figure(rate)} units/s from now on"
+        if capacity.auto:
+            most = "" if capacity.units is None else f", at most {_figure(capacity.units)}"
+            what = f"auto, beginning with {_figure(rate)} units/s{most}"
         observer(Steered(f"Capacity: {what}."))
+
+
+def _figure(rate: float) -> str:
+    return f"{rate:,.1f}".removesuffix(".0")
 
 
 def pause(control: Control, observer: Observer, paused: bool) -> None:

@@ -8,12 +8,14 @@ Whoever waits is woken a little late: so units of up to `SLACK_SECONDS` are kept
 longer stall leaves unspent becomes credit. Credit is paid out slowly, at `CATCH_UP` of the rate on top of it, so that a
 stall costs no throughput and never ends in a burst.
 
-What requests took that the service refused is taken anew at once, but no more of it than `REUSED` of the rate; the rest
-becomes credit. Where all is refused, ever more requests would be on their way otherwise, and come as a burst when the
-service bears them again.
+What requests took that was throttled is taken anew at once, but no more of it than `REUSED` of the rate; the rest
+becomes credit. Where all is throttled, ever more requests would be on their way otherwise, hold up each other, and come
+as a burst when the table bears them again.
 
 Together: in any window of W seconds at most (1 + `CATCH_UP`) × rate × W + rate × `SLACK_SECONDS` + one request, which
-is at most 1.02 × rate × W + one request where W ≥ 1. A `burst` comes on top of that.
+is at most 1.02 × rate × W + one request where W ≥ 1. What was on its way again when throttling ends comes on top of
+that: `REUSED` × rate × the time that a reply takes. (More where a few keys alone, or parts of requests, were throttled:
+the governor gives more of these back at once.) So does a `burst`.
 """
 
 from __future__ import annotations
@@ -106,7 +108,7 @@ class Bucket:
         self.level += units
 
     def refuse(self, units: float, now: float) -> None:
-        """Return `units` that were taken for what the service has refused."""
+        """Return `units` that were taken for what was throttled."""
         fresh = self.rate * REUSED * (now - self._reused_at)
         self._reusable = min(self._reusable + fresh, self.rate * REUSED * REUSE_SECONDS)
         self._reused_at = now

@@ -42,11 +42,12 @@ class Control:
         `export_table` and `import_table` do.
         """
         async with self._one_by_one:
-            pace = None
-            if self._budget is not None and self._plan is not None:
+            budget, pace = self._budget, None
+            if budget is not None and self._plan is not None:
                 pace = await self._plan(capacity)
-                self._budget.set(pace)
-            self._capacity = capacity
+                budget.set(pace)
+            if self._budget is budget:  # that job has not ended meanwhile
+                self._capacity = capacity
             return pace and pace.start
 
     def pause(self) -> None:
@@ -80,13 +81,14 @@ class Control:
     async def follow_table(self) -> None:
         """Where the budget adapts up to what the table has, look what that is now. Raises PreflightError as above."""
         async with self._one_by_one:
-            if self._budget is None or self._plan is None or self._capacity is None:
+            budget = self._budget
+            if budget is None or self._plan is None or self._capacity is None:
                 return
-            if self._budget.pace.most in (None, math.inf):
+            if budget.pace.most in (None, math.inf):
                 return
             pace = await self._plan(self._capacity)
             if pace.most is not None:
-                self._budget.limit(pace.most)
+                budget.limit(pace.most)
 
     def _set_paused(self, paused: bool) -> None:
         self._paused = paused

@@ -31,10 +31,13 @@ class Permit:
         self._governor.settle(self._reserved, self._units - units)
         self._units, self._reserved = units, 0.0
 
-    def refuse(self, share: float = 1.0, *, spend_at_once: bool = False) -> None:
-        """This share of the estimate was for what the service has refused, for which it charges nothing."""
+    def refuse(self, share: float = 1.0) -> None:
+        """For lack of capacity, the service has refused this share of the request, and charges nothing for it.
+
+        As much as it has served may be taken anew at once: where it serves a half, nothing is wasted.
+        """
         units = self._units * share
-        self._governor.refuse(units, spend_at_once=spend_at_once)
+        self._governor.refuse(units, min(units, self._units - units))
         self._units, self._reserved = self._units - units, self._reserved - units
 
 
@@ -122,14 +125,13 @@ class Governor:
             if self._waiters:
                 self._serve()
 
-    def refuse(self, units: float, *, spend_at_once: bool) -> None:
-        """So many units were taken for what the service has refused. Not spent at once, most of them become credit."""
-        if spend_at_once:
-            self.settle(units, units)
-            return
+    def refuse(self, units: float, at_once: float) -> None:
+        """So many units were taken for what was throttled; so many of them may be taken anew at once."""
+        now = self._clock.now()
         self._reserved -= units
         self.spent -= units
-        self._bucket.refuse(units, self._clock.now())
+        self._bucket.give_back(at_once, now)
+        self._bucket.refuse(units - at_once, now)
         if self._waiters:
             self._serve()
 

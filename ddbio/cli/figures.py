@@ -85,6 +85,7 @@ class Course:
     def __init__(self, plan: JobPlanned) -> None:
         self.plan = plan
         self._begun = NOTHING
+        self._budget = plan.budget
         self._recent: deque[Progress] = deque()
 
     def add(self, progress: Progress) -> None:
@@ -92,6 +93,7 @@ class Course:
         if not progress.seconds:
             self._begun = progress
         self._recent.append(progress)
+        self._budget = progress.budget or self._budget  # while it is paused, there is none
         while progress.seconds - self._recent[0].seconds > RECENT_SECONDS and len(self._recent) > 2:
             self._recent.popleft()
 
@@ -118,7 +120,7 @@ class Course:
         return min(max(shares), 0.99)
 
     def line(self) -> str:
-        """Items, rates, pieces, what went wrong, and the time that is left."""
+        """Items, rates, what went wrong, the time that is left, and the rest: a narrow terminal shows the beginning."""
         first, last = self._recent[0], self._recent[-1]
         if first is last:
             first = self._begun
@@ -126,20 +128,20 @@ class Course:
         byte_rate, unit_rate = (last.bytes - first.bytes) / elapsed, (last.units - first.units) / elapsed
         parts = [
             count(last.items, "item"),
-            f"{byte_rate / 1e6:.1f} MB/s",
-            f"{unit_rate:,.0f} of {_rate(last.budget or self.plan.budget)} {_unit(self.plan)}/s",
-            f"{last.units_done:,} of {_pieces(self.plan, self.plan.units)}",
+            f"{unit_rate:,.0f} of {_rate(self._budget)} {_unit(self.plan)}/s",
         ]
-        if last.throttles:
-            parts.append(f"{last.throttles:,} throttled")
         if last.reason:
             parts.append(last.reason)
-        if last.rejected:
-            parts.append(f"{last.rejected:,} rejected")
         done, before = self.done(), self._done(self._begun)
         if before < done < 1:
             parts.append(f"{duration(last.seconds / (done - before) * (1 - done))} left")
-        return " · ".join(parts)
+        if last.throttles:
+            parts.append(f"{last.throttles:,} throttled")
+        if last.rejected:
+            parts.append(f"{last.rejected:,} rejected")
+        return " · ".join(
+            [*parts, f"{last.units_done:,} of {_pieces(self.plan, self.plan.units)}", f"{byte_rate / 1e6:.1f} MB/s"]
+        )
 
 
 class CheckCourse:

@@ -17,12 +17,11 @@ import msgspec
 from ddbio.codec.compression import crc32
 from ddbio.errors import JournalError
 from ddbio.ledger.entries import Entry, Opened
-from ddbio.storage.base import OWN_FOLDER, Sink
+from ddbio.storage.base import JOURNAL, Sink
 
-PREFIX = f"{OWN_FOLDER}/journal/"
 AT_ONCE = 16
 """Chunks that are read back, or deleted, at once."""
-_CHUNK = re.compile(re.escape(PREFIX) + r"\d{8,}\.json")
+_CHUNK = re.compile(re.escape(JOURNAL) + r"\d{8,}\.json")
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -85,7 +84,7 @@ class Journal:
 
     async def _names(self) -> list[str]:
         # A chunk that was being written when its process died is a `.part`: it never became one.
-        return [file.name for file in await self._sink.list(PREFIX) if _CHUNK.fullmatch(file.name)]
+        return [file.name for file in await self._sink.list(JOURNAL) if _CHUNK.fullmatch(file.name)]
 
     async def _delete(self, names: Sequence[str]) -> None:
         for first in range(0, len(names), AT_ONCE):
@@ -119,4 +118,4 @@ def _checksum(number: int, rejects_bytes: int, lines: bytes) -> int:
 
 
 def _name(number: int) -> str:
-    return f"{PREFIX}{number:08d}.json"
+    return f"{JOURNAL}{number:08d}.json"

@@ -41,8 +41,6 @@ class Requester:
         self.deadline = Deadline(lambda: governor.active, patience)
         """Touched by whoever gets something done; a pause of the job does not count."""
         self._backoff = Backoff()
-        self._hot_keys = False
-        """The last throttling was one of a few keys."""
 
     @property
     def rate(self) -> float:
@@ -65,11 +63,7 @@ class Requester:
                 verdict = decide(error)
                 if isinstance(error, ThrottledError):
                     self._meter.throttled(error.reason)
-                    self._hot_keys = scope(error.reason) == "range"
-                if verdict is Verdict.RETRY:
-                    permit.settle(None)  # the reply is lost: it may have cost its estimate
-                else:
-                    self.refused(permit)
+                self._settle_failure(permit, error, verdict)
                 if verdict is Verdict.FATAL or self.deadline.failed():
                     raise
                 log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)
@@ -82,12 +76,13 @@ class Requester:
         """Wait as long as fits `failures` failures in a row: exponential, capped, with full jitter."""
         await sleep(self._clock, self._backoff.delay(failures))
 
-    def refused(self, permit: Permit, share: float = 1.0) -> None:
-        """The service has refused this share of the request, and charges nothing for it.
-
-        Where a few keys alone are throttled, the other ones have that capacity at once.
-        """
-        permit.refuse(share, spend_at_once=self._hot_keys)
+    @staticmethod
+    def _settle_failure(permit: Permit, error: WireError, verdict: Verdict) -> None:
+        """A refused attempt costs nothing; one whose reply is lost may have cost its estimate."""
+        if isinstance(error, ThrottledError) and scope(error.reason) != "range":
+            permit.refuse()
+        else:  # where a few keys alone are throttled, the others have all of it
+            permit.settle(None if verdict is Verdict.RETRY else 0)
 
 
 class CostRatio:

@@ -103,8 +103,8 @@ class Sender:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            self._failure = self._failure or task.exception()
+        error = None if task.cancelled() else task.exception()  # asked for, lest asyncio tells of it
+        self._failure = self._failure or error
         self._settled.set()
 
     def _raise_failure(self) -> None:

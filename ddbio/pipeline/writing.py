@@ -80,7 +80,7 @@ class TableWriter:
             returned = self._match(written, reply.unprocessed)
             written = [entry for entry in written if entry not in returned]
             _, units = weigh(written)
-            self._requester.refused(permit, 1 - units / batch.units)
+            permit.refuse(1 - units / batch.units)
             outcome.unprocessed += returned
             self._meter.returned += sum(not entry.returned for entry in returned)
         permit.settle(reply.capacity)

@@ -17,6 +17,8 @@ OWN_FOLDER = "_ddbio"
 """Everything of ddbio's own lives under this name; query engines skip names that start with `_`."""
 MANIFEST = f"{OWN_FOLDER}/manifest.json"
 """Where an export's manifest lies, relative to its root."""
+JOURNAL = f"{OWN_FOLDER}/journal/"
+"""What the chunks of a job's journal begin with, relative to the same root; a job that is done has none."""
 LOCK = f"{OWN_FOLDER}/lock"
 """What keeps a second job away, relative to the root."""
 PROBE = f"{OWN_FOLDER}/probe"
@@ -196,6 +198,10 @@ class Source(ABC):
     @abstractmethod
     async def manifest(self) -> bytes | None:
         """The manifest of the export that these files belong to, where one lies beside them, else None."""
+
+    @abstractmethod
+    async def has_journal(self) -> bool:
+        """Whether a job that has not ended has its journal beside these files."""
 
     @abstractmethod
     def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ddbio.errors import NoInputError, PreflightError, SourceError
-from ddbio.storage.base import MANIFEST, Source, SourceFile
+from ddbio.storage.base import JOURNAL, MANIFEST, Source, SourceFile
 from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input
 from ddbio.storage.stdio import CHUNK, read_stream, refuse_start
 
@@ -47,6 +47,9 @@ class LocalSource(Source):
 
     async def manifest(self) -> bytes | None:
         return await self._call(lambda: _manifest(self._pattern))
+
+    async def has_journal(self) -> bool:
+        return await self._call(lambda: _has_journal(self._pattern))
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
         chunks = self._read_stream(file, start) if file.size is None else self._read_file(file, start)
@@ -187,14 +190,24 @@ def _chunk(file: SourceFile, start: int) -> bytes:
     return chunk
 
 
-def _manifest(pattern: str) -> bytes | None:
+def _root(pattern: str) -> Path:
+    """Where an export would have its own folder."""
     path = Path(pattern)
     if path.is_dir():
-        folder = path
-    elif not path.exists() and glob.has_magic(pattern):
-        folder = _fixed_part(pattern)
-    else:
-        folder = path.parent
+        return path
+    return _fixed_part(pattern) if not path.exists() and glob.has_magic(pattern) else path.parent
+
+
+def _has_journal(pattern: str) -> bool:
+    folder = _root(pattern) / JOURNAL
+    try:
+        return folder.is_dir() and any(folder.iterdir())
+    except OSError as error:
+        raise SourceError(f"Could not look into {folder}: {error.strerror}.") from error
+
+
+def _manifest(pattern: str) -> bytes | None:
+    folder = _root(pattern)
     try:
         return (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):

@@ -11,7 +11,7 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 
 from ddbio.errors import NoInputError, PreflightError, SourceError
-from ddbio.storage.base import MANIFEST, Source, SourceFile
+from ddbio.storage.base import JOURNAL, MANIFEST, Source, SourceFile
 from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_input
 from ddbio.storage.s3 import MIB, read_object
 from ddbio.storage.s3_errors import code_of, edge
@@ -58,10 +58,13 @@ class S3Source(Source):
 
     async def manifest(self) -> bytes | None:
         with edge(f"read the manifest of {self.location}", SourceError):
-            folder = self._prefix
-            if await self._exact():
-                folder = self._key[: self._key.rfind("/") + 1]
-            return await read_object(self._client, self._bucket, folder + MANIFEST)
+            return await read_object(self._client, self._bucket, await self._root() + MANIFEST)
+
+    async def has_journal(self) -> bool:
+        with edge(f"look into {self.location}", SourceError):
+            prefix = await self._root() + JOURNAL
+            found = await self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
+            return bool(found.get("Contents"))
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
         size = file.size or 0
@@ -69,6 +72,10 @@ class S3Source(Source):
             async with aclosing(self._piece(file, first, min(first + PIECE, size))) as chunks:
                 async for chunk in chunks:
                     yield chunk
+
+    async def _root(self) -> str:
+        """What the keys of an export's own folder begin with."""
+        return self._key[: self._key.rfind("/") + 1] if await self._exact() else self._prefix
 
     async def _exact(self) -> SourceFile | None:
         if not self._key or self._key.endswith("/"):

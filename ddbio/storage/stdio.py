@@ -148,6 +148,9 @@ class StdinSource(Source):
     async def manifest(self) -> bytes | None:
         return None
 
+    async def has_journal(self) -> bool:
+        return False
+
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:  # noqa: ARG002 (there is one)
         refuse_start(self.location, start)
         try:

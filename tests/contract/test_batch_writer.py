@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -223,6 +224,26 @@ async def test_a_batch_that_fails_is_told_at_the_end(server: CountingServer) -> 
         async with BatchWriter(writing(server)) as writer:
             await writer.put(item(1))
     assert server.account.operations["BatchWriteItem"] == 1
+
+
+async def test_of_several_batches_that_fail_one_is_told_and_asyncio_tells_of_none(
+    server: CountingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.on_request = gate = Gate("BatchWriteItem")
+
+    async def deny(request: Request, serve: Handler) -> Reply:
+        await gate(request, serve)
+        return await deny_writes(request, serve)
+
+    server.on_request = deny
+    with pytest.raises(RefusedError, match="AccessDeniedException"):
+        async with BatchWriter(writing(server)) as writer:
+            await put_all(writer, 0, 400)
+            await gate.reached.wait()
+            gate.opened.set()
+    gc.collect()
+    assert server.account.operations["BatchWriteItem"] > 1
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_a_batch_that_fails_is_told_to_whoever_puts_and_cancels_nobody(server: CountingServer) -> None:

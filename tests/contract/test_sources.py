@@ -118,6 +118,13 @@ async def test_the_manifest_lies_in_the_folder_or_beside_the_file(place: Place) 
             assert await source.manifest() == expected
 
 
+async def test_the_journal_of_a_job_that_has_not_ended_lies_there_as_well(place: Place) -> None:
+    place.fill({"a.json": b"1", "_ddbio/journal/00000001.json": b"{}", "deep/b.json": b"1"})
+    for name, expected in (("", True), ("a.json", True), ("deep", False), ("deep/b.json", False)):
+        async with place.source(name) as source:
+            assert await source.has_journal() == expected
+
+
 async def test_a_place_without_input_says_what_was_looked_for(place: Place) -> None:
     place.fill({"README.md": b"1", "_ddbio/manifest.json": b"{}"})
     async with place.source() as source:
@@ -285,6 +292,7 @@ async def stdin_read(stream: Any, executor: ThreadPoolExecutor) -> bytes:
         file = await only(source)
         assert file == SourceFile("-", None, "", "none")
         assert await source.manifest() is None
+        assert not await source.has_journal()
         return await read(source, file)
 
 

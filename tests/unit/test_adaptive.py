@@ -194,6 +194,7 @@ def test_an_index_that_starves_is_named() -> None:
     ("throttles", "told"),
     [
         ({"IndexWriteAccountLimitExceeded by-date": 9}, "the account's limit"),
+        ({ACCOUNT: 1, "IndexWriteProvisionedThroughputExceeded by-date": 9}, "the account's limit"),
         ({TABLE: 50, "IndexWriteProvisionedThroughputExceeded by-date": 1}, "the table"),
         ({TABLE: 1, "IndexWriteProvisionedThroughputExceeded by-date": 50}, "index by-date"),
         ({TABLE: 1, "IndexWriteKeyRangeThroughputExceeded by-date": 50, UNPROCESSED: 99}, "the table"),
@@ -268,12 +269,13 @@ def test_a_whole_fleet_settles_on_what_the_table_bears(workers: int, monkeypatch
     assert sum(usage.throttles for usage in fleet.coordinator.usages) < 0.05 * sum(map(len, pages))
 
 
-def test_a_fleet_whose_lanes_hardly_wait_grows_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A single lane uses all of its share, and waits for the service, too."""
+@pytest.mark.parametrize(("latency", "most"), [(0.005, 2_000), (0.025, 800)])
+def test_a_fleet_that_uses_all_grows_also_where_it_hardly_waits(
+    latency: float, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single lane waits for the service, too: it uses all of its share, or 80% of it."""
     pages = [[16.0] * 800 for _ in range(4)]
-    fleet = Fleet(
-        export_job(len(pages), concurrency=1), FakeTable(pages, latency=0.005), planning.segments(4), 800, 1, most=2_000
-    )
+    table = FakeTable(pages, latency=latency)
+    fleet = Fleet(export_job(len(pages), concurrency=1), table, planning.segments(4), 800, 1, most=2_000)
     run_virtual(fleet.run(monkeypatch))
-    rates = [event.budget for event in fleet.events if isinstance(event, Progress)]
-    assert max(rate or 0.0 for rate in rates) == 2_000
+    assert max(event.budget or 0.0 for event in fleet.events if isinstance(event, Progress)) == most

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
@@ -48,18 +49,18 @@ def test_no_window_holds_more_than_the_rate_and_one_request(
     assert worst_excess(taken, rate) <= 1e-6 * rate
 
 
-@given(rates, costs, pauses, st.lists(st.booleans(), min_size=120, max_size=120))
-def test_refusals_add_a_tenth_at_most(
-    rate: float, costs: list[float], pauses: list[float], refused: list[bool]
-) -> None:
-    """To all that is asked for; what is served, and what is refused."""
-    bucket, taken = Bucket(rate, START), Taken()
-    for cost, pause, is_refused in zip(costs, pauses, refused, strict=False):
-        waited = max(taken[-1][0] - START, 0.0) if taken else 0.0
-        taken += spend(bucket, [cost], [waited + pause])
-        if is_refused:
-            bucket.refuse(cost, taken[-1][0])
-    assert worst_excess(taken, 1.11 / 1.02 * rate) <= 1e-6 * rate
+@given(rates, st.lists(st.floats(0.001, 0.1), min_size=200, max_size=400), st.floats(0, 1), st.floats(0, 1))
+def test_refusals_add_a_tenth_at_most(rate: float, seconds: list[float], refused: float, idle: float) -> None:
+    """To all that is asked for, be it served or refused; each request costs so many seconds' worth."""
+    rng = random.Random(4)
+    bucket, taken, now = Bucket(rate, START), Taken(), START
+    for cost in (rate * each for each in seconds):
+        now = bucket.ready_at(now + (rng.random() if rng.random() < idle / 20 else 0))
+        assert bucket.try_take(cost, now)
+        taken.append((now, cost))
+        if rng.random() < refused:
+            bucket.refuse(cost, now)
+    assert worst_excess(taken, 1.135 / 1.02 * rate) <= 1e-6 * rate
 
 
 def test_what_is_refused_in_excess_is_spent_slowly() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import Sequence
 from itertools import accumulate
@@ -20,7 +19,7 @@ from ddbio.capacity import Pace
 from ddbio.events import Progress
 from ddbio.pipeline import sending
 from ddbio.wire.transport import Reply
-from tests.fakes import reply
+from tests.fakes import reply, run_virtual
 from tests.faults.capacity import Capacity, Limits
 from tests.fleets import Fleet, export_job, import_job
 from tests.servers.account import Event, Kind
@@ -135,7 +134,7 @@ def test_what_replaces_larger_items_keeps_to_the_budget_too(budget: float, proce
 
 
 class Refusing(SizedTable):
-    """Serves nothing for a while; of a batch that it serves later, it leaves the second half for once."""
+    """Serves nothing for a while."""
 
     FROM, UNTIL = 3.0, 3.5
 
@@ -143,13 +142,7 @@ class Refusing(SizedTable):
         now = asyncio.get_running_loop().time()
         if self.FROM <= now < self.UNTIL:
             return self._refused("TableWriteProvisionedThroughputExceeded")
-        ((_, writes),) = payload["RequestItems"].items()
-        left = writes[len(writes) // 2 :] if self.UNTIL <= now < self.UNTIL + 0.2 else []
-        answer = super()._put({"RequestItems": {"T": writes[: len(writes) - len(left)]}})
-        if left:
-            body = json.loads(answer.body)
-            answer = reply({**body, "UnprocessedItems": {"T": left}})
-        return answer
+        return super()._put(payload)
 
 
 def test_what_was_refused_does_not_come_as_a_burst(tmp_path: Path) -> None:
@@ -160,8 +153,21 @@ def test_what_was_refused_does_not_come_as_a_burst(tmp_path: Path) -> None:
     run(fleet)
     events = fleet.table.account.events["write"]
     assert most_over(events, 1.02 * budget) <= fleet.workers * max(event.units for event in events)
-    assert sum(usage.returned for usage in fleet.coordinator.usages) > 0
     assert sum(usage.throttles for usage in fleet.coordinator.usages) > 32
+
+
+def test_a_table_that_bears_less_than_the_budget_is_not_hammered_and_most_of_what_it_takes_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves parts of most batches: what is tried again is at most as much as is served."""
+    budget, bears, seconds = 1_000, 400, 20
+    fleet = writing(tmp_path, budget, 50, 2, 0.5, SizedTable((), 1, Limits(read=1, write=bears)))
+    fleet.limits = {"max_seconds": float(seconds)}
+    run_virtual(fleet.run(monkeypatch))
+    asked = 25 * sum(usage.requests for usage in fleet.coordinator.usages)
+    assert bears * seconds <= len(fleet.table.items) <= 1.1 * bears * seconds
+    assert asked <= 2 * budget * seconds
+    assert fleet.ledger.written >= 0.5 * len(fleet.table.items)
 
 
 class Hot(SizedTable):

@@ -11,9 +11,9 @@ from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, Unf
 from ddbio.exported import claim
 from ddbio.ledger.checkpoint import look, refuse_unfinished, same_job
 from ddbio.ledger.entries import Commit, FileState, Identity, Opened, Unit
-from ddbio.ledger.journal import PREFIX, Journal
+from ddbio.ledger.journal import Journal
 from ddbio.options import ExportOptions
-from ddbio.storage.base import MANIFEST
+from ddbio.storage.base import JOURNAL, MANIFEST
 from tests.fakes import MemorySink, all_entries
 
 IDENTITY = Identity(
@@ -101,7 +101,7 @@ async def test_a_manifest_that_can_not_be_read_is_told() -> None:
 
 async def test_a_damaged_journal_stops_everything_but_overwriting() -> None:
     sink = await journaled(OPENED, COMMIT)
-    del sink.small[f"{PREFIX}00000001.json"]
+    del sink.small[f"{JOURNAL}00000001.json"]
     with pytest.raises(JournalError):
         await look(sink)
     found = await look(sink, overwrite=True)
@@ -117,7 +117,7 @@ async def test_overwriting_removes_what_a_damaged_journal_still_names() -> None:
     await journal.append([OPENED])
     await journal.append([msgspec.structs.replace(COMMIT, file=FileState(name, 1, 1, "", "p", 1, 1, 1, 1, True))])
     await journal.append([COMMIT])
-    kept.small[f"{PREFIX}00000003.json"] = b"{"
+    kept.small[f"{JOURNAL}00000003.json"] = b"{"
     kept.sealed[name] = b""
     await claim(kept, ExportOptions(table="T", destination="out", overwrite=True), await look(kept, overwrite=True))
     assert (kept.sealed, kept.small) == ({}, {})

@@ -113,6 +113,22 @@ async def test_the_next_job_begins_with_its_own_capacity() -> None:
     assert await control.set_capacity(HUNDRED) is None  # no job
 
 
+async def test_what_is_asked_too_late_for_a_job_is_not_for_the_next_one() -> None:
+    control, first, second, answers = Control(), Budget(Pace(100)), Budget(Pace(100)), asyncio.Event()
+
+    async def slow(capacity: Capacity) -> Pace:
+        await answers.wait()
+        return await plan(capacity)
+
+    async with control.steering(first, slow, HUNDRED):
+        setting = asyncio.create_task(control.set_capacity(Capacity(units=70)))
+        await let_run()
+    answers.set()
+    assert await setting == 70
+    async with control.steering(second, plan, HUNDRED):
+        assert second.rate == 100
+
+
 async def test_of_two_jobs_at_once_one_is_refused() -> None:
     control, first, second = Control(), Budget(Pace(100)), Budget(Pace(100))
     async with control.steering(first, plan, HUNDRED):
@@ -127,7 +143,8 @@ async def test_what_is_asked_while_a_job_begins_comes_after_what_was_asked_befor
     control, budget, answers = Control(), Budget(Pace(100)), asyncio.Event()
 
     async def slow(capacity: Capacity) -> Pace:
-        await answers.wait()
+        if capacity.units == 10:
+            await answers.wait()
         return await plan(capacity)
 
     async def begin() -> None:
@@ -227,15 +244,21 @@ def test_a_file_that_could_not_be_read_for_once_is_no_news() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "rate"),
-    [(b'{"capacity": 1e4}', 1e4), (b'{"capacity": 500.5}', 500.5), (b'\xef\xbb\xbf{"capacity": "auto:70"}', 70)],
+    ("text", "rate", "told"),
+    [
+        (b'{"capacity": 1e4}', 1e4, "10,000 units/s from now on"),
+        (b'{"capacity": 500.5}', 500.5, "500.5 units/s from now on"),
+        (b'\xef\xbb\xbf{"capacity": "auto:70"}', 70, "auto, beginning with 70 units/s, at most 70"),
+    ],
 )
-def test_capacities_in_the_control_file(text: bytes, rate: float) -> None:
+def test_capacities_in_the_control_file(text: bytes, rate: float, told: str) -> None:
+    events: list[Event] = []
+
     async def main() -> float:
         control, sink, budget = Control(), MemorySink(), Budget(Pace(100))
         async with (
             control.steering(budget, plan, HUNDRED),
-            following(sink, control, VirtualClock(), lambda _: None),
+            following(sink, control, VirtualClock(), events.append),
         ):
             await asyncio.sleep(0.5)
             await sink.put(CONTROL, text)
@@ -243,6 +266,7 @@ def test_capacities_in_the_control_file(text: bytes, rate: float) -> None:
             return budget.rate
 
     assert run_virtual(main()) == rate
+    assert events == [Steered(f"Capacity: {told}.")]
 
 
 async def test_what_is_no_regular_file_or_too_large_is_not_read(tmp_path: Path) -> None:

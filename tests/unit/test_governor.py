@@ -268,6 +268,31 @@ def test_estimates_that_are_too_high_waste_nothing(rate: float) -> None:
     assert account.mean("read") >= 0.97 * rate
 
 
+def test_what_is_throttled_now_and_then_wastes_nothing() -> None:
+    """One of fourteen requests."""
+
+    async def main() -> float:
+        loop, rng, rate, served = asyncio.get_running_loop(), random.Random(6), 2_000.0, 0.0
+        governor = Governor(rate, EXACT)
+
+        async def lane() -> None:
+            nonlocal served
+            while loop.time() < 10:
+                permit = await governor.acquire(lambda: 25.0)
+                await asyncio.sleep(0.01)
+                if rng.random() < 0.07:
+                    permit.refuse()
+                else:
+                    permit.settle(None)
+                    served += 25
+
+        await asyncio.gather(*(lane() for _ in range(16)))
+        assert governor.spent == governor.settled == pytest.approx(served)
+        return served / loop.time() / rate
+
+    assert run_virtual(main()) >= 0.97
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 0.5), st.floats(1, 300), st.none() | st.floats(0, 3)), min_size=1, max_size=40),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ddbio.codec.model import Compression
 from ddbio.errors import DestinationError, JournalError
 from ddbio.ledger.entries import Commit, Entry, FileState, Identity, Opened, Recovered, Unit
-from ddbio.ledger.journal import AT_ONCE, PREFIX, Journal
+from ddbio.ledger.journal import AT_ONCE, Journal
+from ddbio.storage.base import JOURNAL
 from tests.fakes import MemorySink, all_entries
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -88,7 +89,7 @@ async def filled(chunks: int) -> MemorySink:
 
 
 def chunk(number: int) -> str:
-    return f"{PREFIX}{number:08d}.json"
+    return f"{JOURNAL}{number:08d}.json"
 
 
 @settings(max_examples=60, deadline=None)
@@ -194,7 +195,7 @@ def _flipped(whole: bytes, place: int) -> bytes:
 async def test_what_is_no_chunk_is_not_looked_at() -> None:
     """A chunk that was being written when its process died never became one; a file manager leaves its own."""
     sink = await filled(2)
-    sink.small |= {f"{chunk(3)}.20260101T000000Z-0a0b0c.part": b'{"ddb', f"{PREFIX}.DS_Store": b"\0"}
+    sink.small |= {f"{chunk(3)}.20260101T000000Z-0a0b0c.part": b'{"ddb', f"{JOURNAL}.DS_Store": b"\0"}
     assert len(await all_entries(Journal(sink))) == 2
 
 

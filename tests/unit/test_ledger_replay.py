@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from ddbio.codec.hints import NS, SS, B, S
 from ddbio.errors import DestinationError, JournalError
 from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered, Reject
-from ddbio.ledger.journal import PREFIX, Journal
+from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover
 from ddbio.ledger.rejects import RejectsFile
+from ddbio.storage.base import JOURNAL
 from tests.fakes import MemorySink, all_entries, let_run
 
 
@@ -254,4 +255,4 @@ async def test_rejects_are_durable_before_the_chunk_that_passes_them(tmp_path: P
     again = Ledger(journal, RejectsFile(path, "run"))
     again.replay(read)
     assert again.rejected == 3
-    assert len([name for name in sink.small if name.startswith(PREFIX)]) == 2
+    assert len([name for name in sink.small if name.startswith(JOURNAL)]) == 2

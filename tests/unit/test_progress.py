@@ -103,7 +103,14 @@ def test_line_shows_rates_of_the_latest_seconds() -> None:
         progress(10.0, items=1_000, bytes=10_000_000, units=100, units_done=1),
         progress(15.0, items=60_000, bytes=60_000_000, units=2_600, units_done=8),
     )
-    assert now.line() == "60,000 items · 10.0 MB/s · 500 of 500 RCU/s · 8 of 64 segments · 42.7 s left"
+    assert now.line() == "60,000 items · 500 of 500 RCU/s · 42.7 s left · 8 of 64 segments · 10.0 MB/s"
+
+
+def test_line_of_a_paused_job_tells_the_budget_that_it_will_have() -> None:
+    now = course(
+        PLAN, progress(0.0), progress(10.0, budget=800.0), replace(progress(12.0, budget=0.0), reason="paused")
+    )
+    assert now.line() == "0 items · 0 of 800 RCU/s · paused · 0 of 64 segments · 0.0 MB/s"
 
 
 def test_line_tells_throttles_and_rejects_only_where_there_are_some() -> None:
@@ -188,9 +195,9 @@ def test_a_terminal_that_goes_away_ends_nothing(monkeypatch: pytest.MonkeyPatch)
 def test_a_resumed_job_goes_on_where_its_earlier_runs_ended() -> None:
     begun = progress(0.0, items=250_000, bytes=50_000_000, units=1_000, units_done=32)
     first = course(PLAN, begun)
-    assert first.line() == "250,000 items · 0.0 MB/s · 0 of 500 RCU/s · 32 of 64 segments"
+    assert first.line() == "250,000 items · 0 of 500 RCU/s · 32 of 64 segments · 0.0 MB/s"
     first.add(progress(10.0, items=375_000, bytes=60_000_000, units=3_500, units_done=48))
-    assert first.line() == "375,000 items · 1.0 MB/s · 250 of 500 RCU/s · 48 of 64 segments · 10.0 s left"
+    assert first.line() == "375,000 items · 250 of 500 RCU/s · 10.0 s left · 48 of 64 segments · 1.0 MB/s"
 
 
 @pytest.mark.parametrize(("quiet", "plain", "kind"), [(True, False, Silence), (False, True, LogLines)])

@@ -108,11 +108,11 @@ def test_it_gives_up_after_a_time_without_success() -> None:
             0.0,
         ),
         (THROTTLED, 10 / 1.01),
-        (EXPIRED, 10 / 1.01),
+        (EXPIRED, 0.0),
         (LOST, 10),
     ],
 )
-def test_what_is_refused_is_had_at_once_where_a_few_keys_are_throttled_and_else_slowly(
+def test_what_is_throttled_is_had_slowly_unless_a_few_keys_are_and_the_rest_at_once(
     failure: Exception, waits: float
 ) -> None:
     """For how long another request waits for what this one had taken."""

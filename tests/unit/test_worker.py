@@ -502,6 +502,22 @@ def test_a_batch_that_is_refused_is_split_until_the_bad_record_stands_alone(
     assert {one["reason"] for one in rejected(fleet)} == {"refused_by_service"}
 
 
+def test_bad_records_do_not_waste_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of 25: most batches are refused, and split until it stands alone."""
+
+    def refuse(operation: str, payload: dict[str, Any]) -> Reply | None:
+        ((_, writes),) = payload["RequestItems"].items()
+        if any(int(write["PutRequest"]["Item"]["pk"]["S"].split()[1]) % 25 == 7 for write in writes):
+            return error_reply("ValidationException", "One or more parameter values were invalid")
+        return None
+
+    fleet = importing(tmp_path / "in.jsonl", put_lines(12_000), 20_000, 1_000, 2)
+    fleet.table.hook = refuse
+    run(fleet, monkeypatch)
+    assert fleet.ledger.rejected == 12_000 / 25
+    assert units_per_second(fleet, "write", 1, 8) >= 850
+
+
 def test_too_many_rejects_stop_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = importing(tmp_path / "in.jsonl", ["nothing"] * 5_000, 2_000, 100)
     run(fleet, monkeypatch)
