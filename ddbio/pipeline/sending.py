@@ -17,6 +17,11 @@ from ddbio.pipeline.writing import TableWriter
 HELD_BYTES = 4 * 1024 * 1024
 """Most bytes of records that wait for an earlier one with the same key, or since they came back, for each sender."""
 
+LONGEST_REST = 6
+"""What has come back more often than this rests no longer: up to 3.2 s. A partition that has nothing but hot keys left
+would be idle most of the time.
+"""
+
 
 class Sender:
     """Sends entries to a table. An async context manager: leaving it early cancels what is out.
@@ -140,7 +145,7 @@ class Sender:
             )
         size, _ = weigh(entries)
         self._resting_bytes += size
-        await self._requester.pause(max(entry.returned for entry in entries))
+        await self._requester.pause(min(max(entry.returned for entry in entries), LONGEST_REST))
         self._resting_bytes -= size
         for entry in entries:
             entry.returned += 1

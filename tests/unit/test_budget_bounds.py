@@ -9,6 +9,7 @@ from itertools import accumulate
 from math import inf
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -168,6 +169,23 @@ def test_a_table_that_bears_less_than_the_budget_is_not_hammered_and_most_of_wha
     assert bears * seconds <= len(fleet.table.items) <= 1.1 * bears * seconds
     assert asked <= 2 * budget * seconds
     assert fleet.ledger.written >= 0.5 * len(fleet.table.items)
+
+
+def test_hot_keys_get_in_as_fast_as_they_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the items share a partition, which takes longer than all the others."""
+    bears, count = 150, 30_000
+
+    def partition(self: Capacity, key: dict[str, str]) -> int:
+        return 0 if key["S"].startswith("hot") else 1 + crc32(key["S"].encode()) % (self._limits.partitions - 1)
+
+    monkeypatch.setattr(Capacity, "_partition", partition)
+    rng, path = random.Random(5), tmp_path / "dump.json"
+    keys = [f"{'hot' if rng.random() < 0.1 else 'key'} {number}" for number in range(count)]
+    write_dump(path, keys, 100)
+    table = SizedTable((), 1, Limits(read=1, write=1e9, partitions=40, partition_write=bears))
+    units = spans_of(path, path.stat().st_size // 16)
+    seconds = run(Fleet(import_job(path, concurrency=16), table, units, 2_500, 2, rejects=tmp_path / "rejects.jsonl"))
+    assert seconds <= 1.15 * sum(key.startswith("hot") for key in keys) / bears
 
 
 class Hot(SizedTable):
