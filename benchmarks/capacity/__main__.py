@@ -49,9 +49,10 @@ def matrix(quick: bool) -> str:
             continue
         cell = fleets.matrix_export if kind == "RCU" else fleets.matrix_import
         found = cell(budget, size, processes, seconds, planned=False)
-        worst, least = max(worst, found.worst), min(least, found.used)
-        rows.append([f"{budget:,} {kind}/s", _size(size), str(processes), percent(found.worst), percent(found.used)])
-    head = ["budget", "items", "processes", "worst window", "used"]
+        worst, least = max(worst, found.worst), min(least, found.used, found.slope)
+        shares = map(percent, (found.worst, found.used, found.slope))
+        rows.append([f"{budget:,} {kind}/s", _size(size), str(processes), *shares])
+    head = ["budget", "items", "processes", "worst window", "used, mean", "used, slope"]
     told = f"Worst window {percent(worst)} of the budget, least use {percent(least)}, in {len(rows)} runs.\n\n"
     return told + table(head, rows)
 

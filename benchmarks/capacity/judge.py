@@ -13,13 +13,14 @@ WINDOWS = (1.0, 2.0, 5.0)
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """`worst`: the most in any window of 1, 2 or 5 s, or of half the run, one request per process taken off, as a share
-    of the budget. `used`: the slope of what was served as long as there was work for all, as a share of the budget: the
-    first request of each process, which nothing has to wait for, hardly counts in it. `seconds`: how long it took, and
-    `ideal` how long it would have at exactly the budget.
+    of the budget. `used`: the mean as long as there was work for all, as a share of the budget; `slope`: that of what
+    was served, in which the first request of each process, which waits for nothing, hardly counts. `seconds`: how long
+    it took, and `ideal` how long it would have at exactly the budget.
     """
 
     worst: float
     used: float
+    slope: float
     seconds: float
     ideal: float
 
@@ -35,9 +36,11 @@ def judge(account: Account, kind: Kind, budget: float, processes: int, busy_unti
         for seconds in sorted({*WINDOWS, (last - first) / 2})
         if 1 <= seconds <= last - first
     ]
+    served = sum(event.units for event in events if event.at < until)
     return Verdict(
         worst=max(0.0, *over),
-        used=account.steady(kind, until) / budget,
+        used=served / (budget * (until - first)) if until > first else 1.0,
+        slope=account.steady(kind, until) / budget,
         seconds=last - first,
         ideal=sum(event.units for event in events) / budget,
     )

@@ -68,13 +68,9 @@ class Requester:
                     raise
                 log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)
             self._meter.retries += 1
-            pause = self.pause(failures)
+            pause = sleep(self._clock, self._backoff.delay(failures))
             await (self._lanes.rest(pause) if self._lanes else pause)
             failures += 1
-
-    async def pause(self, failures: int) -> None:
-        """Wait as long as fits `failures` failures in a row: exponential, capped, with full jitter."""
-        await sleep(self._clock, self._backoff.delay(failures))
 
     @staticmethod
     def _settle_failure(permit: Permit, error: WireError, verdict: Verdict) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ddbio.clock import Clock
+from ddbio.clock import Clock, sleep
 from ddbio.codec import Entry, weigh
 from ddbio.errors import JobFailedError
 from ddbio.pipeline.batcher import Batch, Batcher
@@ -13,14 +13,13 @@ from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.writing import TableWriter
+from ddbio.retry import Backoff
 
 HELD_BYTES = 4 * 1024 * 1024
 """Most bytes of records that wait for an earlier one with the same key, or since they came back, for each sender."""
 
-LONGEST_REST = 6
-"""What has come back more often than this rests no longer: up to 3.2 s. A partition that has nothing but hot keys left
-would be idle most of the time.
-"""
+REST = Backoff(cap=3.2)
+"""How long records rest that came back. Longer, and a partition with nothing but hot keys left would often be idle."""
 
 
 class Sender:
@@ -145,7 +144,7 @@ class Sender:
             )
         size, _ = weigh(entries)
         self._resting_bytes += size
-        await self._requester.pause(min(max(entry.returned for entry in entries), LONGEST_REST))
+        await sleep(self._clock, REST.delay(max(entry.returned for entry in entries)))
         self._resting_bytes -= size
         for entry in entries:
             entry.returned += 1

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from ddbio.generate import blocks
+from ddbio.storage.local import LocalSink
 from tests.conftest import StartCounting
 from tests.e2e.command import Done, ddbio, end, refused, start
 from tests.servers.aws import ACCESS_KEY, REGION, SECRET_KEY, Key, Server
@@ -154,6 +156,15 @@ async def test_forbidden_bucket(
 
 
 # --- a full disk
+
+
+async def test_place_where_another_job_is_at_work(counting: StartCounting, tmp_path: Path) -> None:
+    server = await counting(Table(items=ITEMS))
+    with ThreadPoolExecutor(1) as executor:
+        async with LocalSink(tmp_path / "out", "other", executor=executor) as sink, sink.lock("other"):
+            done = await run(server, "export", "-t", "T", "-d", str(tmp_path / "out"), "--resume")
+    refused(done, 1, "Another job is at work in ", ": run other, process ")
+    assert server.account.operations["Scan"] == 0
 
 
 async def test_file_that_may_not_grow(counting: StartCounting, tmp_path: Path) -> None:

@@ -502,6 +502,30 @@ def test_a_batch_that_is_refused_is_split_until_the_bad_record_stands_alone(
     assert {one["reason"] for one in rejected(fleet)} == {"refused_by_service"}
 
 
+def test_a_record_that_does_not_get_in_holds_back_what_is_too_far_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That would all have to be sent again."""
+    monkeypatch.setattr(pipeline_importing, "AHEAD_BYTES", 256 * 1024)
+    fleet, seen = importing(tmp_path / "in.jsonl", put_lines(20_000), 10**9), []
+
+    def keep_first(operation: str, payload: dict[str, Any]) -> Reply | None:
+        ((name, writes),) = payload["RequestItems"].items()
+        first = [one for one in writes if one["PutRequest"]["Item"]["pk"]["S"] == "key 0"]
+        if not first or asyncio.get_running_loop().time() > 15:
+            return None
+        seen.append(len(fleet.table.items))
+        if len(first) == len(writes):
+            return hot_range(operation)
+        answer = json.loads(fleet.table.put([one for one in writes if one not in first]).body)
+        return reply({**answer, "UnprocessedItems": {name: first}})
+
+    fleet.table.hook = keep_first
+    run(fleet, monkeypatch)
+    assert 200 <= seen[-1] <= 256 * 1024 / (2 * len(put_lines(1)[0]))
+    assert len(fleet.table.items) == 20_000
+
+
 def test_bad_records_do_not_waste_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of 25: most batches are refused, and split until it stands alone."""
 
