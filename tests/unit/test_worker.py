@@ -242,18 +242,24 @@ def test_a_job_goes_on_while_one_segment_is_throttled_for_longer_than_the_patien
     assert fleet.coordinator.done
 
 
+def leave(fleet: Fleet, operation: str, payload: dict[str, Any], hot: list[dict[str, Any]]) -> Reply:
+    """Take all of a batch but what is hot, or refuse it where that is all."""
+    ((name, writes),) = payload["RequestItems"].items()
+    if len(hot) == len(writes):
+        return hot_range(operation)
+    answer = json.loads(fleet.table.put([one for one in writes if one not in hot]).body)
+    return reply({**answer, "UnprocessedItems": {name: hot}})
+
+
 def test_hot_keys_do_not_hold_the_others_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = importing(tmp_path / "in.jsonl", put_lines(20_000), 100_000, 1_000, 2)
 
     def keep_hot(operation: str, payload: dict[str, Any]) -> Reply | None:
-        ((name, writes),) = payload["RequestItems"].items()
+        ((_, writes),) = payload["RequestItems"].items()
         hot = [one for one in writes if one["PutRequest"]["Item"]["pk"]["S"].endswith("77")]
         if not hot or asyncio.get_running_loop().time() > 15:
             return None
-        if len(hot) == len(writes):
-            return hot_range(operation)
-        answer = json.loads(fleet.table.put([one for one in writes if one not in hot]).body)
-        return reply({**answer, "UnprocessedItems": {name: hot}})
+        return leave(fleet, operation, payload, hot)
 
     fleet.table.hook = keep_hot
     run(fleet, monkeypatch)
@@ -510,15 +516,12 @@ def test_a_record_that_does_not_get_in_holds_back_what_is_too_far_behind_it(
     fleet, seen = importing(tmp_path / "in.jsonl", put_lines(20_000), 10**9), []
 
     def keep_first(operation: str, payload: dict[str, Any]) -> Reply | None:
-        ((name, writes),) = payload["RequestItems"].items()
+        ((_, writes),) = payload["RequestItems"].items()
         first = [one for one in writes if one["PutRequest"]["Item"]["pk"]["S"] == "key 0"]
         if not first or asyncio.get_running_loop().time() > 15:
             return None
         seen.append(len(fleet.table.items))
-        if len(first) == len(writes):
-            return hot_range(operation)
-        answer = json.loads(fleet.table.put([one for one in writes if one not in first]).body)
-        return reply({**answer, "UnprocessedItems": {name: first}})
+        return leave(fleet, operation, payload, first)
 
     fleet.table.hook = keep_first
     run(fleet, monkeypatch)
