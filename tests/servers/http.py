@@ -291,6 +291,6 @@ async def _drained(writer: asyncio.StreamWriter) -> None:
 def _reset_on_close(writer: asyncio.StreamWriter) -> None:
     """Make the kernel send RST when the socket is closed (see socket(7), SO_LINGER with a time of 0)."""
     connection = writer.get_extra_info("socket")
-    if connection is None:  # the client was killed meanwhile
+    if connection is None or connection.fileno() < 0:  # the client was killed meanwhile
         return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+import struct
 import sys
 import urllib.request
 from collections import Counter
@@ -15,7 +18,7 @@ from tests.conftest import StartCounting
 from tests.servers.account import Account
 from tests.servers.client import SIGNED, call, put_of
 from tests.servers.counting import CountingServer
-from tests.servers.http import Handler, Reply, Request
+from tests.servers.http import Handler, HttpServer, Reply, Request
 from tests.servers.items import Shape, item_size, make_item
 from tests.servers.process import running
 from tests.servers.replies import (
@@ -258,6 +261,29 @@ async def test_a_hook_breaks_the_connection(counting: StartCounting) -> None:
         await call(server, "Scan", TableName="T", Limit=10)
     with pytest.raises(aiohttp.ClientOSError, match="reset"):
         await call(server, "Scan", TableName="T")
+
+
+async def test_a_reset_of_a_connection_that_the_client_has_reset_is_no_failure() -> None:
+    connected, gone = asyncio.Event(), asyncio.Event()
+
+    async def reset_when_gone(request: Request) -> Reply:
+        connected.set()
+        await gone.wait()
+        return RESET
+
+    server = HttpServer(reset_when_gone)
+    port = await server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            await connected.wait()
+        for _ in range(10):  # turns of the loop, in which it learns that the connection is gone
+            await asyncio.sleep(0)
+        gone.set()
+        await asyncio.sleep(0)
+    finally:
+        await server.stop()
 
 
 async def test_a_hook_leaves_puts_unprocessed(counting: StartCounting) -> None:
