@@ -12,6 +12,7 @@ from ddbio.cli import common
 from ddbio.cli.common import Telling, whole
 from ddbio.cli.failures import Exit
 from ddbio.cli.figures import verdict
+from ddbio.errors import UsageError
 from ddbio.events import Observer
 from ddbio.options import HALF, RETRY_SECONDS, Capacity, VerifyOptions
 from ddbio.report import Difference, VerifyReport
@@ -98,6 +99,10 @@ def verify(
     def job(observer: Observer) -> Coroutine[Any, Any, VerifyReport]:
         from ddbio.verifying import verify_export  # noqa: PLC0415 - heavy, and not needed for help
 
+        if table is None and (capacity or consistent_read):
+            raise UsageError("--capacity and --consistent-read are about a table.", hint="Name it with --table.")
+        if write_capacity and not repair:
+            raise UsageError("--write-capacity is about a repair.", hint="Ask for it with --repair.")
         options = VerifyOptions(
             source=source,
             table=table,

@@ -18,6 +18,7 @@ _PERMISSIONS = (
     "use of its KMS key, if it has one)."
 )
 _PRESSURE = "S3 was overloaded for longer than the retries lasted: run again, or with less at once."
+_FAILURE = "S3 failed for longer than the retries lasted: run again later."
 _HINTS = {
     "NoSuchBucket": "There is no such bucket: create it, or check its name.",
     "AccessDenied": _PERMISSIONS,
@@ -31,15 +32,17 @@ _HINTS = {
     "AuthorizationHeaderMalformed": _REGION,
     "IllegalLocationConstraintException": _REGION,
     "SlowDown": _PRESSURE,
-    "InternalError": _PRESSURE,
     "ServiceUnavailable": _PRESSURE,
+    "503": _PRESSURE,
+    "InternalError": _FAILURE,
+    "500": _FAILURE,
 }
 # A body that breaks off comes as an error of aiohttp.
 _NETWORK = (boto.ConnectionError, boto.HTTPClientError, aiohttp.ClientError)
 _PASSING = frozenset(
     {
         *("BadDigest", "XAmzContentChecksumMismatch", "InternalError", "ServiceUnavailable", "SlowDown"),
-        *("RequestTimeout", "IncompleteBody"),
+        *("RequestTimeout", "IncompleteBody", "500", "503"),
     }
 )
 
@@ -54,6 +57,11 @@ def may_pass(error: Exception) -> bool:
 def code_of(error: boto.ClientError) -> str:
     """The service's error code; a HEAD request has no body, so its code is the HTTP status (`404`)."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def name_of(error: Exception) -> str:
+    """What to call a failure in few words."""
+    return code_of(error) if isinstance(error, boto.ClientError) else type(error).__name__
 
 
 @contextmanager

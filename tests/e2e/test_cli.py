@@ -211,6 +211,9 @@ def test_wrong_use_tells_what_to_do_instead(tmp_path: Path) -> None:
         (["exprt"], "Did you mean 'export'? See: ddbio --help"),
         (["import", "-t", "T", "-s", "1.json", "2.json"], "2.json is one argument too many: quote a glob"),
         (["export", "-t", "T", "-d", "out", "more"], "(more). See: ddbio export --help"),
+        (["verify", "-s", "out", "-c", "5"], "Name it with --table"),
+        (["verify", "-s", "out", "--consistent-read"], "Name it with --table"),
+        (["verify", "-s", "out", "-t", "T", "--write-capacity", "5"], "Ask for it with --repair"),
     ):
         refused(ddbio(*line, environment={}, folder=tmp_path), 2, told)
     shown = ddbio("import", "--help", environment={}).out.decode()
