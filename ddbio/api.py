@@ -26,7 +26,7 @@ from ddbio.identity import absolute, export_identity, from_anywhere, import_iden
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
-from ddbio.ledger.manifest import read_files, read_hints
+from ddbio.ledger.manifest import read_files, read_hints, read_mixed
 from ddbio.ledger.recovery import sweep
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.lifecycle import begin_export, begin_import, conclude, finished_report, rejects_file
@@ -109,6 +109,8 @@ async def export_table(
             resumed=opened.run != run,
             lock=lock,
         ).execute()
+        if mixed := ledger.types.mixed():
+            observer(Warned(_lossy(mixed, options.table)))
         if place.streams:
             return report
         await sweep(ledger, sink, options.table)
@@ -145,6 +147,8 @@ async def import_table(
         hints = _hints(manifest, source, table)
         if (gap := await _gap(manifest, source, files)) is not None:
             observer(Warned(gap))
+        if manifest is not None and (mixed := read_mixed(manifest, source.location)):
+            observer(Warned(_lossy(mixed, source.location)))
         units = planning.spans(files, options.processes)
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
         opened = Opened(run, identity, 0, tuple(units))
@@ -260,6 +264,15 @@ async def _gap(manifest: bytes | None, source: Source, files: Sequence[SourceFil
     if manifest is None and await source.has_journal():
         return f"The export in {source.location} has not ended: what is imported is not the whole table."
     return None
+
+
+def _lossy(mixed: Sequence[str], place: str) -> str:
+    """What is lost where paths held sets or binary, and other types as well."""
+    names = f"{mixed[0]} and {count(len(mixed) - 1, 'other attribute')}" if len(mixed) > 1 else mixed[0]
+    return (
+        f"In {place}, {names} held sets or binary, and other types as well. Plain JSON does not tell which: such sets "
+        "are imported as lists, binary as strings. --format dynamodb-json keeps them."
+    )
 
 
 def _hints(manifest: bytes | None, source: Source, table: TableInfo) -> dict[str, HintType]:

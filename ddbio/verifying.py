@@ -262,7 +262,7 @@ class _Run:
                 seconds=now - self._began,
                 items=self.auditor.scanned if self._reading else self.auditor.items,
                 bytes=self.auditor.bytes,
-                units=self._reading.spent if self._reading else 0.0,
+                units=self._reading.settled if self._reading else 0.0,
                 throttles=self._meter.throttles,
                 rejected=0,
                 units_done=self.auditor.done,

@@ -107,6 +107,14 @@ class Bucket:
             self.used_up -= after  # it is left unspent as long as it is there
         self.level += units
 
+    def spread(self, now: float) -> None:
+        """Of what has accrued up to `now`, keep no more at hand than the slack; the rest becomes credit."""
+        self.advance(now)
+        surplus = self.level - self._slack
+        if surplus > 0:
+            self.credit += surplus
+            self.level -= surplus
+
     def refuse(self, units: float, now: float) -> None:
         """Return `units` that were taken for what was throttled."""
         fresh = self.rate * REUSED * (now - self._reused_at)

@@ -19,7 +19,7 @@ class Control:
     """Steers a running job: hand one to `export_table` or `import_table`, and call it from the same event loop.
 
     Every process keeps to a change within two seconds. What is called before the job begins holds from its beginning.
-    One job at a time; the next one begins with the capacity of its own options.
+    One job at a time; the next one begins with the capacity of its own options, not paused.
     """
 
     def __init__(self) -> None:
@@ -66,6 +66,7 @@ class Control:
         """
         if self._budget is not None:
             raise UsageError("A Control steers one job at a time.", hint="Give each job a Control of its own.")
+        self._one_by_one = asyncio.Lock()  # of the job's own event loop
         self._budget, self._plan = budget, plan
         budget.paused = self._paused
         try:
@@ -77,6 +78,7 @@ class Control:
             yield
         finally:
             self._budget = self._plan = self._capacity = None
+            self._paused = False
 
     async def follow_table(self) -> None:
         """Where the budget adapts up to what the table has, look what that is now. Raises PreflightError as above."""

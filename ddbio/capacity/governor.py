@@ -25,10 +25,13 @@ class Permit:
         self._governor = governor
         self._units = self._reserved = units
 
-    def settle(self, actual: float | None) -> None:
-        """Replace the estimate by the units that were really consumed; None: nobody knows, the estimate stands."""
+    def settle(self, actual: float | None, *, evenly: bool = False) -> None:
+        """Replace the estimate by the units that were really consumed; None: nobody knows, the estimate stands.
+
+        `evenly`: the estimate was to hold up others, and what accrued meanwhile is not for them at once.
+        """
         units = self._units if actual is None else actual
-        self._governor.settle(self._reserved, self._units - units)
+        self._governor.settle(self._reserved, self._units - units, evenly=evenly)
         self._units, self._reserved = units, 0.0
 
     def refuse(self, share: float = 1.0) -> None:
@@ -116,12 +119,14 @@ class Governor:
                 waiter.result().settle(0)
             raise
 
-    def settle(self, reserved: float, unused: float) -> None:
+    def settle(self, reserved: float, unused: float, *, evenly: bool = False) -> None:
         """Of what was taken, `reserved` is settled now; give back what was not used (negative: charge more)."""
         self._reserved -= reserved
         if unused:
             self.spent -= unused
             self._bucket.give_back(unused, self._clock.now())
+            if evenly:
+                self._bucket.spread(self._clock.now())
             if self._waiters:
                 self._serve()
 

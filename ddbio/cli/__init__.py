@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     if sys.stderr is None:  # closed by the caller: `print` would take standard output in its place
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - as long as the process lives
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(signal, "SIGUSR1"):  # Windows has none; it pauses a job, and must not end one that is about to begin
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         return int(app(arguments or sys.argv[1:] or ["--help"], prog_name="ddbio", standalone_mode=False))
     except _WrongUse as error:

@@ -87,11 +87,14 @@ class Course:
         self._begun = NOTHING
         self._budget = plan.budget
         self._recent: deque[Progress] = deque()
+        self._paused_seconds = 0.0
 
     def add(self, progress: Progress) -> None:
         """Take in the next event; one at 0 seconds tells what earlier runs of the job have done."""
         if not progress.seconds:
             self._begun = progress
+        elif progress.budget == 0 and self._recent:
+            self._paused_seconds += progress.seconds - self._recent[-1].seconds
         self._recent.append(progress)
         self._budget = progress.budget or self._budget  # while it is paused, there is none
         while progress.seconds - self._recent[0].seconds > RECENT_SECONDS and len(self._recent) > 2:
@@ -133,8 +136,9 @@ class Course:
         if last.reason:
             parts.append(last.reason)
         done, before = self.done(), self._done(self._begun)
-        if before < done < 1:
-            parts.append(f"{duration(last.seconds / (done - before) * (1 - done))} left")
+        if before < done < 1 and last.budget != 0:
+            worked = last.seconds - self._paused_seconds
+            parts.append(f"{duration(worked / (done - before) * (1 - done))} left")
         if last.throttles:
             parts.append(f"{last.throttles:,} throttled")
         if last.rejected:

@@ -25,3 +25,4 @@ async def pausable(job: Coroutine[Any, Any, T], control: Control, observer: Obse
         return await job
     finally:
         loop.remove_signal_handler(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # one that comes too late must not end what is done

@@ -74,6 +74,11 @@ class _Hints(msgspec.Struct):
     type_hints: dict[str, HintType]
 
 
+class _Mixed(msgspec.Struct):
+    ddbio_manifest: Literal[1]
+    mixed: list[str] = []
+
+
 class _File(msgspec.Struct):
     name: str
 
@@ -86,6 +91,11 @@ class _Files(msgspec.Struct):
 def read_hints(text: bytes, location: str) -> dict[str, HintType]:
     """The type hints of a manifest; raises SourceError where it can't be understood."""
     return _read(text, location, _Hints).type_hints
+
+
+def read_mixed(text: bytes, location: str) -> list[str]:
+    """The paths whose types a manifest can't tell; raises SourceError where it can't be understood."""
+    return _read(text, location, _Mixed).mixed
 
 
 def read_files(text: bytes, location: str) -> list[str]:

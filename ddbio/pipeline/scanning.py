@@ -49,7 +49,9 @@ class SegmentScan:
         self._executor = executor
         self._fingerprint = fingerprint
         whole = FULL_PAGE_UNITS * (2 if what.consistent else 1)
-        self._cost = CostEstimate(whole)
+        # Of many segments that are empty nothing follows about the pages of those that are not.
+        self._first_cost = CostEstimate(whole)
+        self._next_cost = CostEstimate(whole)
         self._limit = PageLimit(whole)
 
     async def pages(self, segment: int, after: str = "") -> AsyncGenerator[Page]:
@@ -60,12 +62,13 @@ class SegmentScan:
         plan = replace(self._plan, segment=segment)
         last_key = after.encode() or None
         while True:
-            page, permit = await self._requester.run(lambda: self._cost.units, partial(self._fetch, plan, last_key))
+            cost = self._first_cost if last_key is None else self._next_cost
+            page, permit = await self._requester.run(partial(_units, cost), partial(self._fetch, plan, last_key))
+            if page.capacity is not None:  # before it is settled: who goes next is estimated then
+                cost.learn(page.capacity)
+                self._limit.learn(page.scanned, page.capacity)
             permit.settle(page.capacity)
             self._requester.deadline.touch()
-            if page.capacity is not None:
-                self._cost.learn(page.capacity)
-                self._limit.learn(page.scanned, page.capacity)
             yield page
             last_key = page.last_key
             if last_key is None:
@@ -82,6 +85,10 @@ class SegmentScan:
             return transcode()
         except MalformedPageError as error:
             raise CorruptReplyError(f"A Scan reply can't be understood: {error}.") from error
+
+
+def _units(cost: CostEstimate) -> float:
+    return cost.units
 
 
 def _plan(table: str, what: ScanFilter, total: int) -> ScanPlan:

@@ -17,6 +17,9 @@ SPLIT_CODES = frozenset({"ValidationException", "ItemCollectionSizeLimitExceeded
 """Refusals that one record of a batch can cause; nothing of such a batch was written."""
 BATCH_SECONDS = 1.0
 """A batch of several items may cost so many seconds' worth of the budget."""
+FIRST_SECONDS = 0.25
+"""Until a reply has told what items cost that others take the place of, a batch takes so many seconds' worth of the
+budget: no other goes out meanwhile, as it might cost far more than was foreseen."""
 
 
 class Outcome:
@@ -74,7 +77,7 @@ class TableWriter:
     async def _send(self, batch: Batch, outcome: Outcome) -> None:
         requests = [entry.request for entry in batch.entries]
         send = partial(self._dynamodb.batch_write, self._table, requests, batch.size)
-        reply, permit = await self._requester.run(lambda: batch.units * self._ratio.value, send)
+        reply, permit = await self._requester.run(lambda: self._estimate(batch.units), send)
         written, units = batch.entries, batch.units
         if reply.unprocessed:
             returned = self._match(written, reply.unprocessed)
@@ -83,13 +86,20 @@ class TableWriter:
             permit.refuse(1 - units / batch.units)
             outcome.unprocessed += returned
             self._meter.returned += sum(not entry.returned for entry in returned)
-        permit.settle(reply.capacity)
+        # Learnt before it is settled: who goes next is estimated then.
+        actual, first = reply.capacity, not self._ratio.known
+        if actual is None:
+            actual = units * self._ratio.value
+        self._ratio.learn(units, actual)
+        permit.settle(actual, evenly=first)
         outcome.written += written
         self._meter.items += len(written)
         if written:
             self._requester.deadline.touch()
-        if reply.capacity is not None:
-            self._ratio.learn(units, reply.capacity)
+
+    def _estimate(self, units: int) -> float:
+        """What a batch of so many write units will probably cost."""
+        return units * self._ratio.value if self._ratio.known else max(units, self._requester.rate * FIRST_SECONDS)
 
     def _match(self, entries: list[Entry], items: Sequence[bytes]) -> list[Entry]:
         """Our own records for the items that came back, told by their keys."""

@@ -32,7 +32,7 @@ RELEASE_SECONDS = 0.5
 """One of the times that make up the two seconds which a job that is stopped has in all: workers that stop, files that
 are sealed, a chunk of the journal that is written."""
 DONE_SECONDS = 10.0
-"""So long a job that has done its work tries to give the lease back."""
+"""So long a job that ends by itself tries to give the lease back."""
 _ATTEMPTS = 3
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 _HINT = (
@@ -106,7 +106,10 @@ class Lease:
                 with edge(f"unlock {self._place}", DestinationError):
                     await insist(self._delete, self._clock)
         except (TimeoutError, DestinationError) as error:
-            log.debug("The lock on %s is left to lapse: %s", self._place, error)
+            log.debug("The lock on %s was not given back: %s", self._place, error)
+            log.warning(
+                "S3 did not answer in time: the lock on %s stays for another %.0f seconds.", self._place, LEASE_SECONDS
+            )
 
     async def _renew(self) -> None:
         asked, before = self._clock.now(), self._holder.renewed
@@ -169,6 +172,7 @@ async def hold(lease: Lease) -> AsyncIterator[None]:
                 keeper.cancel()
         patience = DONE_SECONDS
     except BaseExceptionGroup as errors:
+        patience = DONE_SECONDS  # nobody asked it to stop
         # The loss, or else what the body raised: a body under a lock raises what it raises without one.
         raise errors.exceptions[0]  # noqa: B904
     finally:

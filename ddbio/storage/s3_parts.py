@@ -92,7 +92,7 @@ def _headers(request: Any) -> Mapping[str, str]:
     """The request's headers without those that the transport sets itself, and the Host that was signed."""
     split = urlsplit(request.url)
     default = {"http": 80, "https": 443}.get(split.scheme)
-    host = split.netloc if split.port not in (None, default) else str(split.hostname)
+    host = split.netloc.removesuffix(f":{default}")
     headers = {"Host": host}
     for name, value in request.headers.items():
         if name.lower() not in _SET_BY_TRANSPORT:

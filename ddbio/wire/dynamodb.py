@@ -39,6 +39,10 @@ _ERRORS: dict[str, type[ServiceError]] = {
     "ProvisionedThroughputExceededException": ThrottledError,
     "ThrottlingException": ThrottledError,
     "RequestLimitExceeded": ThrottledError,
+    "Throttling": ThrottledError,
+    "TooManyRequestsException": ThrottledError,
+    "RequestTimeout": UnavailableError,
+    "RequestTimeoutException": UnavailableError,
     "ExpiredTokenException": CredentialsError,
     "ExpiredToken": CredentialsError,
     "UnrecognizedClientException": CredentialsError,
@@ -128,12 +132,12 @@ class _BatchBody(msgspec.Struct):
 
 
 class _Reason(msgspec.Struct):
-    reason: str = ""
-    resource: str = ""
+    reason: str | None = None
+    resource: str | None = None
 
 
 class _ErrorBody(msgspec.Struct):
-    type: str = msgspec.field(name="__type", default="")
+    type: str | None = msgspec.field(name="__type", default=None)
     message: str | None = None
     capital_message: str | None = msgspec.field(name="Message", default=None)
     reasons: list[_Reason] | None = msgspec.field(name="throttlingReasons", default=None)
@@ -269,19 +273,19 @@ def _service_error(reply: Reply, now: datetime) -> ServiceError:
         body = _decode_error(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         body = _ErrorBody()
-    code = body.type.rpartition("#")[2] or f"Http{reply.status}"
+    code = (body.type or "").rpartition("#")[2] or f"Http{reply.status}"
     if reply.status == 413:
         code = "RequestEntityTooLarge"
     message = body.message or body.capital_message or f"HTTP status {reply.status}, {len(reply.body)} bytes"
     # Only the first line: what follows it in a signature error is the request itself, session token included.
     sentence = message.partition("\n")[0][:MAX_MESSAGE]
-    reasons = body.reasons or body.capital_reasons or ()
+    reasons = [reason for reason in body.reasons or body.capital_reasons or () if reason.reason]
     return _kind(code, reply.status)(
         code,
         sentence,
         status=reply.status,
-        reasons=[reason.reason for reason in reasons],
-        resources=[reason.resource for reason in reasons],
+        reasons=[reason.reason or "" for reason in reasons],
+        resources=[reason.resource or "" for reason in reasons],
         request_id=reply.headers.get("x-amzn-requestid"),
         hint=_clock_hint(reply, now) if code in _CLOCK_CODES else None,
     )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import aiohttp
 from yarl import URL
 
+from ddbio.errors import PreflightError
 from ddbio.wire.http1 import HttpError, Reply
 
 _STREAMED_BYTES = 1 << 20
@@ -57,6 +58,11 @@ class ProxiedTransport:
             if isinstance(error.certificate_error, ssl.SSLCertVerificationError):
                 raise error.certificate_error from None
             raise HttpError("certificate refused") from None
+        except aiohttp.InvalidURL:
+            raise PreflightError(
+                "The proxy that the environment names has no valid address.",
+                hint="Look at http_proxy and https_proxy: they must be URLs like http://proxy.example:3128.",
+            ) from None
         except aiohttp.ClientError as error:
             if isinstance(error, OSError):
                 raise

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ddbio.errors import CertificateError, PreflightError, TransportError
@@ -155,7 +155,7 @@ class HttpTransport:
             split = urlsplit(key)
             secure = split.scheme == "https"
             host = split.hostname or origin
-            proxy = None if proxy_bypass(host) else getproxies().get(split.scheme)
+            proxy = _proxy(split)
             known = self._targets[key] = _Target(secure, host, split.port or (443 if secure else 80), "/", proxy)
         return known._replace(path=f"/{path}") if path else known
 
@@ -167,6 +167,14 @@ class HttpTransport:
             self._proxied = ProxiedTransport(self._connections, self._timeout, self._context)
             await self._stack.enter_async_context(self._proxied)
         return self._proxied
+
+
+def _proxy(url: SplitResult) -> str | None:
+    """The proxy for this URL that the environment names, which may name the exceptions with their ports."""
+    if proxy_bypass(url.hostname or "") or proxy_bypass(url.netloc.rpartition("@")[2]):
+        return None
+    proxy = getproxies().get(url.scheme)
+    return f"http://{proxy.removeprefix('//')}" if proxy and "://" not in proxy else proxy
 
 
 def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:

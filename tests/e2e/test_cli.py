@@ -221,6 +221,19 @@ def test_wrong_use_tells_what_to_do_instead(tmp_path: Path) -> None:
     assert "(15m)" not in shown
 
 
+def test_a_signal_to_pause_before_or_after_the_job_is_harmless(moto: Server, full: str, tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from ddbio import cli; here = os.getpid();"
+        "cli.app = lambda *_, go=cli.app, **how: (os.kill(here, signal.SIGUSR1), go(*_, **how))[1];"
+        "ended = cli.main(); os.kill(here, signal.SIGUSR1); sys.exit(ended)"
+    )
+    line = ("export", "-t", full, "-d", str(tmp_path / "out"), "-p", "1", "-c", "1000", "--quiet")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *line], env={**os.environ, **moto.environment()}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_limits_end_in_4_with_the_report(moto: Server, full: str, tmp_path: Path) -> None:
     line = ["export", "-t", full, "-c", "5", "-p", "1", "--max-units", "1", "--json", "-d", str(tmp_path)]
     done = ddbio(*line, environment=moto.environment())

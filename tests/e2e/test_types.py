@@ -90,6 +90,8 @@ def test_sets_and_binary_come_back_from_plain_json(dynalite: Server, tmp_path: P
     assert sorted(manifest["mixed"]) == ["mixed", "odd.raw"]
     for path in manifest["mixed"]:
         assert any(f"Attribute {path} " in line for line in warned), warned
+    lost = "mixed and 1 other attribute held sets or binary, and other types as well."
+    assert f"warning: In {table}, {lost}" in gone.err
 
     come = ddbio(
         *("import", "-t", copy, "-s", str(out), "-p", "2", "-c", "10000", "--state", str(tmp_path / "state"), "--json"),
@@ -97,6 +99,7 @@ def test_sets_and_binary_come_back_from_plain_json(dynalite: Server, tmp_path: P
     )
     assert come.code == 0, come.err
     assert json.loads(come.out)["items"] == ITEMS
+    assert lost in come.err
     before, after = by_key(items), by_key(dynalite.items(copy))
     assert before.keys() == after.keys()
     for key, whole in before.items():

@@ -134,6 +134,13 @@ def test_what_replaces_larger_items_keeps_to_the_budget_too(budget: float, proce
     check(fleet, "write")
 
 
+@pytest.mark.parametrize("processes", [1, 4])
+def test_what_replaces_larger_items_is_not_found_out_by_many_batches_at_once(processes: int, tmp_path: Path) -> None:
+    fleet = writing(tmp_path, 4_000, 50, processes, Replacing.COST, Replacing((), 1, latency=0.1))
+    run(fleet)
+    check(fleet, "write")
+
+
 class Refusing(SizedTable):
     """Serves nothing for a while."""
 

@@ -113,6 +113,33 @@ async def test_the_next_job_begins_with_its_own_capacity() -> None:
     assert await control.set_capacity(HUNDRED) is None  # no job
 
 
+async def test_the_next_job_does_not_begin_paused() -> None:
+    control = Control()
+    async with control.steering(Budget(Pace(100)), plan, HUNDRED):
+        control.pause()
+    budget = Budget(Pace(100))
+    async with control.steering(budget, plan, HUNDRED):
+        assert not control.paused
+        assert budget.rate == 100
+
+
+def test_a_control_is_good_for_one_event_loop_after_the_other() -> None:
+    control = Control()
+
+    async def slow(capacity: Capacity) -> Pace:
+        await asyncio.sleep(0)
+        return await plan(capacity)
+
+    async def main() -> None:
+        budget = Budget(Pace(100))
+        async with control.steering(budget, slow, HUNDRED):
+            await asyncio.gather(*(control.set_capacity(Capacity(units=units)) for units in (50, 60, 70)))
+            assert budget.rate == 70
+
+    for _ in range(2):
+        asyncio.run(main())
+
+
 async def test_what_is_asked_too_late_for_a_job_is_not_for_the_next_one() -> None:
     control, first, second, answers = Control(), Budget(Pace(100)), Budget(Pace(100)), asyncio.Event()
 

@@ -192,6 +192,14 @@ def test_a_terminal_that_goes_away_ends_nothing(monkeypatch: pytest.MonkeyPatch)
             shown(Warned("Nobody sees this."))
 
 
+def test_a_pause_does_not_count_for_the_time_that_is_left() -> None:
+    working = [progress(0.0), progress(5.0, units_done=16, budget=500), progress(10.0, units_done=32, budget=500)]
+    paused = [progress(12.0, units_done=32, budget=0), progress(3_610.0, units_done=32, budget=0)]
+    assert " left " not in course(PLAN, *working, *paused).line()
+    assert " · 10.0 s left · " in course(PLAN, *working).line()
+    assert " · 10.0 s left · " in course(PLAN, *working, *paused, progress(3_610.0, units_done=32, budget=500)).line()
+
+
 def test_a_resumed_job_goes_on_where_its_earlier_runs_ended() -> None:
     begun = progress(0.0, items=250_000, bytes=50_000_000, units=1_000, units_done=32)
     first = course(PLAN, begun)

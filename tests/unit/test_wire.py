@@ -240,12 +240,13 @@ async def test_throttling_reasons_are_kept(member: str) -> None:
 @pytest.mark.parametrize(
     ("reasons", "told"),
     [
+        ([{"reason": None, "resource": None}], "ThrottlingException"),
         ([], "ThrottlingException"),
         ([{"reason": "TableReadAccountLimitExceeded", "resource": "arn:x:table/T"}], "TableReadAccountLimitExceeded"),
         ([{"reason": "IndexWriteOther", "resource": "arn:x:table/T/index/by-date"}], "IndexWriteOther by-date"),
     ],
 )
-async def test_the_reason_of_throttling_names_the_index(reasons: list[dict[str, str]], told: str) -> None:
+async def test_the_reason_of_throttling_names_the_index(reasons: list[dict[str, str | None]], told: str) -> None:
     error = await failure(400, {"__type": "x#ThrottlingException", "Message": "m", "ThrottlingReasons": reasons})
     assert isinstance(error, errors.ThrottledError)
     assert error.reason == told
@@ -257,6 +258,8 @@ async def test_the_reason_of_throttling_names_the_index(reasons: list[dict[str, 
         (413, b"<html>", "RequestEntityTooLarge", errors.RefusedError),
         (502, b"<html>", "Http502", errors.UnavailableError),
         (503, b"", "Http503", errors.UnavailableError),
+        (400, b'{"__type":"Throttling"}', "Throttling", errors.ThrottledError),
+        (400, b'{"__type":"x#RequestTimeout"}', "RequestTimeout", errors.UnavailableError),
         (429, b"\xff", "Http429", errors.ThrottledError),
         (403, b'{"__type":7}', "Http403", errors.RefusedError),
         (301, b"", "Http301", errors.RefusedError),
@@ -471,6 +474,29 @@ async def test_proxies_of_the_environment_are_used_and_bypassed(monkeypatch: pyt
             assert (await transport(url, {}, b"")).body == b"/ None"
             proxied = await transport("http://dynamodb.invalid/", {}, b"")
     assert proxied.body == b"http://dynamodb.invalid/ Basic dXNlcjpwYXNz"
+
+
+async def test_a_proxy_may_be_named_without_a_scheme_and_an_exception_with_its_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answer(request: http.Request) -> http.Reply:
+        return http.Reply((request.path.encode(),))
+
+    async with serving(answer) as url:
+        monkeypatch.setenv("http_proxy", url.removeprefix("http://"))
+        monkeypatch.setenv("no_proxy", url.removeprefix("http://"))
+        async with HttpTransport(connections=2) as transport:
+            assert (await transport(url, {}, b"")).body == b"/"
+            assert (await transport("http://dynamodb.invalid/", {}, b"")).body == b"http://dynamodb.invalid/"
+
+
+async def test_a_proxy_that_is_no_address_is_no_passing_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://user:secret@[bad")
+    async with HttpTransport(connections=1) as transport:
+        with pytest.raises(errors.PreflightError) as raised:
+            await transport("http://dynamodb.invalid/", {}, b"")
+    assert "http_proxy" in str(raised.value.hint)
+    assert "secret" not in f"{raised.value} {raised.value.hint}"
 
 
 @pytest.fixture(scope="module")

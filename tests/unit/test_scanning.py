@@ -1,0 +1,48 @@
+"""Scan: what a page is expected to cost."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from ddbio.capacity import Governor, Permit
+from ddbio.codec.model import Page
+from ddbio.options import ScanFilter
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.requests import Requester
+from ddbio.pipeline.scanning import FULL_PAGE_UNITS, SegmentScan
+from tests.fakes import FakeClock
+
+EMPTY = Page(b"", 0, 0, 0, None, 0.5, {})
+FULL = Page(b"{}\n", 1, 1, 1, b'{"id":{"S":"a"}}', 128.0, {})
+
+
+class Scripted(Requester):
+    """Gives the pages that it was given, and keeps what they were expected to cost."""
+
+    def __init__(self, *pages: Page) -> None:
+        self._clock = FakeClock()
+        self._bank = Governor(1e9, self._clock)
+        super().__init__(self._bank, Meter(), self._clock)
+        self._pages = iter(pages)
+        self.expected: list[float] = []
+
+    async def run(self, estimate: Callable[[], float], send: Callable[[], Awaitable[Any]]) -> tuple[Any, Permit]:
+        self.expected.append(estimate())
+        return next(self._pages), await self._bank.acquire(estimate)
+
+
+async def test_empty_segments_say_nothing_of_the_next_pages_of_others() -> None:
+    requester = Scripted(FULL, *[EMPTY] * 20, FULL, EMPTY)
+    nothing = cast("Any", None)
+    scan = SegmentScan(
+        "T", ScanFilter(), total=30, output="jsonl", dynamodb=nothing, requester=requester, executor=nothing
+    )
+    full = scan.pages(0)
+    await anext(full)
+    for segment in range(1, 21):
+        assert [page async for page in scan.pages(segment)] == [EMPTY]
+    assert [page async for page in full] == [FULL, EMPTY]
+    assert requester.expected[:2] == [FULL_PAGE_UNITS, 128.0]
+    assert requester.expected[20] == 0.5
+    assert requester.expected[21:] == [FULL_PAGE_UNITS, 128.0]
