@@ -93,13 +93,13 @@ class CostRatio:
     def __init__(self) -> None:
         self.value = 1.0
         self.known = False
-        """Whether a reply has come."""
+        """Whether a request was served."""
         self._weight = 1.0
 
     def learn(self, estimated: float, actual: float) -> None:
         """What was estimated to cost `estimated` has cost `actual`."""
-        self.known = True
         if estimated > 0:
+            self.known = True
             self.value += self._weight * (max(actual / estimated, 1.0) - self.value)
             self._weight = self.WEIGHT
 

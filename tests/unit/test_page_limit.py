@@ -57,6 +57,8 @@ def test_a_pause_leaves_the_limit_as_it_is() -> None:
 
 def test_the_ratio_of_costs_is_learned_smoothly_and_never_below_1() -> None:
     ratio = CostRatio()
+    ratio.learn(0.0, 0.0)  # nothing was served
+    assert not ratio.known
     ratio.learn(10, 500)
     assert ratio.value == 50
     for _ in range(90):
