@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from ddbio.retry import Backoff
 from ddbio.storage import s3_retry
 from ddbio.storage.s3_retry import ATTEMPTS, insist
 from tests.contract.places import Bucket, blocks, s3_client, write_all
-from tests.fakes import FakeClock
+from tests.fakes import VirtualClock, run_virtual
 from tests.faults.proxy import FaultProxy
 from tests.faults.schedule import Schedule
 from tests.servers.aws import Server
@@ -73,18 +74,22 @@ async def test_what_stays_wrong_ends_in_an_error(bucket: Bucket, code: str, atte
     assert bucket.unfinished() == []
 
 
-async def test_who_waits_for_long_is_told_why(caplog: pytest.LogCaptureFixture) -> None:
-    clock = FakeClock()
-    tried: list[float] = []
+def test_who_waits_for_long_is_told_why(caplog: pytest.LogCaptureFixture) -> None:
+    tried = 0
 
     async def fail_slowly() -> None:
-        tried.append(clock.now())
-        clock.advance(6)
+        nonlocal tried
+        tried += 1
+        await asyncio.sleep(6)
         raise ClientError({"Error": {"Code": "InternalError", "Message": "no"}}, "GetObject")
 
-    with caplog.at_level("WARNING", "ddbio"), pytest.raises(ClientError):
-        await insist(fail_slowly, clock)
-    assert len(tried) == ATTEMPTS
+    async def main() -> None:
+        with pytest.raises(ClientError):
+            await insist(fail_slowly, VirtualClock())
+
+    with caplog.at_level("WARNING", "ddbio"):
+        run_virtual(main())
+    assert tried == ATTEMPTS
     assert [record.getMessage() for record in caplog.records] == [
         f"S3 has failed for {6 * times} seconds (InternalError): trying again, {times} of {ATTEMPTS - 1} times."
         for times in (2, 3, 4)
