@@ -26,7 +26,7 @@ from ddbio.identity import absolute, export_identity, from_anywhere, import_iden
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
-from ddbio.ledger.manifest import read_files, read_hints, read_mixed
+from ddbio.ledger.manifest import Types, read_files, read_types
 from ddbio.ledger.recovery import sweep
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.lifecycle import begin_export, begin_import, conclude, finished_report, rejects_file
@@ -144,11 +144,12 @@ async def import_table(
         await stack.enter_async_context(state)
         files = await _input_files(source, rejects_file(options, state, run))
         manifest = await source.manifest()
-        hints = _hints(manifest, source, table)
+        types = None if manifest is None else read_types(manifest, source.location)
+        hints = {} if types is None else _hints(types, source, table)
         if (gap := await _gap(manifest, source, files)) is not None:
             observer(Warned(gap))
-        if manifest is not None and (mixed := read_mixed(manifest, source.location)):
-            observer(Warned(_lossy(mixed, source.location)))
+        if types is not None and types.mixed:
+            observer(Warned(_lossy(types.mixed, source.location)))
         units = planning.spans(files, options.processes)
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
         opened = Opened(run, identity, 0, tuple(units))
@@ -275,16 +276,16 @@ def _lossy(mixed: Sequence[str], place: str) -> str:
     )
 
 
-def _hints(manifest: bytes | None, source: Source, table: TableInfo) -> dict[str, HintType]:
-    hints = {} if manifest is None else read_hints(manifest, source.location)
+def _hints(types: Types, source: Source, table: TableInfo) -> dict[str, HintType]:
+    """The manifest's type hints. Raises SourceError where they can't be used for this table."""
     try:
-        RecordEncoder(table.keys, "auto", hints)
+        RecordEncoder(table.keys, "auto", types.type_hints)
     except ValueError as error:
         raise SourceError(
             f"The manifest of {source.location} has a type hint that can't be used: {error}.",
             hint="Mend it, or move it out of the way.",
         ) from error
-    return hints
+    return types.type_hints
 
 
 async def _input_files(source: Source, rejects: RejectsFile) -> list[SourceFile]:

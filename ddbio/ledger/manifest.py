@@ -69,13 +69,11 @@ def encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
-class _Hints(msgspec.Struct):
+class Types(msgspec.Struct):
+    """What a manifest says of types that plain JSON does not tell, as in `Manifest`."""
+
     ddbio_manifest: Literal[1]
     type_hints: dict[str, HintType]
-
-
-class _Mixed(msgspec.Struct):
-    ddbio_manifest: Literal[1]
     mixed: list[str] = []
 
 
@@ -88,14 +86,9 @@ class _Files(msgspec.Struct):
     files: list[_File]
 
 
-def read_hints(text: bytes, location: str) -> dict[str, HintType]:
-    """The type hints of a manifest; raises SourceError where it can't be understood."""
-    return _read(text, location, _Hints).type_hints
-
-
-def read_mixed(text: bytes, location: str) -> list[str]:
-    """The paths whose types a manifest can't tell; raises SourceError where it can't be understood."""
-    return _read(text, location, _Mixed).mixed
+def read_types(text: bytes, location: str) -> Types:
+    """What a manifest says of types; raises SourceError where it can't be understood."""
+    return _read(text, location, Types)
 
 
 def read_files(text: bytes, location: str) -> list[str]:

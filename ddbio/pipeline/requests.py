@@ -111,7 +111,6 @@ class CostEstimate:
         self._first = first
         self._recent: deque[float] = deque(maxlen=16)
 
-    @property
     def units(self) -> float:
         """Capacity units."""
         return max(self._recent, default=self._first)

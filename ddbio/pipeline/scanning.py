@@ -63,7 +63,7 @@ class SegmentScan:
         last_key = after.encode() or None
         while True:
             cost = self._first_cost if last_key is None else self._next_cost
-            page, permit = await self._requester.run(partial(_units, cost), partial(self._fetch, plan, last_key))
+            page, permit = await self._requester.run(cost.units, partial(self._fetch, plan, last_key))
             if page.capacity is not None:  # before it is settled: who goes next is estimated then
                 cost.learn(page.capacity)
                 self._limit.learn(page.scanned, page.capacity)
@@ -85,10 +85,6 @@ class SegmentScan:
             return transcode()
         except MalformedPageError as error:
             raise CorruptReplyError(f"A Scan reply can't be understood: {error}.") from error
-
-
-def _units(cost: CostEstimate) -> float:
-    return cost.units
 
 
 def _plan(table: str, what: ScanFilter, total: int) -> ScanPlan:

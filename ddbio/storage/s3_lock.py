@@ -162,7 +162,7 @@ class Lease:
 @asynccontextmanager
 async def hold(lease: Lease) -> AsyncIterator[None]:
     """Hold a lease; when it gets lost, the body is cancelled and JobLockedError raised."""
-    patience = RELEASE_SECONDS
+    patience = DONE_SECONDS
     try:
         await lease.take()
         async with asyncio.TaskGroup() as group:
@@ -170,9 +170,10 @@ async def hold(lease: Lease) -> AsyncIterator[None]:
             yield
             for keeper in keepers:
                 keeper.cancel()
-        patience = DONE_SECONDS
+    except asyncio.CancelledError:
+        patience = RELEASE_SECONDS
+        raise
     except BaseExceptionGroup as errors:
-        patience = DONE_SECONDS  # nobody asked it to stop
         # The loss, or else what the body raised: a body under a lock raises what it raises without one.
         raise errors.exceptions[0]  # noqa: B904
     finally:

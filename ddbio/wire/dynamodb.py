@@ -279,13 +279,14 @@ def _service_error(reply: Reply, now: datetime) -> ServiceError:
     message = body.message or body.capital_message or f"HTTP status {reply.status}, {len(reply.body)} bytes"
     # Only the first line: what follows it in a signature error is the request itself, session token included.
     sentence = message.partition("\n")[0][:MAX_MESSAGE]
-    reasons = [reason for reason in body.reasons or body.capital_reasons or () if reason.reason]
+    given = body.reasons or body.capital_reasons or ()
+    reasons = [(each.reason, each.resource or "") for each in given if each.reason]
     return _kind(code, reply.status)(
         code,
         sentence,
         status=reply.status,
-        reasons=[reason.reason or "" for reason in reasons],
-        resources=[reason.resource or "" for reason in reasons],
+        reasons=[reason for reason, _ in reasons],
+        resources=[resource for _, resource in reasons],
         request_id=reply.headers.get("x-amzn-requestid"),
         hint=_clock_hint(reply, now) if code in _CLOCK_CODES else None,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ddbio.ledger.entries import Entry
+from ddbio.ledger.entries import Commit, Entry
 from ddbio.ledger.journal import Journal
 from ddbio.report import JobReport
 from tests.servers.http import Handler, Reply, Request
@@ -44,10 +44,14 @@ class Journaled:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._events: list[list[Any]] = []
+        self.written = asyncio.Event()
+        """Set once it speaks of items."""
         append = Journal.append
 
         async def counted(journal: Journal, entries: Sequence[Entry], rejects_bytes: int = 0) -> None:
             await append(journal, entries, rejects_bytes)
+            if any(isinstance(entry, Commit) and entry.written for entry in entries):
+                self.written.set()
             for waiting in self._events:
                 waiting[0] -= 1
                 if waiting[0] == 0:

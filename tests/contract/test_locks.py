@@ -21,7 +21,7 @@ import pytest
 from botocore.exceptions import ClientError, IncompleteReadError
 
 from ddbio.errors import JobLockedError, PreflightError
-from ddbio.storage import local_lock
+from ddbio.storage import local_lock, s3_lock
 from ddbio.storage.base import LOCK
 from ddbio.storage.local import LocalSink
 from ddbio.storage.s3 import S3Sink
@@ -361,6 +361,24 @@ async def test_what_is_spoilt_on_its_way_is_asked_for_and_sent_again(bucket: Buc
         client.read = False
     assert client.read
     assert bucket.finished() == {}
+
+
+async def test_a_job_that_ends_by_itself_takes_the_time_to_give_the_lock_back(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(s3_lock, "RELEASE_SECONDS", 0.0)  # for one that is stopped, there is none left
+    sink = bucket.sink()
+    with pytest.raises(KeyError):
+        async with sink.lock("run7"):
+            raise KeyError
+    assert bucket.finished() == {}
+    with pytest.raises(asyncio.CancelledError):
+        async with sink.lock("run7"):
+            raise asyncio.CancelledError
+    assert list(bucket.finished()) == [LOCK]
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("S3 did not answer in time: the lock on s3://")
+    assert told.endswith(" stays for another 60 seconds.")
 
 
 async def test_a_server_without_conditions_is_not_trusted(bucket: Bucket) -> None:

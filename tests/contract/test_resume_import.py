@@ -137,7 +137,7 @@ async def test_an_import_whose_first_requests_were_refused_just_runs_once_that_i
 
 
 async def test_what_was_journaled_is_not_sent_again(imports: Imports) -> None:
-    assert await imports.interrupt(4)
+    assert await cancelled(asyncio.ensure_future(imports.run()), imports.journaled.written, 0.0)
     written = replayed(imports.state)
     assert written > 0
     before = imports.server.account.totals("write").items

@@ -7,19 +7,19 @@ import json
 import pytest
 
 from ddbio.errors import SourceError
-from ddbio.ledger.manifest import read_files, read_hints
+from ddbio.ledger.manifest import read_files, read_types
 
 
 def test_hints_and_files_are_read() -> None:
     hints = {"tags": "SS", "photos[].data": "B", "naïve\\.name": "NS"}
     text = json.dumps({"ddbio_manifest": 1, "files": [{"name": "a"}, {"name": "b"}], "type_hints": hints}).encode()
-    assert read_hints(text, "here") == hints
+    assert read_types(text, "here").type_hints == hints
     assert read_files(text, "here") == ["a", "b"]
 
 
 def test_what_a_later_version_adds_does_not_matter() -> None:
     text = json.dumps({"ddbio_manifest": 1, "files": [{"name": "a", "more": 1}], "type_hints": {"a": "BS"}, "more": []})
-    assert read_hints(text.encode(), "here") == {"a": "BS"}
+    assert read_types(text.encode(), "here").type_hints == {"a": "BS"}
     assert read_files(text.encode(), "here") == ["a"]
 
 
@@ -39,4 +39,4 @@ def test_what_a_later_version_adds_does_not_matter() -> None:
 )
 def test_one_that_can_not_be_understood_is_refused_with_its_place(text: bytes) -> None:
     with pytest.raises(SourceError, match="s3://bucket/prefix"):
-        read_hints(text, "s3://bucket/prefix")
+        read_types(text, "s3://bucket/prefix")

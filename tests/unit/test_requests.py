@@ -218,12 +218,12 @@ async def never_answered() -> None:
 
 def test_the_estimate_is_the_most_of_the_recent_costs() -> None:
     cost = CostEstimate(128.5)
-    assert cost.units == 128.5
+    assert cost.units() == 128.5
     cost.learn(3)
-    assert cost.units == 3
+    assert cost.units() == 3
     cost.learn(90)
     for _ in range(15):
         cost.learn(1)
-    assert cost.units == 90
+    assert cost.units() == 90
     cost.learn(1)
-    assert cost.units == 1
+    assert cost.units() == 1
