@@ -33,6 +33,9 @@ OPTIONS = (
     "-s3.port.lance=0",
     "-s3.allowDeleteBucketNotEmpty=false",
     "-master.telemetry=false",
+    # A bucket takes at least one volume; left alone, there are as many as the free disk has gigabytes, and a session of
+    # tests makes more buckets than that.
+    "-volume.max=10000",
 )
 
 
@@ -50,7 +53,7 @@ def run_seaweed(executable: Path, folder: Path) -> Iterator[Server]:
     def serve(base: int) -> Iterator[Server]:
         ports = [f"-{name}={base + offset}" for name, offset in PORTS.items()]
         sockets = [f"-{part}.localSocket={folder / part}.sock" for part in ("s3", "filer")]
-        command: list[str | Path] = [executable, "mini", f"-dir={folder}", *OPTIONS, *ports, *sockets]
+        command: list[str | Path] = [executable, f"-logdir={folder}", "mini", f"-dir={folder}", *OPTIONS, *ports, *sockets]
         keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
         # Nobody needs its data any more, and it takes its time to say good-bye.
         with running(command, "components are running", {**os.environ, **keys}, patience=0.1):
