@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AsyncExitStack
-from typing import Any, Protocol
+from functools import cache
+from typing import Protocol
 
+import botocore.session
 import pytest
 from blockbuster import BlockBuster
-from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 from tests.servers.aws import ACCESS_KEY, SECRET_KEY, Server
@@ -86,16 +87,18 @@ def aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session", autouse=True)
 def service_models_once() -> Iterator[None]:
-    """Read each of botocore's service models once: every session reads them anew, a tenth of a second for S3's."""
-    load, known = JSONFileLoader.load_file, dict[str, Any]()
-
-    def load_once(loader: JSONFileLoader, path: str) -> Any:
-        if path not in known:
-            known[path] = load(loader, path)
-        return known[path]
-
+    """One loader of botocore's service models for all sessions: each of its own reads a tenth of a second of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", load_once)
+        patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_certificates_of_the_system() -> Iterator[None]:
+    """Trust none but the certificates that a test names: to read the system's takes each transport 30 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", os.devnull)
+        patch.setenv("SSL_CERT_DIR", os.devnull)
         yield
 
 

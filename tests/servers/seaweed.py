@@ -53,7 +53,15 @@ def run_seaweed(executable: Path, folder: Path) -> Iterator[Server]:
     def serve(base: int) -> Iterator[Server]:
         ports = [f"-{name}={base + offset}" for name, offset in PORTS.items()]
         sockets = [f"-{part}.localSocket={folder / part}.sock" for part in ("s3", "filer")]
-        command: list[str | Path] = [executable, f"-logdir={folder}", "mini", f"-dir={folder}", *OPTIONS, *ports, *sockets]
+        command: list[str | Path] = [
+            executable,
+            f"-logdir={folder}",
+            "mini",
+            f"-dir={folder}",
+            *OPTIONS,
+            *ports,
+            *sockets,
+        ]
         keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
         # Nobody needs its data any more, and it takes its time to say good-bye.
         with running(command, "components are running", {**os.environ, **keys}, patience=0.1):
