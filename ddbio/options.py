@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ddbio.codec.model import Compression, InputFormat, OutputFormat
 from ddbio.errors import UsageError
+from ddbio.words import plain
 
 RETRY_SECONDS = 900.0
 MAX_BURST = 300
@@ -50,9 +51,11 @@ class Capacity:
         if not self.auto and (self.units is None) == (self.percent is None):
             raise UsageError("A capacity is either a number of units or a percentage.")
         if self.units is not None and not 0 < self.units < float("inf"):
-            raise UsageError(f"A capacity of {self.units:g} units a second is not possible.", hint="Give more than 0.")
+            given = plain(self.units)
+            raise UsageError(f"A capacity of {given} units a second is not possible.", hint="Give more than 0.")
         if self.percent is not None and not 0 < self.percent <= 100:
-            raise UsageError(f"A capacity of {self.percent:g}% is not possible.", hint="Give more than 0, at most 100.")
+            given = plain(self.percent)
+            raise UsageError(f"A capacity of {given}% is not possible.", hint="Give more than 0, at most 100.")
 
     @classmethod
     def parse(cls, text: str) -> Capacity:
@@ -68,9 +71,11 @@ class Capacity:
         return cls(percent=float(match[3])) if match[3] else cls(units=float(match[2]), auto=bool(match[1]))
 
     def __str__(self) -> str:
-        if self.auto:
-            return "auto" if self.units is None else f"auto:{self.units:g}"
-        return f"{self.units:g}" if self.units is not None else f"{self.percent:g}%"
+        if self.percent is not None:
+            return f"{plain(self.percent)}%"
+        if self.units is None:
+            return "auto"
+        return f"auto:{plain(self.units)}" if self.auto else plain(self.units)
 
 
 HALF = Capacity(percent=50)
@@ -240,7 +245,7 @@ class VerifyOptions:
 
 def _check_limits(burst: float, units: float | None, seconds: float | None) -> None:
     if not 0 <= burst <= MAX_BURST:
-        raise UsageError(f"A burst of {burst:g} seconds is not possible.", hint=f"Give 0 to {MAX_BURST}.")
+        raise UsageError(f"A burst of {plain(burst)} seconds is not possible.", hint=f"Give 0 to {MAX_BURST}.")
     if units is not None:
         _positive("most units", units)
     if seconds is not None:
@@ -249,4 +254,4 @@ def _check_limits(burst: float, units: float | None, seconds: float | None) -> N
 
 def _positive(what: str, value: float | None) -> None:
     if value is not None and value < 1:
-        raise UsageError(f"{what} must be at least 1, not {value:g}.")
+        raise UsageError(f"{what} must be at least 1, not {plain(value)}.")

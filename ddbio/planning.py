@@ -14,6 +14,7 @@ from ddbio.options import MAX_SEGMENTS, Capacity
 from ddbio.pipeline.job import ImportJob, Job
 from ddbio.storage.base import SourceFile
 from ddbio.table import TableInfo
+from ddbio.words import plain
 
 MEGABYTE = 1024 * 1024
 SEGMENTS_PER_PROCESS = 32
@@ -58,9 +59,9 @@ def _pace(
         what = "a maximum" if table.billing == "on-demand" else "a provisioned throughput"
         place = f"Index {table.index} of table {table.name}" if table.index else f"Table {table.name}"
         raise UsageError(
-            f"A capacity of {units:g} was asked for, but {place[0].lower()}{place[1:]} has {what} of {limit:g} "
-            f"{kind} units a second.",
-            hint=f"Give at most {limit:g}, or a share such as 50%.",
+            f"A capacity of {plain(units)} was asked for, but {place[0].lower()}{place[1:]} has {what} of "
+            f"{plain(limit)} {kind} units a second.",
+            hint=f"Give at most {plain(limit)}, or a share such as 50%.",
         )
     return Pace(units)
 

@@ -173,7 +173,7 @@ class CheckCourse:
 def verdict(report: VerifyReport) -> list[str]:
     """What a verification found, in a few lines."""
     lines = [
-        f"Verified {count(report.items, 'item')} ({size(report.bytes)}, {count(report.files, 'file')}) in "
+        f"Checked {count(report.items, 'item')} ({size(report.bytes)}, {count(report.files, 'file')}) in "
         f"{report.source} in {duration(report.seconds)}: {count(len(report.problems), 'problem')}."
     ]
     if report.table is not None:

@@ -390,7 +390,7 @@ async def test_the_command(case: Case) -> None:
     files = ("verify", "-s", case.source)
     done = await asyncio.to_thread(ddbio, *files, environment={**environment, "AWS_REGION": ""})
     assert (done.code, done.out) == (0, b""), done.err
-    assert f"Verified {ITEMS} items" in done.err
+    assert f"Checked {ITEMS} items" in done.err
 
     case.put(case.items[7] | {"n": {"N": "2"}})
     table = (*files, "-t", case.table, "-c", "10000")

@@ -28,6 +28,8 @@ from ddbio.report import JobReport
         ("100%", Capacity(percent=100)),
         ("auto", Capacity(auto=True)),
         ("auto:300", Capacity(auto=True, units=300)),
+        ("1234567.5", Capacity(units=1234567.5)),
+        ("auto:10000000", Capacity(auto=True, units=10_000_000)),
     ],
 )
 def test_capacity_is_read(text: str, capacity: Capacity) -> None:
