@@ -243,6 +243,7 @@ def _facts(table: TableInfo, place: _Place) -> TableFacts:
         region=place.session.region,
         endpoint=place.session.dynamodb_endpoint,
         keys=table.keys,
+        partition_key=table.partition_key,
         ca_bundle=place.session.ca_bundle,
     )
 

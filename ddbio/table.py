@@ -56,6 +56,11 @@ class TableInfo:
     """The limit that the owner set on an on-demand table, if any."""
     max_on_demand_write: float | None
 
+    @property
+    def partition_key(self) -> tuple[str, ...]:
+        """The names of its attributes."""
+        return tuple(element.name for element in self.key_schema if element.role == "HASH")
+
     @classmethod
     def parse(cls, description: Mapping[str, Any], index: str | None = None) -> TableInfo:
         """Read the `Table` member of a DescribeTable reply; raises `PreflightError` where `index` is not there."""

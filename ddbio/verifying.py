@@ -182,6 +182,7 @@ class _Run:
             dynamodb=dynamodb,
             requester=self._requester(self._reading),
             executor=self._executor,
+            partition_key=table.partition_key,
         )
         reader = ItemReader(export.keys, output, export.manifest.type_hints, complete=True)
         async with Stage(self._executor) as rest:

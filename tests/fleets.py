@@ -30,7 +30,7 @@ from ddbio.wire.signing import Credentials, CredentialSource, StaticCredentials
 from tests.fakes import FakeTable, MemorySink
 
 CREDENTIALS = Credentials("AKIA", "secret")
-FACTS = TableFacts("T", "eu-west-1", "http://localhost:8000", (KeyAttribute("pk", "S", 2_048),))
+FACTS = TableFacts("T", "eu-west-1", "http://localhost:8000", (KeyAttribute("pk", "S", 2_048),), ("pk",))
 
 
 def export_job(segments: int, **options: object) -> ExportJob:

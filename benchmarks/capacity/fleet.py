@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -56,13 +56,14 @@ def exporting(
     processes: int,
     *,
     limits: Limits = PLENTY,
+    collections: Collection[int] = (),
     auto: bool = False,
     planned: bool = True,
 ) -> Fleet:
     """An export as the command would plan it; or with just so many processes, however small their shares are."""
     pace = Pace(budget, 1e12 if auto else None)
     workers = planning.process_count(processes, pace, planning.PAGE_UNITS, len(counts)) if planned else processes
-    table = SizedTable(counts, item_bytes, limits)
+    table = SizedTable(counts, item_bytes, limits, collections=collections)
     return Fleet(
         export_job(len(counts), concurrency=8), table, planning.segments(len(counts)), budget, workers, pace.most
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ddbio.wire.transport import Reply
@@ -18,11 +18,23 @@ PLENTY = Limits(read=1e12, write=1e12, partition_read=1e12, partition_write=1e12
 
 
 class SizedTable(FakeTable):
-    """Segments of `counts` items of `item_bytes` each. A page has one item in it and costs what all would."""
+    """Segments of `counts` items of `item_bytes` each. A page has one item in it and costs what all would.
 
-    def __init__(self, counts: Sequence[int], item_bytes: int, limits: Limits = PLENTY, latency: float = 0.01) -> None:
+    Those of each segment in `collections` have one partition key; all others have one of their own.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[int],
+        item_bytes: int,
+        limits: Limits = PLENTY,
+        *,
+        latency: float = 0.01,
+        collections: Collection[int] = (),
+    ) -> None:
         super().__init__(latency=latency)
         self.counts = counts
+        self.collections = collections
         self.item_bytes = item_bytes
         self.throttled: list[tuple[float, str]] = []
         self._capacity: Capacity | None = None
@@ -43,7 +55,7 @@ class SizedTable(FakeTable):
         permit = self._capacity.admit_read("T", None, segment, payload["TotalSegments"])
         if isinstance(permit, str):
             return self._refused(permit)
-        start = int(payload["ExclusiveStartKey"]["pk"]["S"]) if "ExclusiveStartKey" in payload else 0
+        start = int(payload["ExclusiveStartKey"]["sk"]["N"]) if "ExclusiveStartKey" in payload else 0
         whole = PAGE_BYTES // self.item_bytes + 1
         count = min(payload.get("Limit", whole), whole, self.counts[segment] - start)
         units = read_units(count * self.item_bytes, consistent=False)
@@ -56,7 +68,8 @@ class SizedTable(FakeTable):
             "ConsumedCapacity": {"TableName": "T", "CapacityUnits": units},
         }
         if start + count < self.counts[segment]:
-            page["LastEvaluatedKey"] = {"pk": {"S": str(start + count)}}
+            partition = "one" if segment in self.collections else str(start + count)
+            page["LastEvaluatedKey"] = {"pk": {"S": partition}, "sk": {"N": str(start + count)}}
         return reply(page)
 
     def _put(self, payload: dict[str, Any]) -> Reply:

@@ -40,8 +40,7 @@ class Bucket:
     """
 
     def __init__(self, rate: float, now: float, burst: float = 0.0) -> None:
-        self.rate = rate
-        self._slack = rate * SLACK_SECONDS
+        self._accrue(rate)
         self._kept_seconds = max(burst, SLACK_SECONDS)
         self.level = 0.0
         self.credit = 0.0
@@ -79,13 +78,12 @@ class Bucket:
     def set_rate(self, rate: float, now: float) -> None:
         """Accrue at `rate` from `now` on; debt and credit stay."""
         self.advance(now)
-        self.rate = rate
-        self._slack = rate * SLACK_SECONDS
+        self._accrue(rate)
 
     def try_take(self, units: float, now: float) -> bool:
         """Take `units` if the rate is not 0 and there is no debt at `now`; the bucket may go into debt by it."""
         self.advance(now)
-        if not self._is_clear():
+        if self.level < self._clear:
             return False
         left = self.level - self._slack
         if left > 0:
@@ -128,7 +126,7 @@ class Bucket:
     def ready_at(self, now: float) -> float:
         """The instant at which the debt will be paid; infinity while the rate is 0."""
         self.advance(now)
-        if self._is_clear():
+        if self.level >= self._clear:
             return now
         if self.rate <= 0:
             return math.inf
@@ -138,5 +136,7 @@ class Bucket:
             return now + with_credit
         return now + (debt - self.credit) / self.rate
 
-    def _is_clear(self) -> bool:
-        return self.rate > 0 and self.level >= -self.rate * _ROUNDING_SECONDS
+    def _accrue(self, rate: float) -> None:
+        self.rate = rate
+        self._slack = rate * SLACK_SECONDS
+        self._clear = -rate * _ROUNDING_SECONDS if rate > 0 else math.inf  # from this level on, there is no debt

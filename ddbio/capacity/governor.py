@@ -1,5 +1,7 @@
 """The governor: coroutines wait here, first come first served, until the bucket lets them spend.
 
+Some have an instant from which on they are due: then they go first, and before it only if nobody else waits.
+
 Two phases: `acquire` an estimate before the request, `settle` what the reply says it consumed, or `refuse` what it
 refused. A permit that is never settled (the reply was lost, the task was cancelled after sending) counts with its
 estimate: the service may have charged for it.
@@ -9,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ddbio.capacity.bucket import Bucket
 from ddbio.clock import Clock, Timer
@@ -19,29 +23,42 @@ from ddbio.clock import Clock, Timer
 class Permit:
     """The right to make one request."""
 
-    __slots__ = ("_governor", "_reserved", "_units")
+    __slots__ = ("_governor", "_reserved", "since", "units")
 
-    def __init__(self, governor: Governor, units: float) -> None:
+    def __init__(self, governor: Governor, units: float, since: float) -> None:
+        self.since = since
+        """The instant at which it was given, on the governor's clock."""
         self._governor = governor
-        self._units = self._reserved = units
+        self.units = self._reserved = units
+        """What it counts with: the estimate, until it is settled."""
 
     def settle(self, actual: float | None, *, evenly: bool = False) -> None:
         """Replace the estimate by the units that were really consumed; None: nobody knows, the estimate stands.
 
         `evenly`: the estimate was to hold up others, and what accrued meanwhile is not for them at once.
         """
-        units = self._units if actual is None else actual
-        self._governor.settle(self._reserved, self._units - units, evenly=evenly)
-        self._units, self._reserved = units, 0.0
+        units = self.units if actual is None else actual
+        self._governor.settle(self._reserved, self.units - units, evenly=evenly)
+        self.units, self._reserved = units, 0.0
 
     def refuse(self, share: float = 1.0) -> None:
         """For lack of capacity, the service has refused this share of the request, and charges nothing for it.
 
         As much as it has served may be taken anew at once: where it serves a half, nothing is wasted.
         """
-        units = self._units * share
-        self._governor.refuse(units, min(units, self._units - units))
-        self._units, self._reserved = self._units - units, self._reserved - units
+        units = self.units * share
+        self._governor.refuse(units, min(units, self.units - units))
+        self.units, self._reserved = self.units - units, self._reserved - units
+
+
+class _Waiter(NamedTuple):
+    permit: asyncio.Future[Permit]
+    estimate: Callable[[], float]
+    due: float
+
+    def instant(self) -> float:
+        """For the order of those that are due."""
+        return self.due
 
 
 class Governor:
@@ -53,7 +70,9 @@ class Governor:
     def __init__(self, rate: float, clock: Clock, burst: float = 0.0) -> None:
         self._clock = clock
         self._bucket = Bucket(rate, clock.now(), burst)
-        self._waiters: deque[tuple[asyncio.Future[Permit], Callable[[], float]]] = deque()
+        self._waiters: deque[_Waiter] = deque()
+        self._due: list[_Waiter] = []
+        """Those that are due at an instant, the earliest first."""
         self._timer: Timer | None = None
         self._active = 0.0
         self._active_since = clock.now()
@@ -101,22 +120,26 @@ class Governor:
         self._bucket.set_rate(rate, self._clock.now())
         self._serve()
 
-    async def acquire(self, estimate: Callable[[], float]) -> Permit:
+    async def acquire(self, estimate: Callable[[], float], due: float | None = None) -> Permit:
         """Wait for the turn and for the capacity; `estimate` tells, when it is its turn, what the request will probably
-        consume: replies that came meanwhile may have taught it.
+        consume: replies that came meanwhile may have taught it. `due`: the instant from which on it is the next.
         """
-        if not self._waiters and self._bucket.try_take(units := estimate(), self._clock.now()):
+        now = self._clock.now()
+        if not self._waiting and self._bucket.try_take(units := estimate(), now):
             self.spent += units
             self._reserved += units
-            return Permit(self, units)
-        waiter: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        self._waiters.append((waiter, estimate))
+            return Permit(self, units, now)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), estimate, due or 0.0)
+        if due is None:
+            self._waiters.append(waiter)
+        else:
+            insort(self._due, waiter, key=_Waiter.instant)
         self._serve()
         try:
-            return await waiter
+            return await waiter.permit
         except asyncio.CancelledError:
-            if not waiter.cancelled():  # granted and cancelled in the same turn of the loop
-                waiter.result().settle(0)
+            if not waiter.permit.cancelled():  # granted and cancelled in the same turn of the loop
+                waiter.permit.result().settle(0)
             raise
 
     def settle(self, reserved: float, unused: float, *, evenly: bool = False) -> None:
@@ -127,7 +150,7 @@ class Governor:
             self._bucket.give_back(unused, self._clock.now())
             if evenly:
                 self._bucket.spread(self._clock.now())
-            if self._waiters:
+            if self._waiting:
                 self._serve()
 
     def refuse(self, units: float, at_once: float) -> None:
@@ -137,36 +160,43 @@ class Governor:
         self.spent -= units
         self._bucket.give_back(at_once, now)
         self._bucket.refuse(units - at_once, now)
-        if self._waiters:
+        if self._waiting:
             self._serve()
 
     def _serve(self) -> None:
         """Let through whoever may go now, and come back at the instant at which the next one may."""
         now = self._clock.now()
-        while self._waiters:
-            waiter, estimate = self._waiters[0]
-            if not waiter.cancelled():
-                units = estimate()
-                if not self._bucket.try_take(units, now):
-                    break
-                self.spent += units
-                self._reserved += units
-                waiter.set_result(Permit(self, units))
-            self._waiters.popleft()
+        while (waiter := self._next(now)) is not None:
+            units = waiter.estimate()
+            if not self._bucket.try_take(units, now):
+                break
+            self.spent += units
+            self._reserved += units
+            waiter.permit.set_result(Permit(self, units, now))
         self._note_waiting(now)
         self._set_timer(now)
+
+    def _next(self, now: float) -> _Waiter | None:
+        """Who is to go now, if there is capacity."""
+        while self._waiters and self._waiters[0].permit.done():
+            self._waiters.popleft()
+        while self._due and self._due[0].permit.done():
+            self._due.pop(0)
+        if self._due and (not self._waiters or self._due[0].due <= now):
+            return self._due[0]
+        return self._waiters[0] if self._waiters else None
 
     def _note_waiting(self, now: float) -> None:
         elapsed = now - self._waiting_since
         self._queued += self._waiting * elapsed
         self._waited += elapsed if self._waiting else 0.0
-        self._waiting, self._waiting_since = len(self._waiters), now
+        self._waiting, self._waiting_since = len(self._waiters) + len(self._due), now
 
     def _set_timer(self, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiters:
+        if self._waiting:
             ready = self._bucket.ready_at(now)
             if ready < math.inf:
                 self._timer = self._clock.call_at(ready, self._serve)

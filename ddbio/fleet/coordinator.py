@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ddbio.capacity import Budget
-from ddbio.capacity.shares import share
+from ddbio.capacity.shares import PARTITION_READ, share
 from ddbio.errors import LedgerError
 from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.ledger.entries import Commit, Lease, Unit
@@ -71,6 +71,8 @@ class _WorkerState:
     usage: Usage = field(default_factory=Usage)
     measured: Usage = field(default_factory=Usage)
     measured_at: float = 0.0
+    collections: int = 0
+    """Segments that are inside a large item collection."""
     holding: int = 0
     answered: tuple[int, Grant] | None = None
     """The last Report's number, and its Grant."""
@@ -239,6 +241,7 @@ class Coordinator:
         """Learn what the worker has spent and for how long it waited, and so what it could use."""
         worker.using = report.rate
         worker.usage = report.usage
+        worker.collections = report.collections
         elapsed = now - worker.measured_at
         if not worker.holding:
             worker.spending, worker.hungry = None, True
@@ -289,9 +292,13 @@ class Coordinator:
             max(worker.demand, part * worker.potential) if worker.holding else 0.0 for worker in self._workers.values()
         ]
 
+    def _first(self) -> list[float]:
+        """What each worker is to have before all others: what a partition bears, for each large item collection."""
+        return [worker.collections * PARTITION_READ if worker.holding else 0.0 for worker in self._workers.values()]
+
     def _set_rate(self, number: int) -> float:
         """The worker's share, as far as the others have really given up theirs."""
-        target = share(self._budget.rate, self._demands())[number]
+        target = share(self._budget.rate, self._demands(), self._first())[number]
         taken = sum(worker.bound for index, worker in self._workers.items() if index != number)
         worker = self._workers[number]
         # Less than before is always possible, even where a smaller budget is not yet kept by all.

@@ -83,6 +83,7 @@ async def _exporter(
         options.scan,
         total=job.segments,
         output=options.format,
+        partition_key=job.table.partition_key,
         fingerprint=options.fingerprint and tools.stream is None,
         dynamodb=dynamodb,
         requester=requester,

@@ -39,6 +39,8 @@ class Report(msgspec.Struct, frozen=True):
     usage: Usage
     at_once: int = 1
     """Requests that it could have under way, those that wait for capacity included."""
+    collections: int = 0
+    """Segments that are inside a large item collection: no other worker can take any of it over."""
     commits: tuple[Commit, ...] = ()
     urgent: bool = False
     """Somebody waits for these commits: the Grant is to acknowledge them all."""

@@ -168,6 +168,7 @@ class Worker:
             wanted=0 if stopped else self._idle,
             rate=self._governor.rate,
             at_once=requests_at_once(self._job, self._lanes.limit, self._open - self._idle),
+            collections=self._meter.collections,
             usage=self._meter.usage(self._governor.spent if stopped else self._governor.settled, self._governor),
             commits=self._outbox.pending(),
             urgent=stopped or self._outbox.urgent,

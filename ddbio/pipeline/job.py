@@ -16,6 +16,8 @@ class TableFacts(msgspec.Struct, frozen=True):
     region: str
     endpoint: str
     keys: tuple[KeyAttribute, ...]
+    partition_key: tuple[str, ...] = ()
+    """The names of its attributes: of the index, where an index is read."""
     ca_bundle: str | None = None
     """A file of trusted certificates; None: the system's."""
 

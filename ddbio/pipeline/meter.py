@@ -50,6 +50,8 @@ class Meter:
         self.bytes = 0
         self.requests = 0
         self.retries = 0
+        self.collections = 0
+        """Segments that are inside a large item collection now (see `CollectionTurns`)."""
         self.throttles = 0
         """Refused requests, and replies that left items unprocessed."""
         self.reasons: Counter[str] = Counter()

@@ -35,7 +35,7 @@ class Requester:
         lanes: Lanes | None = None,
     ) -> None:
         self._governor = governor
-        self._meter = meter
+        self.meter = meter
         self._clock = clock
         self._lanes = lanes
         self.deadline = Deadline(lambda: governor.active, patience)
@@ -47,27 +47,29 @@ class Requester:
         """Capacity units per second that this process may spend."""
         return self._governor.rate
 
-    async def run(self, estimate: Callable[[], float], send: Callable[[], Awaitable[T]]) -> tuple[T, Permit]:
-        """Acquire the estimated units and `send`, until it succeeds; the caller settles the Permit and touches
-        `deadline`.
+    async def run(
+        self, estimate: Callable[[], float], send: Callable[[], Awaitable[T]], due: float | None = None
+    ) -> tuple[T, Permit]:
+        """Acquire the estimated units (see `Governor.acquire`) and `send`, until it succeeds; the caller settles the
+        Permit and touches `deadline`.
 
         Raises the last error when trying again can't help, or when the deadline has expired.
         """
         failures = 0
         while True:
-            permit = await self._governor.acquire(estimate)
-            self._meter.requests += 1
+            permit = await self._governor.acquire(estimate, due)
+            self.meter.requests += 1
             try:
                 return await send(), permit
             except WireError as error:
                 verdict = decide(error)
                 if isinstance(error, ThrottledError):
-                    self._meter.throttled(error.reason)
+                    self.meter.throttled(error.reason)
                 self._settle_failure(permit, error, verdict)
                 if verdict is Verdict.FATAL or self.deadline.failed():
                     raise
                 log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)
-            self._meter.retries += 1
+            self.meter.retries += 1
             pause = sleep(self._clock, self._backoff.delay(failures))
             await (self._lanes.rest(pause) if self._lanes else pause)
             failures += 1

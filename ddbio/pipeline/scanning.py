@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
@@ -14,6 +14,7 @@ from ddbio import codec
 from ddbio.codec.model import MalformedPageError, OutputFormat, Page
 from ddbio.errors import CorruptReplyError
 from ddbio.options import ScanFilter
+from ddbio.pipeline.item_collections import CollectionTurns
 from ddbio.pipeline.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
 from ddbio.wire.dynamodb import DynamoDB, ScanPlan
@@ -27,7 +28,8 @@ FULL_PAGE_UNITS = 128.5
 class SegmentScan:
     """Reads segments of one table or index; `total` is the Scan's TotalSegments.
 
-    `fingerprint` says whether the pages are to have one (0 otherwise).
+    `fingerprint` says whether the pages are to have one (0 otherwise). With the names of the `partition_key`'s
+    attributes, large item collections don't wait behind others (see `CollectionTurns`).
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class SegmentScan:
         requester: Requester,
         executor: Executor,
         fingerprint: bool = False,
+        partition_key: Sequence[str] = (),
     ) -> None:
         self._plan = _plan(table, what, total)
         self._format = output
@@ -48,6 +51,7 @@ class SegmentScan:
         self._requester = requester
         self._executor = executor
         self._fingerprint = fingerprint
+        self._partition_key = partition_key
         whole = FULL_PAGE_UNITS * (2 if what.consistent else 1)
         # Of many segments that are empty nothing follows about the pages of those that are not.
         self._first_cost = CostEstimate(whole)
@@ -61,18 +65,20 @@ class SegmentScan:
         """
         plan = replace(self._plan, segment=segment)
         last_key = after.encode() or None
-        while True:
-            cost = self._first_cost if last_key is None else self._next_cost
-            page, permit = await self._requester.run(cost.units, partial(self._fetch, plan, last_key))
-            if page.capacity is not None:  # before it is settled: who goes next is estimated then
-                cost.learn(page.capacity)
-                self._limit.learn(page.scanned, page.capacity)
-            permit.settle(page.capacity)
-            self._requester.deadline.touch()
-            yield page
-            last_key = page.last_key
-            if last_key is None:
-                return
+        with CollectionTurns(self._partition_key, self._requester) as turns:
+            while True:
+                cost = self._first_cost if last_key is None else self._next_cost
+                page, permit = await self._requester.run(cost.units, partial(self._fetch, plan, last_key), turns.due)
+                if page.capacity is not None:  # before it is settled: who goes next is estimated then
+                    cost.learn(page.capacity)
+                    self._limit.learn(page.scanned, page.capacity)
+                permit.settle(page.capacity)
+                self._requester.deadline.touch()
+                yield page
+                last_key = page.last_key
+                if last_key is None:
+                    return
+                turns.passed(last_key, permit)
 
     async def _fetch(self, plan: ScanPlan, last_key: bytes | None) -> Page:
         # Only now is it known what there is to spend: before, the job may have been paused.

@@ -17,6 +17,7 @@ from benchmarks.capacity.fleet import counts_for, exporting, run, spans_of, writ
 from benchmarks.capacity.table import SizedTable
 from ddbio import planning
 from ddbio.capacity import Pace
+from ddbio.capacity.shares import PARTITION_READ
 from ddbio.events import Progress
 from ddbio.pipeline import sending
 from ddbio.wire.transport import Reply
@@ -216,6 +217,19 @@ class Hot(SizedTable):
         self.served.append(self.account.events["read"][-1])
         permit(self.served[-1].units)
         return page
+
+
+@pytest.mark.parametrize(("budget", "processes"), [(6_000, 4), (12_000, 1)])
+def test_a_large_item_collection_is_read_as_fast_as_its_partition_bears(budget: float, processes: int) -> None:
+    """70% of the table are in one segment, and nobody else can read any of them."""
+    counts = counts_for(budget * 30, KB, 64, heavy=0.7)
+    limits = Limits(read=inf, write=inf, partitions=64, partition_read=PARTITION_READ)
+    fleet = exporting(budget, counts, KB, processes, limits=limits, collections=[0])
+    fleet.job = export_job(len(counts), concurrency=16)
+    seconds = run(fleet)
+    assert seconds <= 1.05 * counts[0] * KB / 8_192 / PARTITION_READ
+    events = fleet.table.account.events["read"]
+    assert most_over(events, 1.02 * budget) <= processes * max(event.units for event in events) + 1e-6 * budget
 
 
 def test_a_hot_segment_waits_and_the_others_have_the_rest() -> None:

@@ -240,6 +240,29 @@ def test_what_one_worker_can_not_use_goes_to_the_one_that_waits() -> None:
     assert rates[1] == pytest.approx(893)
 
 
+@pytest.mark.parametrize(
+    ("budget", "collections", "expected"),
+    [
+        (6_000.0, [1, 0], [4_500.0, 1_500.0]),
+        (6_000.0, [1, 1], [3_000.0, 3_000.0]),
+        (7_000.0, [1, 1], [3_500.0, 3_500.0]),
+        (12_000.0, [2, 1], [7_500.0, 4_500.0]),
+        (3_200.0, [1, 0], [1_600.0, 1_600.0]),
+    ],
+)
+def test_what_a_partition_bears_comes_first_for_each_large_item_collection(
+    budget: float, collections: list[int], expected: list[float]
+) -> None:
+    subject = Coordinator(map(Unit, range(8)), workers=2, budget=Budget(Pace(budget)), rng=random.Random(1))
+    rates = [subject.report(report(number, wanted=4), 0).grant.rate for number in range(2)]
+    for second in range(1, 4):
+        for number, inside in enumerate(collections):
+            rates[number] = subject.report(
+                report(number, rate=rates[number], collections=inside), second / 10
+            ).grant.rate
+    assert rates == pytest.approx(expected)
+
+
 def test_lumps_do_not_shift_shares() -> None:
     """Two workers whose requests cost two seconds' worth each: now one of them has just taken that, now the other."""
     subject = coordinator(2)

@@ -28,9 +28,9 @@ class Queue:
         self.order: list[str] = []
         self.tasks: dict[str, asyncio.Task[Permit]] = {}
 
-    async def ask(self, name: str, units: float = 0.0) -> None:
+    async def ask(self, name: str, units: float = 0.0, due: float | None = None) -> None:
         async def wait() -> Permit:
-            permit = await self.governor.acquire(self.estimate or (lambda: units))
+            permit = await self.governor.acquire(self.estimate or (lambda: units), due)
             self.order.append(name)
             return permit
 
@@ -68,6 +68,39 @@ async def test_a_large_request_is_not_overtaken_by_a_stream_of_small_ones(queue:
     clock.advance(0.11)
     await let_run()
     assert queue.order == ["first", "large"]
+
+
+async def test_who_is_due_is_the_next_from_that_instant_on(queue: Queue, clock: FakeClock) -> None:
+    now = clock.now()
+    await queue.ask("first", 100)
+    for name, due in [("second", None), ("third", None), ("later", now + 1.9), ("soon", now + 1.5)]:
+        await queue.ask(name, 100, due)
+    for expected in ("second", "soon", "later", "third"):
+        clock.advance(1.001)
+        await let_run()
+        assert queue.order[-1] == expected
+
+
+async def test_who_is_due_later_does_not_wait_for_it_where_nobody_else_wants_the_capacity(
+    queue: Queue, clock: FakeClock
+) -> None:
+    await queue.ask("at once", 100, clock.now() + 1_000)
+    await queue.ask("as soon as it is there", 100, clock.now() + 1_000)
+    clock.advance(1.001)
+    await let_run()
+    assert queue.order == ["at once", "as soon as it is there"]
+
+
+async def test_who_is_due_and_leaves_has_taken_nothing(queue: Queue, clock: FakeClock) -> None:
+    await queue.ask("first", 100)
+    await queue.ask("next", 1)
+    await queue.ask("leaves", 1_000, clock.now())
+    queue.tasks["leaves"].cancel()
+    await let_run()
+    clock.advance(1.001)
+    await let_run()
+    assert queue.order == ["first", "next"]
+    assert queue.governor.spent == 101
 
 
 async def test_who_leaves_while_waiting_has_taken_nothing(queue: Queue, clock: FakeClock) -> None:

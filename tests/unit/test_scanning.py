@@ -13,6 +13,7 @@ from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import FULL_PAGE_UNITS, SegmentScan
 from tests.fakes import FakeClock
 
+A1, A2 = b'{"id":{"S":"a"},"n":{"N":"1"}}', b'{"id":{"S":"a"},"n":{"N":"2"}}'
 EMPTY = Page(b"", 0, 0, 0, None, 0.5, {})
 FULL = Page(b"{}\n", 1, 1, 1, b'{"id":{"S":"a"}}', 128.0, {})
 
@@ -26,8 +27,12 @@ class Scripted(Requester):
         super().__init__(self._bank, Meter(), self._clock)
         self._pages = iter(pages)
         self.expected: list[float] = []
+        self.due: list[float | None] = []
 
-    async def run(self, estimate: Callable[[], float], send: Callable[[], Awaitable[Any]]) -> tuple[Any, Permit]:
+    async def run(
+        self, estimate: Callable[[], float], send: Callable[[], Awaitable[Any]], due: float | None = None
+    ) -> tuple[Any, Permit]:
+        self.due.append(due)
         self.expected.append(estimate())
         return next(self._pages), await self._bank.acquire(estimate)
 
@@ -46,3 +51,23 @@ async def test_empty_segments_say_nothing_of_the_next_pages_of_others() -> None:
     assert requester.expected[:2] == [FULL_PAGE_UNITS, 128.0]
     assert requester.expected[20] == 0.5
     assert requester.expected[21:] == [FULL_PAGE_UNITS, 128.0]
+
+
+async def test_a_large_item_collection_says_when_its_next_page_is_due() -> None:
+    pages = [FULL._replace(last_key=key) for key in (A1, A2)]
+    requester = Scripted(*pages, EMPTY)
+    nothing = cast("Any", None)
+    scan = SegmentScan(
+        "T",
+        ScanFilter(),
+        total=30,
+        output="jsonl",
+        dynamodb=nothing,
+        requester=requester,
+        executor=nothing,
+        partition_key=["id"],
+    )
+    assert [page async for page in scan.pages(0)] == [*pages, EMPTY]
+    assert requester.due[:2] == [None, None]
+    assert requester.due[2] is not None
+    assert requester.meter.collections == 0

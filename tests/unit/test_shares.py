@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddbio.capacity.shares import share
+from ddbio.capacity.shares import FIRST_PART, share
 
 budgets = st.floats(0.01, 1e6)
 demands = st.lists(st.just(0.0) | st.just(math.inf) | st.floats(0.001, 1e6), max_size=40)
@@ -49,3 +49,31 @@ def test_nobody_is_left_short_while_another_has_more(budget: float, demands: lis
 )
 def test_small_demands_are_met_and_the_rest_is_split(demands: list[float], expected: list[float]) -> None:
     assert share(100, demands) == pytest.approx(expected)
+
+
+@given(budgets, demands, st.data())
+def test_those_who_come_first_have_what_they_can_use_and_nothing_is_lost(
+    budget: float, demands: list[float], data: st.DataObject
+) -> None:
+    first = data.draw(st.lists(st.floats(0, budget), min_size=len(demands), max_size=len(demands)))
+    shares = share(budget, demands, first)
+    assert sum(shares) == pytest.approx(budget if any(demands) else 0.0)
+    if sum(first) <= budget * FIRST_PART:
+        for part, wish, demand in zip(shares, first, demands, strict=True):
+            assert part >= min(wish, demand) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("demands", "first", "expected"),
+    [
+        ([math.inf] * 4, [60, 0, 0, 0], [70, 10, 10, 10]),
+        ([math.inf] * 4, [90, 0, 0, 0], [92.5, 2.5, 2.5, 2.5]),
+        ([math.inf] * 4, [91, 0, 0, 0], [25, 25, 25, 25]),
+        ([40, math.inf, 10], [60, 0, 0], [40, 50, 10]),
+        ([5, 5], [60, 0], [50, 50]),
+    ],
+)
+def test_nobody_comes_first_who_could_use_all_of_it_later_too(
+    demands: list[float], first: list[float], expected: list[float]
+) -> None:
+    assert share(100, demands, first) == pytest.approx(expected)
