@@ -21,7 +21,7 @@ from ddbio.capacity import Budget, Control, Pace
 from ddbio.codec import RecordEncoder
 from ddbio.codec.hints import HintType
 from ddbio.errors import PreflightError, SourceError
-from ddbio.events import JobPlanned, Observer, Warned, silent
+from ddbio.events import JobPlanned, Observer, Warned, silent, tolerant
 from ddbio.identity import absolute, export_identity, from_anywhere, import_identity, short_digest
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
@@ -30,16 +30,18 @@ from ddbio.ledger.manifest import Types, read_files, read_types
 from ddbio.ledger.recovery import sweep
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.lifecycle import begin_export, begin_import, conclude, finished_report, rejects_file
+from ddbio.names import is_file_of, stem
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, TableFacts
 from ddbio.report import JobReport
 from ddbio.running import Run
 from ddbio.runtime import threads
 from ddbio.session import Session
-from ddbio.storage import S3, Std, parse_location
-from ddbio.storage.base import Source, SourceFile
+from ddbio.storage import S3, Std, home_path, parse_location
+from ddbio.storage.base import Sink, Source, SourceFile
 from ddbio.storage.local import LocalSink
 from ddbio.storage.local_source import LocalSource
+from ddbio.storage.naming import is_hidden
 from ddbio.storage.places import open_sink, open_source
 from ddbio.table import TableInfo
 from ddbio.words import count
@@ -59,7 +61,7 @@ async def export_table(
     Raises the errors of `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and
     WireError later; after these `resume=True` goes on.
     """
-    run = _new_run()
+    run, observer = _new_run(), tolerant(observer)
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(_opened(options.connection, options.destination))
         control = control or Control()
@@ -89,6 +91,7 @@ async def export_table(
             ledger = Ledger(before.journal)
             stack.push_async_callback(ledger.leave)
             opened = await begin_export(options, sink, before, ledger, opened, observer)
+            await _warn_of_names(sink, table.name, observer)
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
         units = planning.segments(opened.segments)
         processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(units))
@@ -110,10 +113,10 @@ async def export_table(
             lock=lock,
         ).execute()
         if mixed := ledger.types.mixed():
-            observer(Warned(_lossy(mixed, options.table)))
+            observer(Warned(_lossy(mixed, table.name)))
         if place.streams:
             return report
-        await sweep(ledger, sink, options.table)
+        await sweep(ledger, sink, table.name)
         return await conclude(sink, opened, table, ledger, report)
 
 
@@ -132,7 +135,7 @@ async def import_table(
     `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and WireError later; after
     these `resume=True` goes on.
     """
-    run = _new_run()
+    run, observer = _new_run(), tolerant(observer)
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(_opened(options.connection, options.source))
         control = control or Control()
@@ -140,10 +143,12 @@ async def import_table(
         table, budget, fastest = await stack.enter_async_context(steered)
         source = open_source(options.source, client=place.client, executor=place.executor, stream=input)
         await stack.enter_async_context(source)
-        state = LocalSink(await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor)
+        state = LocalSink(
+            await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor, private=True
+        )
         await stack.enter_async_context(state)
-        files = await _input_files(source, rejects_file(options, state, run))
         manifest = await source.manifest()
+        files = await _input_files(source, manifest, rejects_file(options, state, run))
         types = None if manifest is None else read_types(manifest, source.location)
         hints = {} if types is None else _hints(types, source, table)
         if (gap := await _gap(manifest, source, files)) is not None:
@@ -268,6 +273,24 @@ async def _gap(manifest: bytes | None, source: Source, files: Sequence[SourceFil
     return None
 
 
+async def _warn_of_names(sink: Sink, table: str, observer: Observer) -> None:
+    """Tell what an import, or a query engine, would make of the files in this place."""
+    if is_hidden(table):
+        observer(
+            Warned(
+                f"The names of these files begin with {table[0]!r}: query engines leave such files out, and so does an "
+                "import where the manifest does not lie beside them."
+            )
+        )
+    if (other := await sink.foreign_input(is_file_of(table))) is not None:
+        observer(
+            Warned(
+                f"{sink.location} holds other files that an import from there would read as well, like {other}: "
+                "`ddbio verify` will tell of them."
+            )
+        )
+
+
 def _lossy(mixed: Sequence[str], place: str) -> str:
     """What is lost where paths held sets or binary, and other types as well."""
     names = f"{mixed[0]} and {count(len(mixed) - 1, 'other attribute')}" if len(mixed) > 1 else mixed[0]
@@ -289,10 +312,10 @@ def _hints(types: Types, source: Source, table: TableInfo) -> dict[str, HintType
     return types.type_hints
 
 
-async def _input_files(source: Source, rejects: RejectsFile) -> list[SourceFile]:
+async def _input_files(source: Source, manifest: bytes | None, rejects: RejectsFile) -> list[SourceFile]:
     """What is to be read. Raises PreflightError where the rejects can't be written, or would be read as well."""
     async with rejects.tried():
-        files = await source.files()
+        files = await source.files(() if manifest is None else read_files(manifest, source.location))
         if isinstance(source, LocalSource) and await asyncio.to_thread(_is_among, rejects.path, files):
             raise PreflightError(
                 f"The rejects file {rejects.path} would be one of the files that are read from {source.location}.",
@@ -317,10 +340,10 @@ def _is_among(path: Path, files: Sequence[SourceFile]) -> bool:
 
 def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Path:
     if options.state is not None:
-        return Path(options.state).absolute()
+        return Path(home_path(options.state)).absolute()
     source = absolute(options.source)
     digest = short_digest((table.account, table.region, place.session.dynamodb_endpoint, table.table_id, source))
-    return Path(".ddbio").absolute() / f"{table.name}-{digest}"
+    return Path(".ddbio").absolute() / f"{stem(table.name)}-{digest}"
 
 
 def _planned(

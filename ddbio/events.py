@@ -1,10 +1,12 @@
 """What a job tells while it runs: typed events, handed to an observer.
 
-An observer is any callable that takes an event. It runs on the job's event loop: it must be quick and must not raise.
+An observer is any callable that takes an event. It runs on the job's event loop, and must be quick. One that raises
+does not stop the job: its first exception is logged.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -101,8 +103,25 @@ class ProblemFound:
 
 Event = JobPlanned | CheckPlanned | Progress | Warned | Steered | ProblemFound
 Observer = Callable[[Event], None]
+log = logging.getLogger("ddbio")
 
 
 def silent(event: Event) -> None:
     """The observer that does nothing."""
     del event
+
+
+def tolerant(observer: Observer) -> Observer:
+    """`observer`, without its exceptions: the first one is logged."""
+    failed = False
+
+    def observe(event: Event) -> None:
+        nonlocal failed
+        try:
+            observer(event)
+        except Exception:
+            if not failed:
+                log.exception("The observer failed at an event; the job goes on.")
+            failed = True
+
+    return observe

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 
 from ddbio.errors import JournalError, UsageError
 from ddbio.ledger.checkpoint import Checkpoint
 from ddbio.ledger.entries import Commit, Recovered
 from ddbio.ledger.manifest import read_files
-from ddbio.options import ExportOptions
+from ddbio.names import is_file_of, stem
 from ddbio.storage.base import MANIFEST, Sink
 
-EXPORTED = re.compile(r"[A-Za-z0-9_.-]+-\d{4,}-\d{5,}\.json(\.gz|\.zst)?")
-"""The names of exported files, of any table."""
 
-
-async def claim(sink: Sink, options: ExportOptions, before: Checkpoint) -> None:
+async def claim(sink: Sink, table: str, before: Checkpoint, *, overwrite: bool) -> None:
     """Refuse a destination that holds an export already, or with `overwrite` remove that one.
 
-    Raises UsageError.
+    Removed are files that are called as those of `table` are, and those that the manifest or the journal there names:
+    an export of another table may have been in this place. Raises UsageError.
     """
-    mine = [file.name for file in await sink.list(f"{options.table}-") if file.name.startswith(f"{options.table}-")]
-    named = await _named(before)
-    listed = [] if before.manifest is None else read_files(before.manifest, sink.location)
-    # Whatever a manifest or a journal names: nothing is removed but what an export writes.
-    old = {name for name in (*mine, *named, *listed) if EXPORTED.fullmatch(name)}
+    is_mine = is_file_of(table)
+    old = {file.name for file in await sink.list(f"{stem(table)}-") if is_mine(file.name)}
+    old |= await _named(before)
     if before.manifest is not None:
-        old.add(MANIFEST)
-    if old and not options.overwrite:
+        old |= {MANIFEST, *read_files(before.manifest, sink.location)}
+    if old and not overwrite:
         raise UsageError(
             f"{sink.location} already holds an export: {_some(sorted(old))}.",
             hint="Choose another destination, or replace it with --overwrite.",
@@ -43,10 +38,9 @@ async def claim(sink: Sink, options: ExportOptions, before: Checkpoint) -> None:
 async def _named(before: Checkpoint) -> set[str]:
     """The files that the journal speaks of, as far as it can be read: it is to be overwritten."""
     names: set[str] = set()
-    if before.state == "unfinished":
-        with suppress(JournalError):
-            async for entries in before.journal.read():
-                names |= {e.file.name for e in entries if isinstance(e, Commit | Recovered) and e.file is not None}
+    with suppress(JournalError):
+        async for entries in before.entries():
+            names |= {e.file.name for e in entries if isinstance(e, Commit | Recovered) and e.file is not None}
     return names
 
 

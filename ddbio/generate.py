@@ -38,8 +38,9 @@ def write_file(lines: Iterable[bytes], file: str) -> int:
     it stands. Raises DestinationError.
     """
     from ddbio.codec.compression import compress, from_name  # noqa: PLC0415 - not needed for help
+    from ddbio.storage import home_path  # noqa: PLC0415
 
-    target, kind = Path(file).resolve(), from_name(file)
+    target, kind = Path(home_path(file)).resolve(), from_name(file)
     lines = (compress(kind, block) for block in lines)
     try:
         if target.exists() and not target.is_file():

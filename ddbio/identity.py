@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ddbio.ledger.entries import Identity
 from ddbio.options import ExportOptions, ImportOptions
-from ddbio.storage import Local, parse_location
+from ddbio.storage import Local, home_path, parse_location
 from ddbio.storage.base import SourceFile
 from ddbio.table import TableInfo
 
@@ -54,7 +53,7 @@ def import_identity(
             "format": options.format,
             "source files": f"{len(files)} of {size} bytes ({_digest([tuple(file) for file in files])})",
             "type hints": _digest(hints) if hints else None,
-            "rejects file": options.rejects and from_anywhere(options.rejects),
+            "rejects file": options.rejects and from_anywhere(home_path(options.rejects)),
         },
         **_table(table),
     )
@@ -77,16 +76,18 @@ def _table(table: TableInfo) -> dict[str, Any]:
 
 def absolute(place: str) -> str:
     """A source or destination as it is called from anywhere (blocking)."""
-    return from_anywhere(place) if isinstance(parse_location(place), Local) else place.rstrip("/")
+    found = parse_location(place)
+    return from_anywhere(found.path) if isinstance(found, Local) else place.rstrip("/")
 
 
 def from_anywhere(name: str) -> str:
-    """A local path by the real path of its folder, which `..` and links lead to (blocking).
+    """A local path without `..` and links (blocking).
 
-    A link to the file itself is left as it is: its own name tells the compression.
+    A link to a file is left as it is: its own name tells the compression.
     """
-    path = Path(name)
-    return os.path.realpath(path) if path.name in ("", "..") else str(Path(os.path.realpath(path.parent)) / path.name)
+    folder, last = os.path.split(name)
+    is_folder = last in ("", "..") or os.path.isdir(name)  # noqa: PTH112 - true of what can't be looked into
+    return os.path.realpath(name) if is_folder else os.path.join(os.path.realpath(folder), last)  # noqa: PTH118
 
 
 def _digest(value: Any) -> str:

@@ -17,6 +17,7 @@ from ddbio.ledger.recovery import recover, sweep
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.options import ExportOptions, ImportOptions
 from ddbio.report import JobReport
+from ddbio.storage import home_path
 from ddbio.storage.base import MANIFEST, Sink
 from ddbio.table import TableInfo
 from ddbio.words import count
@@ -32,13 +33,13 @@ async def begin_export(
             raise _other_segments(before.opened.segments, options.segments)
         await _replay(before, ledger)
         await recover(ledger, sink)
-        await sweep(ledger, sink, options.table)
+        await sweep(ledger, sink, opened.identity.table)
         return before.opened
     _begins_anew(options.resume, sink, observer)
     if not options.overwrite:
         await refuse_unfinished(before, sink.location, "--overwrite")
-    await claim(sink, options, before)
-    await sweep(ledger, sink, options.table)
+    await claim(sink, opened.identity.table, before, overwrite=options.overwrite)
+    await sweep(ledger, sink, opened.identity.table)
     await ledger.record([opened])
     return opened
 
@@ -68,7 +69,7 @@ async def begin_import(
 
 
 async def _replay(before: Checkpoint, ledger: Ledger) -> None:
-    async for entries in before.journal.read():
+    async for entries in before.entries():
         ledger.replay(entries)
 
 
@@ -166,4 +167,6 @@ def _manifest_location(sink: Sink) -> str:
 
 def rejects_file(options: ImportOptions, state: Sink, run: str) -> RejectsFile:
     """Where the rejected records of the run `run` go."""
-    return RejectsFile(Path(options.rejects or Path(state.location) / f"rejects-{run}.jsonl"), run)
+    return RejectsFile(
+        Path(home_path(options.rejects) if options.rejects else f"{state.location}/rejects-{run}.jsonl"), run
+    )

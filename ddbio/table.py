@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from ddbio.codec.model import MAX_HASH_BYTES, MAX_RANGE_BYTES, KeyAttribute, KeyType
 from ddbio.errors import PreflightError
+from ddbio.names import TABLE_NAME
 
 Role = Literal["HASH", "RANGE"]
 Billing = Literal["provisioned", "on-demand"]
@@ -63,14 +64,19 @@ class TableInfo:
 
     @classmethod
     def parse(cls, description: Mapping[str, Any], index: str | None = None) -> TableInfo:
-        """Read the `Table` member of a DescribeTable reply; raises `PreflightError` where `index` is not there."""
+        """Read the `Table` member of a DescribeTable reply; raises `PreflightError` where `index` is not there, or the
+        name is no table's.
+        """
+        name = description["TableName"]
+        if not TABLE_NAME.fullmatch(name):  # files will be called like it
+            raise PreflightError(f"The endpoint says that the table is called {name!r}, which no table is.")
         types = {entry["AttributeName"]: entry["AttributeType"] for entry in description["AttributeDefinitions"]}
         global_indexes = description.get("GlobalSecondaryIndexes") or []
         indexes = {
             entry["IndexName"]: entry for entry in (*global_indexes, *description.get("LocalSecondaryIndexes", []))
         }
         if index is not None and index not in indexes:
-            raise _no_such_index(description["TableName"], index, indexes)
+            raise _no_such_index(name, index, indexes)
         chosen = description if index is None else indexes[index]
         # A local index has no capacity of its own: it uses the table's.
         paying = chosen if chosen in global_indexes else description
@@ -80,7 +86,7 @@ class TableInfo:
         billing = _billing(description)
         arn = description["TableArn"].split(":")
         return cls(
-            name=description["TableName"],
+            name=name,
             arn=description["TableArn"],
             account=arn[4],
             region=arn[3],

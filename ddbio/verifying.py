@@ -20,7 +20,7 @@ from ddbio.clock import LoopClock
 from ddbio.codec import RecordEncoder
 from ddbio.codec.model import OutputFormat
 from ddbio.errors import UsageError
-from ddbio.events import CheckPlanned, JobPlanned, Observer, ProblemFound, Progress, Warned, silent
+from ddbio.events import CheckPlanned, JobPlanned, Observer, ProblemFound, Progress, Warned, silent, tolerant
 from ddbio.options import ScanFilter, VerifyOptions
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter, peak_rss_bytes
@@ -64,6 +64,7 @@ async def verify_export(
     Raises the errors of `ddbio.errors`: UsageError and PreflightError before anything is read, JobFailedError and
     WireError later.
     """
+    observer = tolerant(observer)
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(threads(4))
         session = await _session(options, stack)
@@ -175,7 +176,7 @@ class _Run:
         # Where plain JSON has lost types, both sides lose them in the same way: nothing is found that is not there.
         output: OutputFormat = export.format if export.lossy else "dynamodb-json"
         scan = SegmentScan(
-            table.name,
+            options.table or "",  # not its bare name: an ARN may be another account's
             ScanFilter(consistent=options.consistent),
             total=export.manifest.segments,
             output=output,
@@ -293,7 +294,9 @@ class _Run:
         echo = RecordEncoder(table.keys, "dynamodb-json", {})
         requester = self._requester(governor)
         refusals: list[str] = []
-        writer = TableWriter(table.name, dynamodb=dynamodb, requester=requester, meter=self._meter, echo=echo)
+        writer = TableWriter(
+            self._options.table or "", dynamodb=dynamodb, requester=requester, meter=self._meter, echo=echo
+        )
         before = self._meter.items
         async with Sender(
             writer,

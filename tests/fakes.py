@@ -311,6 +311,9 @@ class MemorySink(Sink):
     async def get(self, name: str, *, most: int | None = None) -> bytes | None:
         return self.small.get(name)
 
+    async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
+        return next((name for name in self.sealed if not is_mine(name)), None)
+
     async def delete(self, name: str) -> None:
         self.sealed.pop(name, None)
         self.small.pop(name, None)

@@ -14,7 +14,7 @@ from ddbio.codec.hints import MAX_PATHS
 from ddbio.codec.model import KeyType, OutputFormat
 from ddbio.errors import NoInputError, PreflightError, UsageError
 from ddbio.ledger.entries import FileState
-from ddbio.ledger.manifest import Manifest, read_manifest
+from ddbio.ledger.manifest import Manifest, read_files, read_manifest
 from ddbio.storage.base import MANIFEST, Source, SourceFile
 
 _NAMED = 3
@@ -107,7 +107,7 @@ async def find_export(source: Source) -> Export:
     if manifest.identity.command != "export":
         raise UsageError(f"{source.location} holds no export.", hint="Name the folder or prefix of one.")
     try:
-        found = await source.files()
+        found = await source.files(read_files(text, source.location))
     except NoInputError:
         found = []
     files = {_relative(file.name, source): file for file in found}

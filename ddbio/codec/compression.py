@@ -9,13 +9,13 @@ import zstandard
 from isal import igzip, igzip_lib, isal_zlib
 
 from ddbio.codec.model import Compression
+from ddbio.names import ENDINGS
 
 PIECE_BYTES = 1 << 20
 """A decompressor gives pieces of at most this size, however far a stream expands."""
 
 _GZIP_SLICE = 1 << 16
 _SKIPPABLE = b"\x2a\x4d\x18"
-_SUFFIXES: dict[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
 class CorruptStreamError(ValueError):
@@ -26,17 +26,10 @@ class TruncatedStreamError(ValueError):
     """A compressed stream that ends in the middle of a gzip member or zstd frame."""
 
 
-def suffix(kind: Compression) -> str:
-    """The ending of a file's name: nothing, `.gz` or `.zst`."""
-    return _SUFFIXES[kind]
-
-
 def from_name(name: str) -> Compression:
     """The compression that a file's name tells by its ending, in small or capital letters."""
-    for kind, ending in _SUFFIXES.items():
-        if ending and name.lower().endswith(ending):
-            return kind
-    return "none"
+    lower = name.lower()
+    return "gzip" if lower.endswith(ENDINGS["gzip"]) else "zstd" if lower.endswith(ENDINGS["zstd"]) else "none"
 
 
 def compress(kind: Compression, data: bytes) -> bytes:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from ddbio.errors import CheckpointMismatchError, JournalError, UnfinishedJobError
-from ddbio.ledger.entries import Identity, Opened, Unit
+from ddbio.ledger.entries import Entry, Identity, Opened, Unit
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import read_manifest
+from ddbio.ledger.vetting import vet, vet_opening
 from ddbio.storage.base import MANIFEST, Sink
 
 OTHER_SOURCE = (
@@ -29,6 +31,19 @@ class Checkpoint(NamedTuple):
     journal: Journal
     opened: Opened | None = None
     manifest: bytes | None = None
+    location: str = ""
+
+    async def entries(self) -> AsyncGenerator[list[Entry]]:
+        """What the journal of an unfinished job says, a chunk at a time.
+
+        Raises JournalError where that can't be read, or is not about this job.
+        """
+        if self.opened is None:
+            return
+        async with aclosing(self.journal.read()) as chunks:
+            async for chunk in chunks:
+                vet(chunk, self.opened, self.location)
+                yield chunk
 
 
 async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
@@ -43,7 +58,8 @@ async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
         # A run may end between its manifest and the end of its journal's removal.
         if opened is None or (manifest is not None and read_manifest(manifest, sink.location).run == opened.run):
             return nothing_to_do
-        return Checkpoint("unfinished", journal, opened)
+        vet_opening(opened, sink.location)
+        return Checkpoint("unfinished", journal, opened, location=sink.location)
     except JournalError:
         if not overwrite:
             raise
@@ -56,7 +72,7 @@ async def refuse_unfinished(checkpoint: Checkpoint, location: str, anew: str) ->
     Raises UnfinishedJobError, or JournalError where it can't be resumed either.
     """
     if checkpoint.state == "unfinished":
-        async for _ in checkpoint.journal.read():
+        async for _ in checkpoint.entries():
             pass
         raise UnfinishedJobError(
             f"An unfinished job lies in {location}.",

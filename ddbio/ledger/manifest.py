@@ -12,6 +12,7 @@ import msgspec
 from ddbio.codec.hints import HintType
 from ddbio.errors import SourceError
 from ddbio.ledger.entries import FileState, Identity
+from ddbio.names import is_file_of
 from ddbio.report import Moment
 
 T = TypeVar("T")
@@ -77,12 +78,17 @@ class Types(msgspec.Struct):
     mixed: list[str] = []
 
 
+class _Table(msgspec.Struct):
+    table: str
+
+
 class _File(msgspec.Struct):
     name: str
 
 
 class _Files(msgspec.Struct):
     ddbio_manifest: Literal[1]
+    identity: _Table
     files: list[_File]
 
 
@@ -92,8 +98,12 @@ def read_types(text: bytes, location: str) -> Types:
 
 
 def read_files(text: bytes, location: str) -> list[str]:
-    """The names of the files that a manifest lists; raises SourceError where it can't be understood."""
-    return [file.name for file in _read(text, location, _Files).files]
+    """The names of the files that a manifest lists, as far as they are those of its table's exports.
+
+    Raises SourceError where it can't be understood.
+    """
+    found = _read(text, location, _Files)
+    return list(filter(is_file_of(found.identity.table), (file.name for file in found.files)))
 
 
 def read_manifest(text: bytes, location: str) -> Manifest:

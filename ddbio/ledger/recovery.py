@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable
 
 import msgspec
 
 from ddbio.ledger.entries import FileState, Recovered
 from ddbio.ledger.ledger import Ledger
+from ddbio.names import is_file_of
 from ddbio.storage.base import Sink
 
 SEALERS = 16
@@ -43,5 +43,4 @@ async def recover(ledger: Ledger, sink: Sink, units: Iterable[int] | None = None
 
 async def sweep(ledger: Ledger, sink: Sink, table: str) -> None:
     """Remove unfinished files and uploads of this table's exports that no commit speaks of."""
-    pattern = re.compile(re.escape(table) + r"-\d{4,}-\d{5,}\.json(\.gz|\.zst)?")
-    await sink.sweep(lambda name: pattern.fullmatch(name) is not None, {file.name for _, file in ledger.open_files()})
+    await sink.sweep(is_file_of(table), {file.name for _, file in ledger.open_files()})

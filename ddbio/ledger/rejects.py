@@ -119,12 +119,14 @@ class RejectsFile:
                 f"The rejects file {self.path} is not a regular file.", hint="It is made durable, and added to."
             )
         self._make_folder()
-        with self.path.open("ab") as file:
+        with _open(self.path, "ab") as file:
             return file.tell()
 
     def _make_folder(self) -> None:
-        if not self.path.parent.exists():  # of a file in its place `mkdir` would say that it exists
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Of a file in a folder's place `mkdir` would say that it exists, and with `parents=True` the mode would be that
+        # of the innermost folder alone.
+        for folder in reversed(self._missing()[1:]):
+            folder.mkdir(0o700, exist_ok=True)
 
     def _append(self, lines: bytes) -> int:
         new = self._missing()
@@ -163,11 +165,16 @@ class RejectsFile:
         return line.startswith(self._begin) or self._begin.startswith(line.rstrip(b"\n"))
 
 
+def _open(path: Path, mode: Literal["ab", "r+b", "a+b"]) -> BinaryIO:
+    """Open a file that holds items, and so is made for its owner alone."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
 @contextmanager
 def _locked(path: Path, mode: Literal["r+b", "a+b"]) -> Iterator[BinaryIO]:
     """The file at `path`, while no other job changes it."""
     for _ in range(_ATTEMPTS):
-        with path.open(mode) as file:
+        with _open(path, mode) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if _is_at(path, file):
                 yield file

@@ -12,12 +12,13 @@ from typing import NamedTuple
 import msgspec
 
 from ddbio.clock import Clock
-from ddbio.codec.compression import compress, crc32, suffix
+from ddbio.codec.compression import compress, crc32
 from ddbio.codec.fingerprint import MASK
 from ddbio.codec.hints import PathTypes
-from ddbio.codec.model import Compression, Page
+from ddbio.codec.model import Page
 from ddbio.ledger.entries import END, FileState, Lease
 from ddbio.ledger.tokens import since
+from ddbio.names import file_name
 from ddbio.pipeline.job import ExportJob
 from ddbio.pipeline.outbox import Committer, Outbox
 from ddbio.storage.base import OutputFile, Sink
@@ -26,11 +27,6 @@ COMMIT_SECONDS = 1.0
 SAVE_SECONDS = 0.25
 """So long a segment that is given up may take to make durable what it has."""
 MEGABYTE = 1024 * 1024
-
-
-def file_name(table: str, segment: int, number: int, compression: Compression) -> str:
-    """`<Table>-<segment>-<file number>.json`, with the compression's ending."""
-    return f"{table}-{segment:04d}-{number:05d}.json{suffix(compression)}"
 
 
 @dataclass(slots=True)
@@ -104,6 +100,7 @@ class SegmentFiles:
         clock: Clock,
     ) -> None:
         self._options = job.options
+        self._table = job.table.name
         self._segment = lease.unit.id
         self._sink = sink
         self._committer = Committer(lease, outbox)
@@ -167,7 +164,7 @@ class SegmentFiles:
 
     async def _open(self) -> _Current:
         number = self._next_number
-        name = file_name(self._options.table, self._segment, number, self._options.compress)
+        name = file_name(self._table, self._segment, number, self._options.compress)
         file = await self._sink.create(name, max_bytes=self._max_bytes)
         self._next_number += 1
         at = self._written_to

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
 from ddbio.errors import UsageError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_MISTYPED = re.compile(r"s3:/*", re.IGNORECASE)
+"""What a local path hardly begins with; `./s3:x` names one that does."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
@@ -35,7 +38,10 @@ Location = Local | S3 | Std
 
 
 def parse_location(text: str) -> Location:
-    """Read a source or destination as a person writes it: `-`, `s3://bucket/prefix`, or a path; raises UsageError."""
+    """Read a source or destination as a person writes it: `-`, `s3://bucket/prefix`, or a path; raises UsageError.
+
+    A path that begins with `~` or `~user` is in that home, as the shell leaves it alone within quotes.
+    """
     if text == "-":
         return Std()
     if not text.strip():
@@ -46,10 +52,18 @@ def parse_location(text: str) -> Location:
         raise UsageError(f"{text!r} holds a NUL byte; no place has one.", hint="Give a path, s3://bucket/prefix, or -.")
     scheme = _SCHEME.match(text)
     if scheme is None:
-        return Local(text)
+        if mistyped := _MISTYPED.match(text):
+            hint = f"Did you mean s3://{text[mistyped.end() :].lstrip('/')}? A local folder of that name is ./{text}."
+            raise UsageError(f"{text!r} is not a place that ddbio knows.", hint=hint)
+        return Local(home_path(text))
     if scheme[1].lower() != "s3":
         raise UsageError(f"{text!r} is not a place that ddbio knows.", hint="Give a path, s3://bucket/prefix, or -.")
     bucket, _, prefix = text[scheme.end() :].partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise UsageError(f"{text!r} names no valid bucket.", hint="Write s3://bucket/prefix.")
     return S3(bucket, prefix)
+
+
+def home_path(path: str) -> str:
+    """A path whose leading `~` or `~user` is replaced by that home, where there is one."""
+    return os.path.expanduser(path)  # noqa: PTH111 - Path drops a trailing slash, and fails where there is no home

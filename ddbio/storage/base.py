@@ -7,7 +7,7 @@ which say what was tried and where.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
@@ -134,6 +134,13 @@ class Sink(ABC):
         """
 
     @abstractmethod
+    async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
+        """A file that an import from here would read, and that is not mine by its name; None where there is none.
+
+        Of S3 only the first thousand objects are looked at.
+        """
+
+    @abstractmethod
     async def delete(self, name: str) -> None:
         """Remove one file; no error where it is gone already."""
 
@@ -192,8 +199,11 @@ class Source(ABC):
     async def __aexit__(self, *exc: object) -> None: ...
 
     @abstractmethod
-    async def files(self) -> list[SourceFile]:
-        """All input files, in name order; raises `NoInputError` (a `PreflightError`) where there is none."""
+    async def files(self, listed: Collection[str] = ()) -> list[SourceFile]:
+        """All input files, in name order; raises `NoInputError` (a `PreflightError`) where there is none.
+
+        Names that begin with `_` or `.` are left out, but for those that the manifest beside them has `listed`.
+        """
 
     @abstractmethod
     async def manifest(self) -> bytes | None:

@@ -18,7 +18,7 @@ import aiofiles
 
 from ddbio.errors import PreflightError
 from ddbio.storage import local_disk as disk
-from ddbio.storage.base import LOCK, PROBE, OutputFile, Sink, StoredFile
+from ddbio.storage.base import JOURNAL, LOCK, PROBE, OutputFile, Sink, StoredFile
 from ddbio.storage.local_disk import edge
 from ddbio.storage.local_lock import hold_folder
 from ddbio.storage.steps import Steps
@@ -33,14 +33,15 @@ class LocalSink(Sink):
     """Files in a folder, made when it is missing.
 
     An unfinished file is `<name>.<run>.part`, so `run` must be unlike that of any other job. Folders that were made
-    here and are still empty at the end are removed again.
+    here and are still empty at the end are removed again. Journals, and all folders made for a `private` sink, are for
+    their owner alone.
     """
 
-    def __init__(self, folder: str | Path, run: str, *, executor: Executor) -> None:
+    def __init__(self, folder: str | Path, run: str, *, executor: Executor, private: bool = False) -> None:
         self._folder = Path(folder)
         self._run = run
         self.executor = executor
-        self._folders = disk.Folders(self._folder)
+        self._folders = disk.Folders(self._folder, private=private)
         self._open: set[LocalOutputFile] = set()
 
     @property
@@ -64,41 +65,37 @@ class LocalSink(Sink):
         return [f"{self._folder} has {free:,} bytes free; about {expected_bytes:,} are expected to be written."]
 
     async def create(self, name: str, *, max_bytes: int) -> LocalOutputFile:  # noqa: ARG002 (a file needs no plan)
-        final = self._folder / name
+        final = await self._at(name, "create", lambda path: path)
         file = LocalOutputFile(self, name, final, disk.part_of(final, self._run))
         self._open.add(file)
         await file.open()
         return file
 
     async def put(self, name: str, data: bytes) -> None:
-        path = self._folder / name
-        with edge("write", path):
-            await self.call(lambda: self._put(path, data))
+        private = name.startswith(JOURNAL)
+        await self._at(name, "write", lambda path: self._put(path, data, private=private))
 
     async def get(self, name: str, *, most: int | None = None) -> bytes | None:
-        path = self._folder / name
-        with edge("read", path):
-            try:
-                return await self.call(lambda: disk.read(path, most))
-            except FileNotFoundError:
-                return None
+        return await self._at(name, "read", lambda path: disk.read_if_there(path, most))
 
     async def list(self, prefix: str = "") -> list[StoredFile]:
         with edge("list", self._folder):
             return await self.call(lambda: sorted(disk.walk(self._folder, prefix)))
 
+    async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
+        with edge("look into", self._folder):
+            return await self.call(
+                lambda: next((name for name in disk.input_below(self._folder) if not is_mine(name)), None)
+            )
+
     async def delete(self, name: str) -> None:
-        path = self._folder / name
-        with edge("delete", path):
-            await self.call(lambda: disk.remove(path, self._folder))
+        await self._at(name, "delete", lambda path: disk.remove(path, self._folder))
 
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
         if "part" not in token:
             return False
-        final = self._folder / name
-        part = final.with_name(str(token["part"]))
-        with edge("name", final):
-            return await self.call(lambda: disk.seal_at(part, final, size))
+        part = str(token["part"])
+        return await self._at(name, "name", lambda path: disk.seal_at(path, part, size))
 
     async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
         with edge("clear", self._folder):
@@ -112,6 +109,11 @@ class LocalSink(Sink):
     async def call(self, function: Callable[[], T]) -> T:
         """Run one blocking call in the sink's executor."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, function)
+
+    async def _at(self, name: str, action: str, function: Callable[[Path], T]) -> T:
+        """Run one blocking call on the file of this name, in the sink's executor."""
+        with edge(action, self._folder / name):
+            return await self.call(lambda: function(disk.inside(self._folder, name)))
 
     def forget(self, file: LocalOutputFile) -> None:
         """The file is sealed, discarded or left: nothing is left to do for it at the end."""
@@ -134,9 +136,9 @@ class LocalSink(Sink):
             self._folders.remove_made()
             raise
 
-    def _put(self, path: Path, data: bytes) -> None:
+    def _put(self, path: Path, data: bytes, *, private: bool) -> None:
         self.make_folder(path.parent)
-        disk.put(path, disk.part_of(path, self._run), data)
+        disk.put(path, disk.part_of(path, self._run), data, private=private)
 
 
 class LocalOutputFile(OutputFile):

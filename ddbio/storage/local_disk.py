@@ -12,7 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ddbio.errors import DestinationError, PreflightError
+from ddbio.names import is_part_of, part_name
 from ddbio.storage.base import OWN_FOLDER, StoredFile
+from ddbio.storage.naming import is_hidden, is_seen
 
 _NO_ROOM = "Free some space there, or choose another destination."
 _FORBIDDEN = "Check the permissions there, or choose another destination."
@@ -31,7 +33,11 @@ _HINTS = {
     errno.ENAMETOOLONG: "Choose a destination with a shorter name.",
     errno.ENOLCK: "The file system has no locks: choose another destination.",
     errno.EOPNOTSUPP: "The file system has no locks: choose another destination.",
+    errno.ELOOP: "Only a name inside the destination is used, and no link that leads out of it.",
 }
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+"""Journals and the state of imports hold item data."""
 _PART = re.compile(r"(?P<name>.+)\.[^./]+\.part", re.DOTALL)
 
 
@@ -48,9 +54,20 @@ def edge(
         raise error_type(f"Could not {action} {path}: {said}.", hint=hint) from error
 
 
+def inside(root: Path, name: str) -> Path:
+    """Where the file of this relative name is; raises OSError where that is not inside `root`."""
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise OSError(errno.ELOOP, "it is no name inside the folder")
+    for depth in range(1, len(parts)):
+        if root.joinpath(*parts[:depth]).is_symlink():
+            raise OSError(errno.ELOOP, "a link stands where a folder of ddbio's own should be")
+    return root / name
+
+
 def part_of(path: Path, run: str) -> Path:
     """Where a file is while it is unfinished: beside its final name. `run` holds neither a dot nor a slash."""
-    return path.with_name(f"{path.name}.{run}.part")
+    return path.with_name(part_name(path.name, run))
 
 
 def final_name(name: str) -> str | None:
@@ -98,10 +115,18 @@ def read(path: Path, most: int | None) -> bytes:
         os.close(descriptor)
 
 
-def put(path: Path, part: Path, data: bytes) -> None:
-    """Write a file whole or not at all, by way of `part`."""
+def read_if_there(path: Path, most: int | None) -> bytes | None:
+    """The same; None where there is no such file."""
     try:
-        write(part, data)
+        return read(path, most)
+    except FileNotFoundError:
+        return None
+
+
+def put(path: Path, part: Path, data: bytes, *, private: bool) -> None:
+    """Write a file whole or not at all, by way of `part`; a `private` one is for its owner alone."""
+    try:
+        write(part, data, private=private)
         part.replace(path)
     except OSError:
         part.unlink(missing_ok=True)
@@ -117,16 +142,23 @@ def remove(path: Path, root: Path) -> None:
             path.parent.rmdir()
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes, *, private: bool = True) -> None:
     """Write a file whose name is not durable yet."""
-    with path.open("wb") as file:
+    mode = PRIVATE_FILE if private else 0o666
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def seal_at(part: Path, final: Path, size: int) -> bool:
-    """Seal an unfinished file at `size` bytes, or find that it was; else remove it and return False."""
+def seal_at(final: Path, called: str, size: int) -> bool:
+    """Seal an unfinished file, which is now `called` otherwise, at `size` bytes, or find that it was.
+
+    Where that can't be done, it is removed, and the answer is False.
+    """
+    part = final.parent / called
+    if not is_part_of(called, final.name) or part.is_symlink():
+        raise OSError(errno.ELOOP, "what is said to be its beginning is another file, or a link")
     if part.is_file():
         if part.stat().st_size < size:
             part.unlink()
@@ -169,16 +201,25 @@ def walk(root: Path, prefix: str = "") -> Iterator[StoredFile]:
                     yield StoredFile(relative, path.stat().st_size)
 
 
+def input_below(root: Path) -> Iterator[str]:
+    """The relative names of the files that an import from `root` would read."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        found = (Path(folder, name).relative_to(root).as_posix() for name in names)
+        yield from filter(is_seen, found)
+
+
 def _unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
 
 
 class Folders:
-    """The folders below `root`, and `root` itself: made as needed, their names durable."""
+    """The folders below `root`, and `root` itself: made as needed, their names durable; where `private`, for one user."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, private: bool) -> None:
         self._root = root
+        self._mode = PRIVATE_FOLDER if private else 0o777
         self._lock = threading.Lock()
         self._durable: set[Path] = set()
         self._made: list[Path] = []
@@ -193,7 +234,8 @@ class Folders:
             # One that is there may be the work of a run that died before its name was durable.
             inside = [path for path in (folder, *folder.parents) if path.is_relative_to(self._root)]
             self._made.extend(reversed(missing))
-            folder.mkdir(parents=True, exist_ok=True)
+            for path in reversed(missing):  # `parents=True` would give the mode to the last one only
+                path.mkdir(self._mode, exist_ok=True)
             for path in {*missing, *inside} - self._durable:
                 self._sync_name(path, new=path in missing)
             self._durable.update(inside)

@@ -6,7 +6,7 @@ import asyncio
 import glob
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import partial
@@ -42,8 +42,8 @@ class LocalSource(Source):
     async def __aexit__(self, *exc: object) -> None:
         """Nothing to do: no file stays open between two chunks."""
 
-    async def files(self) -> list[SourceFile]:
-        return await self._call(lambda: _find(self._pattern))
+    async def files(self, listed: Collection[str] = ()) -> list[SourceFile]:
+        return await self._call(lambda: _find(self._pattern, listed))
 
     async def manifest(self) -> bytes | None:
         return await self._call(lambda: _manifest(self._pattern))
@@ -81,13 +81,14 @@ class LocalSource(Source):
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
 
-def _find(pattern: str) -> list[SourceFile]:
+def _find(pattern: str, listed: Collection[str]) -> list[SourceFile]:
     try:
         status = _status(pattern)
+        shown = frozenset(str(_root(pattern) / name) for name in listed)
         if status is None:
-            found = dict(_match(pattern))
+            found = dict(_match(pattern, shown))
         elif stat.S_ISDIR(status.st_mode):
-            found = dict(_walk(pattern, set()))
+            found = dict(_Walk(shown).files(pattern))
         else:
             found = {pattern: status}
     except OSError as error:
@@ -107,15 +108,16 @@ def _status(pattern: str) -> os.stat_result | None:
         raise PreflightError(f"{pattern} does not exist.", hint="Check the path of the source.") from error
 
 
-def _match(pattern: str) -> Iterator[tuple[str, os.stat_result]]:
+def _match(pattern: str, shown: Collection[str]) -> Iterator[tuple[str, os.stat_result]]:
     fixed = len(_fixed_part(pattern).parts)
-    visited: set[tuple[int, int]] = set()
-    for name in glob.iglob(pattern, recursive=True):  # noqa: PTH207 (Path.glob takes no absolute pattern)
-        if any(is_hidden(part) for part in Path(name).parts[fixed:]):
+    walk = _Walk(shown)
+    # Names that begin with a dot are left out here, if they are: the manifest may list them.
+    for name in glob.iglob(pattern, recursive=True, include_hidden=True):  # noqa: PTH207 (Path.glob is relative)
+        if any(is_hidden(part) for part in Path(name).parts[fixed:]) and str(Path(name)) not in shown:
             continue
         status = Path(name).stat()
         if stat.S_ISDIR(status.st_mode):
-            yield from _walk(name, visited)
+            yield from walk.files(name)
         else:
             yield name, status
 
@@ -127,33 +129,38 @@ def _fixed_part(pattern: str) -> Path:
     return Path(*parts[:magic])
 
 
-def _walk(folder: str, visited: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
+class _Walk:
     """Regular files with the usual endings; each real folder is entered once, so links may form loops."""
-    status = Path(folder).stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in visited:
-        return
-    visited.add(identity)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            yield from _enter(entry, visited)
 
+    def __init__(self, shown: Collection[str]) -> None:
+        self._shown = shown
+        self._visited: set[tuple[int, int]] = set()
 
-def _enter(entry: os.DirEntry[str], visited: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
-    if is_hidden(entry.name):
-        return
-    try:
-        status = entry.stat()
-    except OSError:
-        if is_input(entry.name):  # a link to nowhere: what it should have held would be missing
-            raise
-        return
-    if stat.S_ISDIR(status.st_mode):
-        yield from _walk(entry.path, visited)
-    elif is_input(entry.name):
-        if not stat.S_ISREG(status.st_mode):  # a pipe, a socket: named by itself it could be read, but not as a file
-            raise PreflightError(f"{entry.path} is not a regular file.", hint="Name it as the source, or move it away.")
-        yield entry.path, status
+    def files(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
+        status = Path(folder).stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in self._visited:
+            return
+        self._visited.add(identity)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not is_hidden(entry.name) or str(Path(entry.path)) in self._shown:
+                    yield from self._enter(entry)
+
+    def _enter(self, entry: os.DirEntry[str]) -> Iterator[tuple[str, os.stat_result]]:
+        try:
+            status = entry.stat()
+        except OSError:
+            if is_input(entry.name):  # a link to nowhere: what it should have held would be missing
+                raise
+            return
+        if stat.S_ISDIR(status.st_mode):
+            yield from self.files(entry.path)
+        elif is_input(entry.name):
+            if not stat.S_ISREG(status.st_mode):  # a pipe, a socket: by itself it could be read, but not as a file
+                hint = "Name it as the source, or move it away."
+                raise PreflightError(f"{entry.path} is not a regular file.", hint=hint)
+            yield entry.path, status
 
 
 def _describe(name: str, status: os.stat_result) -> SourceFile:
@@ -191,26 +198,28 @@ def _chunk(file: SourceFile, start: int) -> bytes:
 
 
 def _root(pattern: str) -> Path:
-    """Where an export would have its own folder."""
+    """Where an export would have its own folder; raises OSError where that can't be found out."""
     path = Path(pattern)
-    if path.is_dir():
-        return path
-    return _fixed_part(pattern) if not path.exists() and glob.has_magic(pattern) else path.parent
+    try:
+        return path if stat.S_ISDIR(path.stat().st_mode) else path.parent
+    except FileNotFoundError:
+        return _fixed_part(pattern) if glob.has_magic(pattern) else path.parent
 
 
 def _has_journal(pattern: str) -> bool:
-    folder = _root(pattern) / JOURNAL
     try:
-        return folder.is_dir() and any(folder.iterdir())
+        return any((_root(pattern) / JOURNAL).iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except OSError as error:
-        raise SourceError(f"Could not look into {folder}: {error.strerror}.") from error
+        raise SourceError(f"Could not look into {error.filename}: {error.strerror}.") from error
 
 
 def _manifest(pattern: str) -> bytes | None:
-    folder = _root(pattern)
     try:
-        return (folder / MANIFEST).read_bytes()
+        return (_root(pattern) / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise SourceError(f"Could not read {folder / MANIFEST}: {error.strerror}.") from error
+        hint = "Where it can't be read, nobody can tell whether the export is whole: make it readable."
+        raise SourceError(f"Could not read {error.filename}: {error.strerror}.", hint=hint) from error

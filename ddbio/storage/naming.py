@@ -18,8 +18,13 @@ def is_hidden(name: str) -> bool:
 
 
 def is_input(name: str) -> bool:
+    """Whether a file is input by the ending of its name."""
+    return _INPUT.fullmatch(name) is not None
+
+
+def is_seen(name: str) -> bool:
     """Whether a file met on a walk is input; `name` is relative to where the walk began."""
-    return _INPUT.fullmatch(name) is not None and not any(is_hidden(part) for part in name.split("/"))
+    return is_input(name) and not any(is_hidden(part) for part in name.split("/"))
 
 
 def compression_of(name: str) -> Compression:

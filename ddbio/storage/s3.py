@@ -21,6 +21,7 @@ from ddbio.errors import DestinationError, PreflightError
 from ddbio.options import S3Options
 from ddbio.storage import s3_uploads as uploads
 from ddbio.storage.base import LOCK, OWN_FOLDER, PROBE, OutputFile, Sink, StoredFile
+from ddbio.storage.naming import is_seen
 from ddbio.storage.s3_errors import code_of, edge
 from ddbio.storage.s3_lock import Lease, hold
 from ddbio.storage.s3_parts import PartBody
@@ -134,6 +135,12 @@ class S3Sink(Sink):
                     for each in page.get("Contents", ())
                 ]
             )
+
+    async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
+        with edge(f"list {self.location}", DestinationError):
+            found = await self.insist(lambda: self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._prefix))
+        names = (each["Key"][len(self._prefix) :] for each in found.get("Contents", ()))
+        return next((name for name in names if is_seen(name) and not is_mine(name)), None)
 
     async def delete(self, name: str) -> None:
         self.refuse_if_lost()

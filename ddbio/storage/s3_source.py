@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from typing import Any
 
@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumErro
 
 from ddbio.errors import NoInputError, PreflightError, SourceError
 from ddbio.storage.base import JOURNAL, MANIFEST, Source, SourceFile
-from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_input
+from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_input, is_seen
 from ddbio.storage.s3 import MIB, read_object
 from ddbio.storage.s3_errors import code_of, edge
 from ddbio.storage.stdio import CHUNK
@@ -47,10 +47,10 @@ class S3Source(Source):
     async def __aexit__(self, *exc: object) -> None:
         """Nothing to do: no body stays open when its reader is closed."""
 
-    async def files(self) -> list[SourceFile]:
+    async def files(self, listed: Collection[str] = ()) -> list[SourceFile]:
         with edge(f"look into {self.location}", PreflightError):
             exact = await self._exact()
-            found = [exact] if exact else [file async for file in self._listed()]
+            found = [exact] if exact else [file async for file in self._found(listed)]
         if not found:
             hint = f"Looked for an object of that name, and under it for names ending in {INPUT_ENDINGS}."
             raise NoInputError(f"{self.location} holds no input file.", hint=hint)
@@ -89,12 +89,13 @@ class S3Source(Source):
             raise
         return SourceFile(self._key, head["ContentLength"], head["ETag"], compression_of(self._key))
 
-    async def _listed(self) -> AsyncGenerator[SourceFile, None]:
+    async def _found(self, listed: Collection[str]) -> AsyncGenerator[SourceFile, None]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
         async for page in pages:
             for each in page.get("Contents", ()):
                 key = each["Key"]
-                if is_input(key[len(self._prefix) :]):
+                name = key[len(self._prefix) :]
+                if is_seen(name) or (name in listed and is_input(name)):
                     yield SourceFile(key, each["Size"], each["ETag"], compression_of(key))
 
     async def _piece(self, file: SourceFile, first: int, end: int) -> AsyncGenerator[bytes, None]:

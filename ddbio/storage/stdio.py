@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 import select
-from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Container, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import BinaryIO
@@ -57,6 +57,9 @@ class StdoutSink(Sink):
 
     async def list(self, prefix: str = "") -> list[StoredFile]:  # noqa: ARG002 (nothing is kept)
         return []
+
+    async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:  # noqa: ARG002 (nothing is kept)
+        return None
 
     async def delete(self, name: str) -> None:
         """Nothing to do: what has gone into a stream can't be taken out."""
@@ -142,7 +145,7 @@ class StdinSource(Source):
     async def __aexit__(self, *exc: object) -> None:
         """Nothing to do: the stream belongs to whoever handed it in."""
 
-    async def files(self) -> list[SourceFile]:
+    async def files(self, listed: Collection[str] = ()) -> list[SourceFile]:  # noqa: ARG002 (there is one)
         return [SourceFile("-", None, "", "none")]
 
     async def manifest(self) -> bytes | None:

@@ -35,6 +35,7 @@ from ddbio import (
     scan,
 )
 from ddbio.errors import DdbioError
+from ddbio.events import Event
 from tests.servers.aws import REGION
 from tests.servers.counting import CountingServer
 from tests.servers.http import Handler, Reply, Request
@@ -241,11 +242,17 @@ class Lazy(dict[str, Callable[[], Coroutine[Any, Any, Any]]]):
         return super().__getitem__(name)()
 
 
+def items_file(folder: Path) -> Path:
+    """500 items."""
+    file = folder / "in.json"
+    if not file.exists():
+        file.write_text("".join(json.dumps({"pk": key, "sk": 1}) + "\n" for key in keys(500)))
+    return file
+
+
 def jobs(server: CountingServer, folder: Path, processes: int, **members: Any) -> Lazy:
     """One of each kind, by name."""
-    source = folder / "in.json"
-    if not source.exists():
-        source.write_text("".join(json.dumps({"pk": key, "sk": 1}) + "\n" for key in keys(500)))
+    source = items_file(folder)
 
     async def read() -> None:
         async for _ in scan(ScanOptions(table="T", connection=connection(server))):
@@ -263,6 +270,24 @@ def jobs(server: CountingServer, folder: Path, processes: int, **members: Any) -
             "write": write,
         }
     )
+
+
+@pytest.mark.parametrize("job", ["export", "import"])
+def test_an_observer_that_fails_stops_no_job(
+    job: str, application: Application, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def observe(event: Event) -> None:
+        raise RuntimeError("no more memory for events")
+
+    async def main(server: CountingServer) -> None:
+        if job == "export":
+            report = await export_table(exporting(server, tmp_path / "out"), observer=observe)
+        else:
+            report = await import_table(importing(server, items_file(tmp_path), tmp_path / "state"), observer=observe)
+        assert report.items == (ITEMS if job == "export" else 500)
+
+    application.run(main)
+    assert [record.message for record in caplog.records] == ["The observer failed at an event; the job goes on."]
 
 
 async def loop_in_use() -> str:

@@ -121,7 +121,7 @@ async def test_a_recovery_can_be_cut_off_by_the_power_and_done_again(
     assert promises.broken() == []
     for state in disk.states():
         folder = state.folder / "out"
-        assert await asyncio.to_thread(seal_at, folder / part.name, folder / NAME, size)
+        assert await asyncio.to_thread(seal_at, folder / NAME, part.name, size)
         assert [path.name for path in folder.iterdir()] == [NAME]
         assert (folder / NAME).read_bytes() == WHOLE[:size]
 

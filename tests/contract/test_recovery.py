@@ -151,9 +151,25 @@ async def test_an_unfinished_copy_that_is_gone_needs_a_final_file_of_that_size(
         token = {"part": f"{NAME}.run7.part"}
         assert await sink.recover(NAME, 5, token)
         assert not await sink.recover(NAME, 4, token)
-        with pytest.raises(ValueError, match="nvalid name"):
-            await sink.recover(NAME, 5, {"part": "../elsewhere"})
     assert (tmp_path / NAME).read_bytes() == b"12345"
+
+
+@pytest.mark.parametrize(
+    "part", ["../victim", "victim", "{outside}", f"{NAME}.x/../victim.part", f"{NAME}.link.part", ""]
+)
+async def test_nothing_but_a_file_s_own_beginning_is_sealed(
+    part: str, tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    victims = [tmp_path / "victim", tmp_path / "out" / "victim"]
+    (tmp_path / "out").mkdir()
+    for victim in victims:
+        victim.write_bytes(b"precious")
+    (tmp_path / "out" / f"{NAME}.link.part").symlink_to(victims[0])
+    async with LocalSink(tmp_path / "out", "run8", executor=executor) as sink:
+        with pytest.raises(DestinationError, match="Could not name"):
+            await sink.recover(NAME, 5, {"part": part.format(outside=victims[0])})
+    assert [victim.read_bytes() for victim in victims] == [b"precious"] * 2
+    assert not (tmp_path / "out" / NAME).exists()
 
 
 async def test_what_a_dead_put_left_is_swept(tmp_path: Path, executor: ThreadPoolExecutor) -> None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ddbio import export_table
@@ -30,6 +31,7 @@ from ddbio.errors import (
 )
 from ddbio.events import Event, JobPlanned, Progress, Warned
 from ddbio.fleet import desk
+from ddbio.ledger.entries import Commit
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import Manifest, read_manifest
 from ddbio.options import Capacity, Connection, ExportOptions, S3Options, ScanFilter
@@ -37,6 +39,7 @@ from ddbio.pipeline import segment_files
 from ddbio.report import JobReport
 from ddbio.storage import s3
 from ddbio.storage.base import MANIFEST, OWN_FOLDER
+from ddbio.storage.local import LocalSink
 from tests.conftest import StartCounting
 from tests.contract.places import PREFIX, Bucket, Folder, Place
 from tests.contract.stopping import PAGE_ITEMS, Journaled, Service, cancelled
@@ -441,3 +444,44 @@ def put_back(state: Path, folder: Path) -> None:
     """Let a folder be as it was in some state."""
     shutil.rmtree(folder)
     shutil.copytree(state, folder)
+
+
+async def test_a_destination_that_is_a_link_is_the_folder_that_it_leads_to(local: Exports, tmp_path: Path) -> None:
+    assert await local.interrupt()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    local.check(await local.run(destination=str(tmp_path / "link"), resume=True))
+
+
+async def test_overwriting_leaves_what_other_tables_have_there(exports: Exports) -> None:
+    await exports.run()
+    others = {f"T{name}-0000-00000.json": b"{}\n" for name in ("-Archive", "2", "-0000", ".old")}
+    exports.place.fill(others)
+    exports.events.clear()
+    report = await exports.run(overwrite=True, segments=2)
+    assert "holds other files that an import from there would read as well, like T" in exports.warnings[0]
+    for name, data in others.items():
+        assert exports.place.finished()[name] == data
+        exports.place.remove(name)
+    exports.check(report)
+
+
+HOSTILE = ["../victim", "sub/../../victim", "T-0000-00000.json/../../victim"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_journal_that_names_other_files_is_not_obeyed(local: Exports, tmp_path: Path, name: str) -> None:
+    victims = [tmp_path / "victim", tmp_path / "victim.run.part"]
+    for victim in victims:
+        victim.write_bytes(b"precious")
+    assert await local.interrupt()
+    journal = Journal(LocalSink(tmp_path / "out", "x", executor=local.place._executor))  # type: ignore[attr-defined]
+    entries = [entry for chunk in [chunk async for chunk in journal.read()] for entry in chunk]
+    mine = next(entry for entry in entries if isinstance(entry, Commit) and entry.file is not None)
+    assert mine.file is not None
+    hostile = msgspec.structs.replace(mine.file, name=name, token={"part": "victim.run.part"}, bytes=1, sealed=False)
+    await journal.append([msgspec.structs.replace(mine, file=hostile)])
+    for options in ({"resume": True}, {}):
+        with pytest.raises(JournalError, match="can't be trusted"):
+            await local.run(**options)
+    local.check(await local.run(overwrite=True))
+    assert [victim.read_bytes() for victim in victims] == [b"precious"] * 2

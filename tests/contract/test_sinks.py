@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import re
+import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -177,6 +178,20 @@ async def test_a_cancelled_seal_has_sealed_the_file_or_discards_it(place: Place)
     assert place.unfinished() == []
 
 
+async def test_other_files_that_an_import_would_read_are_found(place: Place) -> None:
+    def is_mine(name: str) -> bool:
+        return name.startswith("mine")
+
+    async with place.sink() as sink:
+        assert await sink.foreign_input(is_mine) is None
+        place.fill(
+            {"mine.json": b"{}", "_hidden.json": b"{}", "notes.txt": b"x", "_ddbio/x.json": b"{}", ".x/y.json": b"{}"}
+        )
+        assert await sink.foreign_input(is_mine) is None
+        place.fill({"sub/theirs.json.gz": b"x"})
+        assert await sink.foreign_input(is_mine) == "sub/theirs.json.gz"
+
+
 # --- the local folder
 
 
@@ -195,6 +210,52 @@ async def test_folders_made_for_nothing_are_removed_again(tmp_path: Path, execut
         await (await sink.create("c/x.json", max_bytes=1)).discard()
         assert (tmp_path / "a" / "b" / "c").is_dir()
     assert tree(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "", "a//b", ".", "a/.", "..", "link/x"])
+async def test_a_name_that_leads_out_of_the_folder_is_not_used(
+    name: str, tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    (tmp_path / "x").write_bytes(b"precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path)
+    async with folder_sink(tmp_path / "out", executor) as sink:
+        for use in (sink.put(name, b"{}"), sink.get(name), sink.delete(name), sink.create(name, max_bytes=1)):
+            with pytest.raises(DestinationError, match="inside the destination"):
+                await use
+    assert tree(tmp_path) == ["out", "out/link", "x"]
+    assert (tmp_path / "x").read_bytes() == b"precious"
+
+
+async def test_a_journal_and_what_is_private_is_for_its_owner_alone(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    before = os.umask(0o022)
+    try:
+        async with folder_sink(tmp_path / "a" / "out", executor) as sink:
+            for name in ("_ddbio/journal/00000001.json", "_ddbio/manifest.json"):
+                await sink.put(name, b"{}")
+            file = await sink.create("x.json", max_bytes=1)
+            await file.seal()
+        async with LocalSink(tmp_path / "b" / "state", "run7", executor=executor, private=True) as sink:
+            await sink.put("_ddbio/journal/00000001.json", b"{}")
+    finally:
+        os.umask(before)
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in tree(tmp_path)}
+    assert modes == {
+        "a": 0o755,
+        "a/out": 0o755,
+        "a/out/_ddbio": 0o755,
+        "a/out/_ddbio/journal": 0o755,
+        "a/out/_ddbio/journal/00000001.json": 0o600,
+        "a/out/_ddbio/manifest.json": 0o644,
+        "a/out/x.json": 0o644,
+        "b": 0o700,
+        "b/state": 0o700,
+        "b/state/_ddbio": 0o700,
+        "b/state/_ddbio/journal": 0o700,
+        "b/state/_ddbio/journal/00000001.json": 0o600,
+    }
 
 
 async def test_folders_that_hold_something_stay(tmp_path: Path, executor: ThreadPoolExecutor) -> None:

@@ -7,7 +7,7 @@ import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -161,6 +161,22 @@ async def test_a_file_changed_while_it_is_read_is_found_out(place: Place, size: 
         with pytest.raises(SourceError, match=r"a\.json was changed while it was read"):
             async for _ in chunks:
                 pass
+
+
+async def test_hidden_names_that_the_manifest_lists_are_input(place: Place) -> None:
+    names = [
+        "_T-0000-00000.json",
+        ".T-0000-00000.json",
+        "_U-0000-00000.json",
+        "_T.txt",
+        "a.json",
+        "sub/_T-0000-00000.json",
+    ]
+    place.fill(dict.fromkeys(names, b"{}"))
+    async with place.source() as source:
+        found = await source.files(["_T-0000-00000.json", ".T-0000-00000.json", "_T.txt"])
+    wanted = [".T-0000-00000.json", "_T-0000-00000.json", "a.json"]
+    assert [PurePosixPath(file.name).name for file in found] == wanted
 
 
 # --- local files

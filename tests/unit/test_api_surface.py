@@ -67,6 +67,7 @@ def test_every_public_name_is_there_and_no_other() -> None:
     assert ddbio.__all__ == sorted(ddbio.__all__)
     for name in ddbio.__all__:
         assert getattr(ddbio, name) is not None
+    assert set(ddbio.__all__) <= set(dir(ddbio))
     missing = "no_such_name"
     with pytest.raises(AttributeError, match="no_such_name"):
         getattr(ddbio, missing)

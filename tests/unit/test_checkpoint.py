@@ -10,9 +10,8 @@ import pytest
 from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
 from ddbio.exported import claim
 from ddbio.ledger.checkpoint import look, refuse_unfinished, same_job
-from ddbio.ledger.entries import Commit, FileState, Identity, Opened, Unit
+from ddbio.ledger.entries import Commit, Entry, FileState, Identity, Opened, Recovered, Unit
 from ddbio.ledger.journal import Journal
-from ddbio.options import ExportOptions
 from ddbio.storage.base import JOURNAL, MANIFEST
 from tests.fakes import MemorySink, all_entries
 
@@ -24,10 +23,13 @@ IDENTITY = Identity(
     table_id="id-1",
     keys=(("pk", "S"),),
     place="/out",
-    what={"format": "jsonl", "index": None},
+    what={"format": "jsonl", "compress": "none", "index": None},
 )
-OPENED = Opened("run-1", IDENTITY, 3, (Unit(0, "f"),))
-COMMIT = Commit(0, 1, 1, "p", read=1, written=1)
+KEY = '{"pk":{"S":"p"}}'
+OPENED = Opened("run-1", IDENTITY, 3)
+COMMIT = Commit(1, 1, 1, KEY, read=1, written=1)
+NAME = "T-0001-00002.json"
+FILE = FileState(NAME, 1, 2, "", KEY, 1, 1, 1, 1, False, token={"part": f"{NAME}.run-1-0-0.part"})
 
 
 def manifest(run: str) -> bytes:
@@ -112,15 +114,63 @@ async def test_a_damaged_journal_stops_everything_but_overwriting() -> None:
 
 
 async def test_overwriting_removes_what_a_damaged_journal_still_names() -> None:
-    kept, name = MemorySink(), "Orders-0001-00001.json"
-    journal = Journal(kept)
-    await journal.append([OPENED])
-    await journal.append([msgspec.structs.replace(COMMIT, file=FileState(name, 1, 1, "", "p", 1, 1, 1, 1, True))])
-    await journal.append([COMMIT])
+    kept = await journaled(OPENED, msgspec.structs.replace(COMMIT, file=FILE), COMMIT)
     kept.small[f"{JOURNAL}00000003.json"] = b"{"
-    kept.sealed[name] = b""
-    await claim(kept, ExportOptions(table="T", destination="out", overwrite=True), await look(kept, overwrite=True))
+    kept.sealed[NAME] = b""
+    await claim(kept, "Other", await look(kept, overwrite=True), overwrite=True)
     assert (kept.sealed, kept.small) == ({}, {})
+
+
+def file(**changes: Any) -> Commit:
+    return msgspec.structs.replace(COMMIT, file=msgspec.structs.replace(FILE, **changes))
+
+
+HOSTILE: dict[str, Entry] = {
+    "a path upwards": file(name="../T-0001-00002.json"),
+    "an absolute path": file(name="/etc/passwd"),
+    "a file below": file(name="sub/T-0001-00002.json"),
+    "another table's file": file(name="U-0001-00002.json"),
+    "another compression": file(name="T-0001-00002.json.gz"),
+    "another number": file(number=3),
+    "another segment's file": file(name="T-0002-00002.json", segment=2),
+    "a part of another file": file(token={"part": "T-0001-00003.json.run-1-0-0.part"}),
+    "a part somewhere else": file(token={"part": "../T-0001-00002.json.run-1-0-0.part"}),
+    "a part that leads away": file(token={"part": f"{NAME}./../../x.part"}),
+    "a part that is the file": file(token={"part": NAME}),
+    "a part that is no text": file(token={"part": 1}),
+    "a file that begins at no key": file(first="},"),
+    "a segment that is not there": msgspec.structs.replace(COMMIT, unit=3),
+    "no segment": msgspec.structs.replace(COMMIT, unit=-1),
+    "a position that is no key": msgspec.structs.replace(COMMIT, position='{"pk":{"S":"p"}},"Limit":1'),
+    "a key of a wrong type": msgspec.structs.replace(COMMIT, position='{"pk":{"S":1}}'),
+    "a recovered file": Recovered(1, msgspec.structs.replace(FILE, name="../../x"), gone=True),
+}
+
+
+@pytest.mark.parametrize("entry", HOSTILE.values(), ids=HOSTILE)
+async def test_what_does_not_belong_to_the_job_is_not_taken_from_a_journal(entry: Entry) -> None:
+    found = await look(await journaled(OPENED, msgspec.structs.replace(COMMIT, file=FILE), entry))
+    with pytest.raises(JournalError, match=r"The journal in memory can't be trusted: an entry about unit -?\d"):
+        [entries async for entries in found.entries()]
+    sink = await journaled(OPENED, entry)
+    sink.sealed = {"x": b"", "U-0001-00002.json": b"", "T-0001-00002.json.gz": b"", "T-0002-00002.json": b""}
+    kept = dict(sink.sealed)
+    await claim(sink, "Other", await look(sink, overwrite=True), overwrite=True)
+    assert (sink.sealed, sink.small) == (kept, {})
+
+
+@pytest.mark.parametrize("run", ["", "../../x", "a/b", "a.b", "x" * 65])
+async def test_a_run_whose_name_could_lead_elsewhere_is_not_taken_from_a_journal(run: str) -> None:
+    with pytest.raises(JournalError, match="its first entry is not one that ddbio writes"):
+        await look(await journaled(msgspec.structs.replace(OPENED, run=run)))
+
+
+@pytest.mark.parametrize("position", ["", "-1", "x", "1.5", "٣", "{}"])
+async def test_an_import_goes_on_at_an_offset(position: str) -> None:
+    opened = Opened("run-1", msgspec.structs.replace(IDENTITY, command="import"), 0, (Unit(1, "f"),))
+    found = await look(await journaled(opened, msgspec.structs.replace(COMMIT, position=position)))
+    with pytest.raises(JournalError, match="an entry about unit 1"):
+        [entries async for entries in found.entries()]
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from ddbio.codec.compression import (
     compress,
     crc32,
     from_name,
-    suffix,
 )
 from ddbio.codec.model import Compression
+from ddbio.names import ENDINGS
 
 KINDS: tuple[Compression, ...] = ("none", "gzip", "zstd")
 PACKED: tuple[Compression, ...] = ("gzip", "zstd")
@@ -124,8 +124,8 @@ def test_skippable_zstd_frames_are_skipped() -> None:
 
 
 def test_names() -> None:
-    assert [suffix(kind) for kind in KINDS] == ["", ".gz", ".zst"]
-    assert [from_name("a.json" + suffix(kind)) for kind in KINDS] == list(KINDS)
+    assert [ENDINGS[kind] for kind in KINDS] == ["", ".gz", ".zst"]
+    assert [from_name("a.json" + ENDINGS[kind]) for kind in KINDS] == list(KINDS)
     assert from_name("A.JSON.GZ") == "gzip"
     assert from_name("gz") == "none"
 

@@ -15,13 +15,17 @@ from ddbio.storage import S3, Local, Location, Std, parse_location
         ("out", Local("out")),
         ("./-", Local("./-")),
         ("/data/*.json", Local("/data/*.json")),
-        ("s3:/odd", Local("s3:/odd")),
+        ("./s3:/odd", Local("./s3:/odd")),
+        ("~", Local("/home/me")),
+        ("~/out/", Local("/home/me/out/")),
+        ("./~/out", Local("./~/out")),
         ("s3://my-bucket", S3("my-bucket", "")),
         ("s3://my-bucket/", S3("my-bucket", "")),
         ("S3://my.bucket_1/a b/c/", S3("my.bucket_1", "a b/c/")),
     ],
 )
-def test_a_location_is_told_by_its_form(text: str, expected: Location) -> None:
+def test_a_location_is_told_by_its_form(text: str, expected: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
     assert parse_location(text) == expected
 
 
@@ -43,3 +47,11 @@ def test_a_location_is_told_by_its_form(text: str, expected: Location) -> None:
 def test_what_is_no_location_is_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match="s3://bucket/prefix"):
         parse_location(text)
+
+
+@pytest.mark.parametrize("text", ["s3:/bucket/x", "s3:bucket/x", "S3:/bucket/x"])
+def test_a_mistyped_place_in_s3_is_no_folder(text: str) -> None:
+    with pytest.raises(UsageError, match=r"Did you mean s3://bucket/x\?") as caught:
+        parse_location(text)
+    assert parse_location(f"./{text}") == Local(f"./{text}")
+    assert f"./{text}" in (caught.value.hint or "")

@@ -12,15 +12,22 @@ from ddbio.ledger.manifest import read_files, read_types
 
 def test_hints_and_files_are_read() -> None:
     hints = {"tags": "SS", "photos[].data": "B", "naïve\\.name": "NS"}
-    text = json.dumps({"ddbio_manifest": 1, "files": [{"name": "a"}, {"name": "b"}], "type_hints": hints}).encode()
+    names = ["T-0000-00001.json", "T-12345-00000.json.zst"]
+    others = ["a", "U-0000-00001.json", "../T-0000-00001.json", "T-0000-00001.json.bz2", "T-U-0000-00001.json"]
+    files = [{"name": name} for name in (*names, *others)]
+    members = {"ddbio_manifest": 1, "identity": {"table": "T"}, "files": files, "type_hints": hints}
+    text = json.dumps(members).encode()
     assert read_types(text, "here").type_hints == hints
-    assert read_files(text, "here") == ["a", "b"]
+    assert read_files(text, "here") == names
 
 
 def test_what_a_later_version_adds_does_not_matter() -> None:
-    text = json.dumps({"ddbio_manifest": 1, "files": [{"name": "a", "more": 1}], "type_hints": {"a": "BS"}, "more": []})
-    assert read_types(text.encode(), "here").type_hints == {"a": "BS"}
-    assert read_files(text.encode(), "here") == ["a"]
+    files = [{"name": "T-0000-00001.json", "more": 1}]
+    identity = {"table": "T", "more": {}}
+    members = {"ddbio_manifest": 1, "identity": identity, "files": files, "type_hints": {"a": "BS"}, "more": []}
+    text = json.dumps(members).encode()
+    assert read_types(text, "here").type_hints == {"a": "BS"}
+    assert read_files(text, "here") == ["T-0000-00001.json"]
 
 
 @pytest.mark.parametrize(

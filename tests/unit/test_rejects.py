@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,17 @@ async def test_a_record_is_kept_as_it_was(raw: bytes | None, kept: dict[str, Any
         }
         | kept
     ]
+
+
+async def test_rejects_are_for_their_owner_alone(tmp_path: Path) -> None:
+    file = RejectsFile(tmp_path / "a" / "b" / "r.jsonl", "run")
+    before = os.umask(0o022)
+    try:
+        await file.add([reject(b"1")])
+    finally:
+        os.umask(before)
+    made = [tmp_path / "a", tmp_path / "a" / "b", file.path]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700, 0o700, 0o600]
 
 
 async def test_the_file_and_its_folder_come_with_the_first_reject(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ddbio.codec.model import Page
 from ddbio.errors import DestinationError
 from ddbio.ledger.entries import END, Commit, Lease, Unit
 from ddbio.pipeline.outbox import Outbox
-from ddbio.pipeline.segment_files import MEGABYTE, SegmentFiles, file_name
+from ddbio.pipeline.segment_files import MEGABYTE, SegmentFiles
 from tests.fakes import FakeClock, MemorySink, let_run
 from tests.fleets import export_job
 
@@ -76,18 +76,6 @@ class Segment:
 @pytest.fixture
 def segment() -> Segment:
     return Segment()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        (("T", 3, 0, "none"), "T-0003-00000.json"),
-        (("a.b_c-d", 12_345, 123_456, "gzip"), "a.b_c-d-12345-123456.json.gz"),
-        (("T", 0, 7, "zstd"), "T-0000-00007.json.zst"),
-    ],
-)
-def test_a_file_says_what_is_in_it(arguments: Any, name: str) -> None:
-    assert file_name(*arguments) == name
 
 
 async def test_a_segment_without_items_leaves_no_file_and_is_done(segment: Segment) -> None:
