@@ -215,7 +215,7 @@ def _unless_missing(error: OSError) -> None:
 
 
 class Folders:
-    """The folders below `root`, and `root` itself: made as needed, their names durable; where `private`, for one user."""
+    """The folders below `root`, and `root` itself: made as needed, their names durable; `private` for one user."""
 
     def __init__(self, root: Path, *, private: bool) -> None:
         self._root = root

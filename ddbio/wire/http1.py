@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
+from ddbio.wire.room import LARGE_BODY, MAX_BODY, Claim, Room
+
 MAX_HEAD = 64 * 1024
-MAX_BODY = 512 * 1024 * 1024
-"""More than any page holds; a reply that says it is longer is refused before memory is taken for it."""
 SMALL_BODY = 64 * 1024
 """A request up to this size leaves in one write."""
 PIECE_BYTES = 512 * 1024
@@ -38,10 +39,15 @@ class Reply(NamedTuple):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A protocol for `create_connection`. `usable` tells whether another exchange may follow."""
+    """A protocol for `create_connection`. `usable` tells whether another exchange may follow.
 
-    def __init__(self) -> None:
+    A large body waits for `room` before it is read, and has it until the exchange is over.
+    """
+
+    def __init__(self, room: Room) -> None:
         self._loop = asyncio.get_running_loop()
+        self._room = room
+        self._claim: Claim | None = None
         self._head = bytearray(MAX_HEAD)
         self._filled = 0
         self._reply: asyncio.Future[Reply] | None = None
@@ -79,7 +85,9 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            self._reply = None
+            if self._claim is not None:
+                self._room.leave(self._claim)
+            self._reply = self._claim = None
 
     def close(self) -> None:
         """Drop the connection at once."""
@@ -200,9 +208,24 @@ class Connection(asyncio.BufferedProtocol):
         elif length is not None:
             if not _length(length) or int(length) > MAX_BODY:
                 raise HttpError("the reply has an impossible length")
-            self._receive(int(length))
+            self._admit(int(length), partial(self._receive, int(length)))
         else:
             self._until_close = True
+
+    def _admit(self, length: int, receive: Callable[[], None]) -> None:
+        """Go on to `receive` so many bytes once there is room; until then, nothing more is read."""
+        if length <= LARGE_BODY:
+            receive()
+        elif self._claim is None:
+            self._claim = self._room.claim(length, receive)
+            if not self._claim.granted:
+                self._transport.pause_reading()
+                self._claim.go = partial(self._go_on, receive)
+
+    def _go_on(self, receive: Callable[[], None]) -> None:
+        self._heard_at = self._loop.time()
+        self._transport.resume_reading()
+        receive()
 
     def _receive(self, length: int) -> None:
         """Let the rest of a body of so many bytes be written straight into it."""
@@ -226,6 +249,8 @@ class Connection(asyncio.BufferedProtocol):
             self._end()
         if len(self._body) > MAX_BODY:
             raise HttpError("the reply is too long")
+        if len(self._body) > LARGE_BODY:
+            self._admit(MAX_BODY, lambda: None)  # nobody knows how long it will be
 
     def _end(self) -> None:
         reply, body = self._reply, self._body
@@ -246,6 +271,8 @@ class Connection(asyncio.BufferedProtocol):
             self._paused.set_result(None)
 
     def _watch(self, silence: float, deadline: float) -> None:
+        if self._claim is not None and not self._claim.granted:
+            self._heard_at = self._loop.time()  # what is not read makes no noise
         due = min(self._heard_at + silence, deadline)
         if due <= self._loop.time():
             self._fail(TimeoutError())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 
 import aiohttp
 from yarl import URL
 
 from ddbio.errors import PreflightError
 from ddbio.wire.http1 import HttpError, Reply
+from ddbio.wire.room import LARGE_BODY, MAX_BODY, Room
 
 _STREAMED_BYTES = 1 << 20
 
@@ -18,10 +20,11 @@ _STREAMED_BYTES = 1 << 20
 class ProxiedTransport:
     """An async context manager. `send` raises OSError where no whole reply came back."""
 
-    def __init__(self, connections: int, timeout: float, context: ssl.SSLContext | None) -> None:
+    def __init__(self, connections: int, timeout: float, context: ssl.SSLContext | None, room: Room) -> None:
         self._connections = connections
         self._timeout = aiohttp.ClientTimeout(total=10 * timeout, sock_connect=timeout, sock_read=timeout)
         self._context = context
+        self._room = room
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> ProxiedTransport:
@@ -53,7 +56,7 @@ class ProxiedTransport:
                 method, URL(url, encoded=True), data=data, headers=headers, proxy=proxy, allow_redirects=False
             ) as response:
                 fields = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(response.status, fields, await response.read())
+                return Reply(response.status, fields, await self._read(response))
         except aiohttp.ClientConnectorCertificateError as error:
             if isinstance(error.certificate_error, ssl.SSLCertVerificationError):
                 raise error.certificate_error from None
@@ -67,3 +70,16 @@ class ProxiedTransport:
             if isinstance(error, OSError):
                 raise
             raise HttpError(type(error).__name__) from None
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytearray:
+        """The body; a large one waits for room, in which it counts as the longest, as nobody knows how long it is."""
+        body = bytearray()
+        async with AsyncExitStack() as stack:
+            async for piece in response.content.iter_any():
+                before = len(body)
+                body += piece
+                if len(body) > MAX_BODY:
+                    raise HttpError("the reply is too long")
+                if before <= LARGE_BODY < len(body):
+                    await stack.enter_async_context(self._room.hold(MAX_BODY))
+        return body

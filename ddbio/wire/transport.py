@@ -8,12 +8,14 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ddbio.errors import CertificateError, PreflightError, TransportError
 from ddbio.wire.http1 import Connection, HttpError, Reply
+from ddbio.wire.room import Room
 
 if TYPE_CHECKING:
     from ddbio.wire.proxied import ProxiedTransport
@@ -45,12 +47,14 @@ class HttpTransport:
     """A `Transport` over at most `connections` connections at a time. An async context manager.
 
     A connection must stand within 5 s for each address; a reply may be silent for `timeout` seconds, and an attempt
-    takes at most ten times that, so that a slow line is no failure. Redirects are not followed, bodies not
-    decompressed. Proxies are taken from the environment; `ca_bundle` (default: `AWS_CA_BUNDLE`, then the system's
-    store) is a file of trusted certificates.
+    takes at most ten times that, so that a slow line is no failure. Large bodies share a `room`. Redirects are not
+    followed, bodies not decompressed. Proxies are taken from the environment; `ca_bundle` (default: `AWS_CA_BUNDLE`,
+    then the system's store) is a file of trusted certificates.
     """
 
-    def __init__(self, *, connections: int, timeout: float = 60.0, ca_bundle: str | None = None) -> None:
+    def __init__(
+        self, *, connections: int, timeout: float = 60.0, ca_bundle: str | None = None, room: Room | None = None
+    ) -> None:
         self._slots = asyncio.Semaphore(connections)
         self._connections = connections
         self._timeout = timeout
@@ -58,6 +62,7 @@ class HttpTransport:
         self._context: ssl.SSLContext | None = None
         self._targets: dict[str, _Target] = {}
         self._idle: dict[tuple[bool, str, int], list[Connection]] = {}
+        self._room = room or Room()
         self._stack = AsyncExitStack()
         self._proxied: ProxiedTransport | None = None
 
@@ -134,7 +139,7 @@ class HttpTransport:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     _, connection = await loop.create_connection(
-                        Connection,
+                        partial(Connection, self._room),
                         str(address[0]),
                         target.port,
                         ssl=self._context if target.secure else None,
@@ -164,7 +169,7 @@ class HttpTransport:
         from ddbio.wire.proxied import ProxiedTransport  # noqa: PLC0415
 
         if self._proxied is None:
-            self._proxied = ProxiedTransport(self._connections, self._timeout, self._context)
+            self._proxied = ProxiedTransport(self._connections, self._timeout, self._context, self._room)
             await self._stack.enter_async_context(self._proxied)
         return self._proxied
 
