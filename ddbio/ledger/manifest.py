@@ -126,7 +126,7 @@ def _read(text: bytes, location: str, kind: type[T]) -> T:
 
 
 def _checksums(text: bytes) -> tuple[object, str]:
-    """What a manifest gives as its checksum, and the right one: the SHA-256 of the rest as compact, sorted JSON."""
+    """What a manifest gives as its checksum, and the right one: the SHA-256 of the rest as ASCII JSON, sorted."""
     document = json.loads(text, parse_float=_number)
     said = document.pop("checksum", None)
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
