@@ -10,7 +10,6 @@ import msgspec
 from ddbio.codec.model import KeyType
 
 Natural = Annotated[int, msgspec.Meta(ge=0)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 CRC32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
 Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 

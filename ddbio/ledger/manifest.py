@@ -14,7 +14,7 @@ import msgspec
 
 from ddbio.codec.hints import HintType
 from ddbio.errors import SourceError
-from ddbio.ledger.entries import FileState, Identity, Natural, NotNegative
+from ddbio.ledger.entries import FileState, Identity, Natural
 from ddbio.report import Moment
 
 T = TypeVar("T")
@@ -36,12 +36,12 @@ class Totals(msgspec.Struct, frozen=True):
     bytes: Natural
     rejected: Natural
     rejects: str | None
-    capacity_units: NotNegative
+    capacity_units: float
     requests: Natural
     throttles: Natural
     retries: Natural
-    seconds: NotNegative
-    cpu_seconds: NotNegative = 0.0
+    seconds: float
+    cpu_seconds: float = 0.0
 
 
 class Manifest(msgspec.Struct, frozen=True):
