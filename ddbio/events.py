@@ -96,7 +96,7 @@ class Steered:
 
 @dataclass(frozen=True)
 class ProblemFound:
-    """A file is not what the manifest says."""
+    """A file is not what the manifest says, or the manifest contradicts itself."""
 
     message: str
 

@@ -103,7 +103,7 @@ class VerifyReport:
     bytes: int
     """Their size as stored."""
     problems: tuple[str, ...]
-    """What is wrong with the files, a sentence each."""
+    """What is wrong with the files or the manifest, a sentence each."""
     scanned: int
     """Items of the table."""
     missing: int
@@ -122,7 +122,7 @@ class VerifyReport:
 
     @property
     def clean(self) -> bool:
-        """The files are what the manifest says, and every difference, if there was any, is repaired."""
+        """Nothing is wrong with the files or the manifest, and every difference, if there was any, is repaired."""
         return not self.problems and self.missing + self.different == self.repaired and not self.extra
 
     def as_dict(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ddbio import planning
 from ddbio.audit.auditor import Auditor
 from ddbio.audit.export import Export, find_export
 from ddbio.audit.items import ItemReader, key_json
+from ddbio.audit.manifest import contradictions
 from ddbio.audit.repair import Repair
 from ddbio.audit.stage import Stage, Verdict
 from ddbio.capacity import Governor
@@ -225,6 +226,10 @@ class _Run:
     def _look_at_manifest(self) -> None:
         """Tell what is wrong, or can't be proven, whatever is read."""
         export = self._export
+        if export.manifest.checksum is None:
+            self._observer(Warned("The manifest has no checksum: whether it was changed can't be told for certain."))
+        for problem in contradictions(export.manifest, export.options):
+            self._problem(problem)
         for name in export.strangers:
             self._problem(f"{name}: the manifest does not list it, and an import would read it.")
         if export.lossy:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import msgspec
 
 from ddbio.audit.items import ItemReader
+from ddbio.audit.manifest import Options, read_options
 from ddbio.codec.hints import MAX_PATHS
 from ddbio.codec.model import KeyType, OutputFormat
-from ddbio.errors import NoInputError, PreflightError, UsageError
+from ddbio.errors import NoInputError, PreflightError, SourceError, UsageError
 from ddbio.ledger.entries import FileState
 from ddbio.ledger.manifest import Manifest, read_files, read_manifest
 from ddbio.storage.base import MANIFEST, Source, SourceFile
@@ -26,6 +27,7 @@ class Export:
     """A finished export. `files` are those of the manifest that are there, by their names in it."""
 
     manifest: Manifest
+    options: Options
     files: dict[str, SourceFile]
     strangers: tuple[str, ...]
     """Files that an import would read and that the manifest does not list."""
@@ -38,13 +40,12 @@ class Export:
     @property
     def format(self) -> OutputFormat:
         """The format of the records."""
-        chosen: OutputFormat = self.manifest.identity.what["format"]
-        return chosen
+        return self.options.format
 
     @property
     def keys(self) -> Sequence[tuple[str, KeyType]]:
         """The primary key: names and types, the partition key first."""
-        return self.manifest.identity.keys  # type: ignore[return-value]
+        return self.manifest.identity.keys
 
     @property
     def lossy(self) -> str | None:
@@ -69,22 +70,24 @@ class Export:
         return {number: self.files[file.name] for number, file in named if file.name in self.files}
 
     def by_segment(self) -> dict[int, list[int]]:
-        """The numbers of each segment's files in the manifest, in the order in which they were written."""
+        """The numbers of each segment's files in the manifest, in the order in which they were written.
+
+        Files of a segment that the export can't have had are read with those of the first one.
+        """
         segments: defaultdict[int, list[int]] = defaultdict(list)
         for number, file in enumerate(self.manifest.files):
-            segments[file.segment].append(number)
+            segments[file.segment if file.segment < self.manifest.segments else 0].append(number)
         return segments
 
     def reader(self) -> ItemReader:
         """What reads the records of the files."""
-        complete = self.manifest.identity.what.get("projection expression") is None
+        complete = self.options.projection_expression is None
         return ItemReader(self.keys, self.format, self.manifest.type_hints, complete=complete)
 
     def refuse_comparison(self, key: Sequence[tuple[str, str]], table: str) -> None:
         """Raises UsageError where the files don't hold whole items of a table with this key."""
-        what = self.manifest.identity.what
         for option in ("index", "filter expression", "projection expression"):
-            if what.get(option) is not None:
+            if self.manifest.identity.what[option] is not None:
                 raise UsageError(
                     f"This export has an option that keeps it from being compared with a table: its {option}.",
                     hint="Leave --table out: the files are still held against their manifest.",
@@ -96,7 +99,10 @@ class Export:
 
 
 async def find_export(source: Source) -> Export:
-    """Read the manifest and look for the files. Raises PreflightError or UsageError where there is no export."""
+    """Read the manifest and look for the files.
+
+    Raises PreflightError or UsageError where there is no export, SourceError where the manifest is of no use.
+    """
     text = await source.manifest()
     if text is None:
         raise PreflightError(
@@ -106,6 +112,7 @@ async def find_export(source: Source) -> Export:
     manifest = read_manifest(text, source.location)
     if manifest.identity.command != "export":
         raise UsageError(f"{source.location} holds no export.", hint="Name the folder or prefix of one.")
+    options = _usable(manifest, source)
     try:
         found = await source.files(read_files(text, source.location))
     except NoInputError:
@@ -114,9 +121,23 @@ async def find_export(source: Source) -> Export:
     listed = {file.name for file in manifest.files}
     return Export(
         manifest=manifest,
+        options=options,
         files={name: file for name, file in files.items() if name in listed},
         strangers=tuple(name for name in sorted(files) if name not in listed),
     )
+
+
+def _usable(manifest: Manifest, source: Source) -> Options:
+    """The options of the export. Raises SourceError where its files can't be read by what the manifest says."""
+    try:
+        options = read_options(manifest)
+        ItemReader(manifest.identity.keys, options.format, manifest.type_hints, complete=False)
+    except ValueError as error:
+        raise SourceError(
+            f"The manifest of {source.location} can't be used: {error}.",
+            hint="Put a copy of it in its place, or export the table again.",
+        ) from error
+    return options
 
 
 def _relative(name: str, source: Source) -> str:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+from ddbio.codec.model import KeyType
+
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+CRC32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
 END = "end"
 """The position of an export's unit behind its last page; every other one is "" or a JSON object."""
@@ -40,20 +46,20 @@ class FileState(msgspec.Struct, frozen=True):
     """What is durable of one output file: everything up to `bytes`, as written (compressed, if it is)."""
 
     name: str
-    segment: int
-    number: int
+    segment: Natural
+    number: Natural
     first: str
     """The position behind which the file's first item lies; "" at the segment's beginning."""
     last: str
     """The position behind the file's last item."""
-    read: int
+    read: Natural
     """Σ `Count` of the replies whose items are in it."""
-    items: int
+    items: Natural
     """Items counted in the bytes written."""
-    bytes: int
-    crc32: int
+    bytes: Natural
+    crc32: CRC32
     sealed: bool
-    fingerprint: str | None = None
+    fingerprint: Fingerprint | None = None
     """The sum of its items' fingerprints in 16 hexadecimal digits (`ddbio.codec.fingerprint`); None: not computed."""
     token: dict[str, Any] | None = None
     """What another process needs to seal the file (`OutputFile.resume_token`); None once it is sealed. In a commit, its
@@ -142,7 +148,7 @@ class Identity(msgspec.Struct, frozen=True):
     region: str
     table: str
     table_id: str
-    keys: tuple[tuple[str, str], ...]
+    keys: tuple[tuple[str, KeyType], ...]
     place: str
     """The destination of an export, the source of an import."""
     what: dict[str, Any]

@@ -1,17 +1,20 @@
 """The manifest: the final summary of a job, `_ddbio/manifest.json` beside an export's files or in an import's state.
 
-It is versioned by its first member, and written whole or not at all.
+It is versioned by its first member, and written whole or not at all. Its checksum depends neither on white space nor
+on the order of members or the notation of numbers, and covers every member but itself: those of later versions too.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Literal, TypeVar
 
 import msgspec
 
 from ddbio.codec.hints import HintType
 from ddbio.errors import SourceError
-from ddbio.ledger.entries import FileState, Identity
+from ddbio.ledger.entries import FileState, Identity, Natural
 from ddbio.names import is_file_of
 from ddbio.report import Moment
 
@@ -22,22 +25,22 @@ class TableRecord(msgspec.Struct, frozen=True):
     """The table as it was when the job began."""
 
     arn: str
-    item_count: int
-    size_bytes: int
+    item_count: Natural
+    size_bytes: Natural
     indexes: list[str]
 
 
 class Totals(msgspec.Struct, frozen=True):
     """What the job did and used, in all its runs; of a run that was killed, up to its last entry in the journal."""
 
-    items: int
-    bytes: int
-    rejected: int
+    items: Natural
+    bytes: Natural
+    rejected: Natural
     rejects: str | None
     capacity_units: float
-    requests: int
-    throttles: int
-    retries: int
+    requests: Natural
+    throttles: Natural
+    retries: Natural
     seconds: float
     cpu_seconds: float = 0.0
 
@@ -49,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True):
     run: str
     identity: Identity
     table: TableRecord
-    segments: int
+    segments: Natural
     """TotalSegments of an export; 0 for an import."""
     files: list[FileState]
     """An export's files, each with its segment, counts, bytes, CRC32 and positions."""
@@ -60,14 +63,18 @@ class Manifest(msgspec.Struct, frozen=True):
     totals: Totals
     types_cut_off: bool = False
     """Plain JSON: there may be more paths than `type_hints` and `mixed` could speak of (`ddbio.codec.hints`)."""
-    throttle_reasons: dict[str, int] = {}
+    throttle_reasons: dict[str, Natural] = {}
     """Of the last run, as in `ddbio.report.JobReport`; so is `timeline`."""
     timeline: list[Moment] = []
+    checksum: str | None = None
+    """Of all the other members; None in a manifest of a version that wrote none. `encode` puts it in."""
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    """The manifest as indented JSON, with its checksum."""
+    _, checksum = _checksums(msgspec.json.encode(manifest))
+    text = msgspec.json.encode(msgspec.structs.replace(manifest, checksum=checksum))
+    return msgspec.json.format(text, indent=2) + b"\n"
 
 
 class Types(msgspec.Struct):
@@ -93,28 +100,50 @@ class _Files(msgspec.Struct):
 
 
 def read_types(text: bytes, location: str) -> Types:
-    """What a manifest says of types; raises SourceError where it can't be understood."""
+    """What a manifest says of types; raises SourceError where it can't be understood, or was changed."""
     return _read(text, location, Types)
 
 
 def read_files(text: bytes, location: str) -> list[str]:
     """The names of the files that a manifest lists, as far as they are those of its table's exports.
 
-    Raises SourceError where it can't be understood.
+    Raises SourceError as `read_types` does.
     """
     found = _read(text, location, _Files)
     return list(filter(is_file_of(found.identity.table), (file.name for file in found.files)))
 
 
 def read_manifest(text: bytes, location: str) -> Manifest:
-    """A whole manifest; raises SourceError where it can't be understood."""
+    """A whole manifest; raises SourceError as `read_types` does."""
     return _read(text, location, Manifest)
 
 
 def _read(text: bytes, location: str, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = msgspec.json.decode(text, type=kind)
+        said, checksum = _checksums(text)
+    except (ValueError, RecursionError) as error:
         raise SourceError(
             f"The manifest of {location} can't be read: {error}.", hint="Mend it, or move it out of the way."
         ) from error
+    if said not in (None, checksum):
+        raise SourceError(
+            f"The manifest of {location} is damaged: its checksum is wrong.",
+            hint="Put a copy of it in its place, or move it out of the way. If it was changed on purpose, remove its "
+            "member checksum.",
+        )
+    return found
+
+
+def _checksums(text: bytes) -> tuple[object, str]:
+    """What a manifest gives as its checksum, and the right one: the SHA-256 of the rest as ASCII JSON, sorted."""
+    document = json.loads(text, parse_float=_number)
+    said = document.pop("checksum", None)
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return said, hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _number(text: str) -> float:
+    """A number that is not written as an integer; as one if it is one, since jq writes 4.0 as 4."""
+    number = float(text)
+    return int(number) if number.is_integer() else number

@@ -20,12 +20,14 @@ import msgspec
 import pytest
 
 from ddbio import export_table
+from ddbio.audit.manifest import contradictions, read_options
 from ddbio.errors import (
     CheckpointMismatchError,
     DdbioError,
     JobLockedError,
     JournalError,
     LimitReachedError,
+    SourceError,
     UnfinishedJobError,
     UsageError,
 )
@@ -120,7 +122,8 @@ class Exports:
         assert files.keys() == listed.keys()
         for name, data in files.items():
             assert (listed[name].bytes, listed[name].items) == (len(data), data.count(b"\n"))
-        assert sum(file.items for file in listed.values()) == self.manifest().totals.items == ITEMS
+        assert list(contradictions(self.manifest(), read_options(self.manifest()))) == []
+        assert self.manifest().totals.items == ITEMS
         lines = [line for data in files.values() for line in data.splitlines()]
         keys = Counter(json.loads(line)["pk"] for line in lines)
         assert keys == Counter(make_item("small", 0, index)["pk"]["S"] for index in range(ITEMS))
@@ -376,6 +379,18 @@ async def test_a_run_that_died_between_its_manifest_and_the_end_of_its_journal_i
     assert local.server.account.totals("read").requests == served
     with pytest.raises(UsageError, match="already holds an export"):
         await local.run()
+    local.check(await local.run(overwrite=True))
+
+
+async def test_a_damaged_manifest_does_not_tell_of_a_finished_job(local: Exports, tmp_path: Path) -> None:
+    await local.run()
+    manifest = tmp_path / "out" / MANIFEST
+    manifest.write_text(manifest.read_text().replace(f'"items": {ITEMS}', f'"items": {ITEMS + 1}'))
+    for options in ({"resume": True}, {"overwrite": True}, {}):
+        with pytest.raises(SourceError, match=r"The manifest of .* is damaged: its checksum is wrong") as caught:
+            await local.run(**options)
+        assert "move it out of the way" in (caught.value.hint or "")
+    manifest.unlink()
     local.check(await local.run(overwrite=True))
 
 

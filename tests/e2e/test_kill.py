@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ddbio.audit.manifest import contradictions, read_options
 from ddbio.ledger.manifest import read_manifest
 from tests.conftest import StartCounting
 from tests.e2e.command import Done, end, start
@@ -137,6 +138,7 @@ def check(out: Path, done: Done) -> None:
     found = {str(path.relative_to(out)): path for path in out.rglob("*") if path.is_file()}
     manifest = read_manifest(found.pop("_ddbio/manifest.json").read_bytes(), "there")
     assert found.keys() == {file.name for file in manifest.files}
+    assert list(contradictions(manifest, read_options(manifest))) == []
     keys = Counter(json.loads(line)["pk"] for path in found.values() for line in path.read_bytes().splitlines())
     assert keys == Counter(make_item("small", 0, index)["pk"]["S"] for index in range(ITEMS))
 

@@ -9,16 +9,20 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from zlib import crc32
 
+import msgspec
 import pytest
 
 from ddbio.audit.files import FileCheck
 from ddbio.audit.items import ItemReader, key_json
+from ddbio.audit.manifest import contradictions, read_options
 from ddbio.audit.stage import BATCH, Row, Stage, Verdict
 from ddbio.codec import RecordEncoder, item_fingerprint
 from ddbio.codec.fingerprint import MASK
 from ddbio.codec.model import KeyAttribute, KeyType, Put
 from ddbio.errors import JobFailedError
 from ddbio.ledger.entries import END, FileState
+from ddbio.ledger.manifest import read_manifest
+from tests.e2e.damage import GOLDEN
 
 KEYS: list[tuple[str, KeyType]] = [("pk", "S")]
 
@@ -206,3 +210,25 @@ def test_a_wrong_count_and_fingerprint_of_the_manifest_are_found() -> None:
     assert count.endswith("it has 5 records, but the manifest says 6.")
     (fingerprint,) = problems(said(LINES, fingerprint="0" * 16), LINES)
     assert fingerprint.endswith("but the manifest says 0000000000000000.")
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        [("", "a"), ("a", "b"), ("b", END)],
+        [("", "a"), ("b", "c"), ("d", "e")],
+        [("a", "b"), ("b", END)],
+    ],
+)
+def test_a_segment_may_have_gaps_where_pages_held_no_items(positions: list[tuple[str, str]]) -> None:
+    manifest = read_manifest((GOLDEN / "_ddbio" / "manifest.json").read_bytes(), "golden")
+    files = [
+        # Numbers have gaps too: a file that is gone when its segment is resumed is written again under the next one.
+        msgspec.structs.replace(
+            said(LINES, f"Golden-0001-{number:05d}.json"), segment=1, number=number, first=a, last=b
+        )
+        for number, (a, b) in zip((0, 3, 4), positions, strict=False)
+    ]
+    totals = msgspec.structs.replace(manifest.totals, items=5 * len(files), bytes=len(LINES) * len(files))
+    changed = msgspec.structs.replace(manifest, files=files[::-1], totals=totals)
+    assert list(contradictions(changed, read_options(changed))) == []

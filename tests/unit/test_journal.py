@@ -29,7 +29,7 @@ files = st.builds(
     read=number,
     items=number,
     bytes=number,
-    crc32=number,
+    crc32=st.integers(0, 2**32 - 1),
     sealed=st.booleans(),
     token=st.none() | st.dictionaries(text, json_values, max_size=3),
 )
