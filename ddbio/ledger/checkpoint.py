@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -10,9 +13,12 @@ import msgspec
 from ddbio.errors import CheckpointMismatchError, JournalError, UnfinishedJobError
 from ddbio.ledger.entries import Identity, Opened, Unit
 from ddbio.ledger.journal import Journal
+from ddbio.ledger.ledger import UnitState
 from ddbio.ledger.manifest import read_manifest
 from ddbio.storage.base import MANIFEST, Sink
 
+ANEW = "The import can't be resumed: begin it anew with another --state."
+_POSITION = re.compile(r"[0-9]{1,18}")
 OTHER_SOURCE = (
     "A file is another one where its size or its modification time (S3: ETag) differs. To import what is there now, "
     "choose another --state."
@@ -77,10 +83,51 @@ def same_job(begun: Identity, asked: Identity) -> None:
 
 def same_files(begun: Iterable[Unit], asked: Iterable[Unit]) -> None:
     """Raises CheckpointMismatchError where a file that an import reads is not what it was when that was begun."""
-    before = {unit.file: (unit.size, unit.tag) for unit in begun}
+    before = {(unit.source, unit.file): (unit.size, unit.tag) for unit in begun}
     for unit in asked:
-        if before.get(unit.file, (unit.size, unit.tag)) != (unit.size, unit.tag):
+        if before.get((unit.source, unit.file), (unit.size, unit.tag)) != (unit.size, unit.tag):
             raise CheckpointMismatchError(f"{unit.file} has changed since the import was begun.", hint=OTHER_SOURCE)
+
+
+def check_units(begun: Sequence[Unit], asked: Iterable[Unit]) -> None:
+    """Raises JournalError where the units that an import was `begun` with are not of exactly those files that it is
+    `asked` to read, each of them whole: a journal that says otherwise is damaged, and must not choose what is read.
+    """
+    spans: defaultdict[Unit, list[Unit]] = defaultdict(list)
+    for unit in begun:
+        spans[_file(unit)].append(unit)
+    ids = {unit.id for unit in begun}
+    if len(ids) != len(begun) or spans.keys() != set(map(_file, asked)) or not all(map(_is_whole, spans.values())):
+        raise JournalError("The journal speaks of other files, or parts of files, than the import reads.", hint=ANEW)
+
+
+def check_positions(units: Iterable[Unit], states: Mapping[int, UnitState]) -> None:
+    """Raises JournalError where an import's journal speaks of another unit, or of a position outside of it."""
+    starts = {unit.id: unit.start for unit in units}
+    for number, state in states.items():
+        if number not in starts or not _is_behind(state.position, starts[number]):
+            raise JournalError("The journal speaks of parts of files that the import does not have.", hint=ANEW)
+
+
+def _is_behind(position: str, start: int) -> bool:
+    return not position or (_POSITION.fullmatch(position) is not None and int(position) >= start)
+
+
+def _file(unit: Unit) -> Unit:
+    """What stands for the whole file of a unit."""
+    return msgspec.structs.replace(unit, id=0, start=0, end=None)
+
+
+def _is_whole(spans: list[Unit]) -> bool:
+    """Whether these spans make up a file, one behind the other; only a plain file of known size has several."""
+    spans = sorted(spans, key=attrgetter("start"))
+    starts = [span.start for span in spans]
+    if starts[0] != 0 or [span.end for span in spans] != [*starts[1:], None]:
+        return False
+    file = spans[0]
+    return len(spans) == 1 or (
+        file.compression == "none" and len(set(starts)) == len(starts) and starts[-1] < (file.size or 0)
+    )
 
 
 def _differences(begun: Identity, asked: Identity) -> list[tuple[str, Any, Any]]:

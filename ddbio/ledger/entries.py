@@ -23,6 +23,8 @@ class Unit(msgspec.Struct, frozen=True):
     size: int | None = None
     tag: str = ""
     compression: Literal["none", "gzip", "zstd"] = "none"
+    source: int = 0
+    """Import: the number of the source that the file is of. All of one source is done before the next one is begun."""
 
 
 class Lease(msgspec.Struct, frozen=True):

@@ -69,25 +69,41 @@ def encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
+class Listed(msgspec.Struct):
+    """A file that a manifest lists, and its size."""
+
+    name: str
+    bytes: int | None = None
+
+
+class Origin(msgspec.Struct):
+    """The table that a job was about."""
+
+    command: Literal["export", "import"]
+    account: str
+    region: str
+    table: str
+
+
 class Types(msgspec.Struct):
-    """What a manifest says of types that plain JSON does not tell, as in `Manifest`."""
+    """What a manifest tells an import, as in `Manifest`: a person may have written one of types that plain JSON does
+    not tell, and of nothing else.
+    """
 
     ddbio_manifest: Literal[1]
     type_hints: dict[str, HintType]
     mixed: list[str] = []
-
-
-class _File(msgspec.Struct):
-    name: str
+    files: list[Listed] = []
+    identity: Origin | None = None
 
 
 class _Files(msgspec.Struct):
     ddbio_manifest: Literal[1]
-    files: list[_File]
+    files: list[Listed]
 
 
 def read_types(text: bytes, location: str) -> Types:
-    """What a manifest says of types; raises SourceError where it can't be understood."""
+    """What a manifest tells an import; raises SourceError where it can't be understood."""
     return _read(text, location, Types)
 
 

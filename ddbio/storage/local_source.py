@@ -11,14 +11,16 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ddbio.errors import NoInputError, PreflightError, SourceError
-from ddbio.storage.base import JOURNAL, MANIFEST, Source, SourceFile
-from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input
+from ddbio.storage.base import JOURNAL, MANIFEST, ExportFolder, Source, SourceFile, Survey
+from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input, is_unfinished
 from ddbio.storage.stdio import CHUNK, read_stream, refuse_start
 
 T = TypeVar("T")
+Walked = dict[tuple[int, int], str]
+"""The folders that were walked, by what tells them from all others."""
 
 
 class LocalSource(Source):
@@ -42,14 +44,14 @@ class LocalSource(Source):
     async def __aexit__(self, *exc: object) -> None:
         """Nothing to do: no file stays open between two chunks."""
 
-    async def files(self) -> list[SourceFile]:
-        return await self._call(lambda: _find(self._pattern))
+    async def survey(self) -> Survey:
+        return await self._call(lambda: _survey(self._pattern))
 
-    async def manifest(self) -> bytes | None:
-        return await self._call(lambda: _manifest(self._pattern))
+    async def manifest(self, root: str | None = None) -> bytes | None:
+        return await self._call(lambda: _manifest(Path(root) if root is not None else _root(self._pattern)))
 
-    async def has_journal(self) -> bool:
-        return await self._call(lambda: _has_journal(self._pattern))
+    def place(self, name: str) -> str:
+        return name
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
         chunks = self._read_stream(file, start) if file.size is None else self._read_file(file, start)
@@ -81,20 +83,24 @@ class LocalSource(Source):
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
 
-def _find(pattern: str) -> list[SourceFile]:
+def _survey(pattern: str) -> Survey:
+    walked: Walked = {}
+    named: Literal["file", "glob", "folder"] = "file"
     try:
         status = _status(pattern)
         if status is None:
-            found = dict(_match(pattern))
+            named, found = "glob", dict(_match(pattern, walked))
         elif stat.S_ISDIR(status.st_mode):
-            found = dict(_walk(pattern, set()))
+            named, found = "folder", dict(_walk(pattern, walked))
         else:
             found = {pattern: status}
+        exports = _exports({str(_root(pattern)), *(str(Path(name).parent) for name in found)}, set(walked.values()))
     except OSError as error:
         raise PreflightError(f"Could not look into {error.filename or pattern}: {error.strerror}.") from error
     if not found:
         raise NoInputError(f"{pattern} holds no input file.", hint=f"Looked for names ending in {INPUT_ENDINGS}.")
-    return [_describe(name, found[name]) for name in sorted(found)]
+    root = os.path.join(os.path.realpath(_root(pattern)), "")  # noqa: PTH118 (a Path has no slash at its end)
+    return Survey([_describe(name, found[name]) for name in sorted(found)], named, root, exports)
 
 
 def _status(pattern: str) -> os.stat_result | None:
@@ -107,15 +113,31 @@ def _status(pattern: str) -> os.stat_result | None:
         raise PreflightError(f"{pattern} does not exist.", hint="Check the path of the source.") from error
 
 
-def _match(pattern: str) -> Iterator[tuple[str, os.stat_result]]:
+def _exports(folders: set[str], walked: set[str]) -> tuple[ExportFolder, ...]:
+    """Those of these folders that hold an export, told by the files in `_ddbio`, or where all was looked at, by others.
+
+    They go by their real paths, so that each is told of once.
+    """
+    whole = set(map(os.path.realpath, walked))
+    found = []
+    for folder in sorted(whole.union(map(os.path.realpath, folders))):
+        names = sorted(path.name for path in Path(folder).iterdir()) if folder in whole else []
+        part = next(filter(is_unfinished, names), "")
+        has_manifest = Path(folder, MANIFEST).is_file()
+        has_journal = Path(folder, JOURNAL).is_dir() and any(Path(folder, JOURNAL).iterdir())
+        if has_manifest or has_journal or part:
+            found.append(ExportFolder(os.path.join(folder, ""), has_manifest, has_journal, part))  # noqa: PTH118
+    return tuple(found)
+
+
+def _match(pattern: str, walked: Walked) -> Iterator[tuple[str, os.stat_result]]:
     fixed = len(_fixed_part(pattern).parts)
-    visited: set[tuple[int, int]] = set()
     for name in glob.iglob(pattern, recursive=True):  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if any(is_hidden(part) for part in Path(name).parts[fixed:]):
             continue
         status = Path(name).stat()
         if stat.S_ISDIR(status.st_mode):
-            yield from _walk(name, visited)
+            yield from _walk(name, walked)
         else:
             yield name, status
 
@@ -127,19 +149,19 @@ def _fixed_part(pattern: str) -> Path:
     return Path(*parts[:magic])
 
 
-def _walk(folder: str, visited: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(folder: str, walked: Walked) -> Iterator[tuple[str, os.stat_result]]:
     """Regular files with the usual endings; each real folder is entered once, so links may form loops."""
     status = Path(folder).stat()
     identity = (status.st_dev, status.st_ino)
-    if identity in visited:
+    if identity in walked:
         return
-    visited.add(identity)
+    walked[identity] = folder
     with os.scandir(folder) as entries:
         for entry in entries:
-            yield from _enter(entry, visited)
+            yield from _enter(entry, walked)
 
 
-def _enter(entry: os.DirEntry[str], visited: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
+def _enter(entry: os.DirEntry[str], walked: Walked) -> Iterator[tuple[str, os.stat_result]]:
     if is_hidden(entry.name):
         return
     try:
@@ -149,7 +171,7 @@ def _enter(entry: os.DirEntry[str], visited: set[tuple[int, int]]) -> Iterator[t
             raise
         return
     if stat.S_ISDIR(status.st_mode):
-        yield from _walk(entry.path, visited)
+        yield from _walk(entry.path, walked)
     elif is_input(entry.name):
         if not stat.S_ISREG(status.st_mode):  # a pipe, a socket: named by itself it could be read, but not as a file
             raise PreflightError(f"{entry.path} is not a regular file.", hint="Name it as the source, or move it away.")
@@ -198,16 +220,7 @@ def _root(pattern: str) -> Path:
     return _fixed_part(pattern) if not path.exists() and glob.has_magic(pattern) else path.parent
 
 
-def _has_journal(pattern: str) -> bool:
-    folder = _root(pattern) / JOURNAL
-    try:
-        return folder.is_dir() and any(folder.iterdir())
-    except OSError as error:
-        raise SourceError(f"Could not look into {folder}: {error.strerror}.") from error
-
-
-def _manifest(pattern: str) -> bytes | None:
-    folder = _root(pattern)
+def _manifest(folder: Path) -> bytes | None:
     try:
         return (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
