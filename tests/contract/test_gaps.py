@@ -37,9 +37,7 @@ def connection(server: CountingServer, s3: Server | None = None) -> Connection:
 
 async def export(server: CountingServer, folder: Path | str, s3: Server | None = None, **more: Any) -> None:
     options = {"capacity": Capacity(units=1e5), "segments": 3, **more}
-    await export_table(
-        ExportOptions(table="T", destination=str(folder), connection=connection(server, s3), **options)  # type: ignore[arg-type]
-    )
+    await export_table(ExportOptions(table="T", destination=str(folder), connection=connection(server, s3), **options))
 
 
 async def unfinished(server: CountingServer, folder: Path | str, s3: Server | None = None) -> None:
@@ -238,6 +236,6 @@ async def test_an_export_of_that_table_elsewhere_is_told_of(
     told = await warnings(server, out, tmp_path / "state")
     account = manifest["identity"]["account"]
     assert told == [
-        f"The export in {out} is of table Copy of account {identity['account']} in {identity['region']}; it is imported "
-        f"into the table of that name of account {account} in us-east-1."
+        f"The export in {out} is of table Copy of account {identity['account']} in {identity['region']}; it is "
+        f"imported into the table of that name of account {account} in us-east-1."
     ] * (1 if warned else 0)

@@ -120,7 +120,7 @@ async def test_the_manifest_lies_in_the_folder_or_beside_the_file(place: Place) 
 
 def told(survey: Survey) -> list[tuple[str, bool, bool, str]]:
     """The exports that were found, by their folders below the place."""
-    (top,) = {survey.root[: survey.root.rindex("out/") + 4] if "out/" in survey.root else f"{PREFIX}/"}
+    top = survey.root[: survey.root.rindex("out/") + 4] if "out/" in survey.root else f"{PREFIX}/"
     return [(export.root.removeprefix(top), *export[1:]) for export in survey.exports]
 
 
@@ -128,7 +128,7 @@ async def test_every_export_on_the_way_is_found_whole_or_not(place: Place) -> No
     files = ["a.json", "_ddbio/manifest.json", "deep/b.json", "deep/_ddbio/journal/00000001.json", "none/c.json"]
     files += ["parts/d.json", "parts/T-0000-00001.json.run7.part", "parts/_hidden/_ddbio/manifest.json", "empty/x"]
     files += ["parts/e.txt.part", "_own/_ddbio/manifest.json"]
-    place.fill({name: b"1" for name in files})
+    place.fill(dict.fromkeys(files, b"1"))
     top, deep = ("", True, False, ""), ("deep/", False, True, "")
     parts = ("parts/", False, False, "T-0000-00001.json.run7.part")
     named: list[tuple[str, str, list[tuple[str, bool, bool, str]]]] = [
