@@ -104,7 +104,7 @@ def import_(
     max_duration: common.MaxDuration = None,
     retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished import of this source into this table.")
+        bool, typer.Option("--resume", help="Go on with the unfinished import of these sources into this table.")
     ] = False,
     state: Annotated[
         str | None,

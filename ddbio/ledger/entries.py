@@ -146,7 +146,7 @@ class Identity(msgspec.Struct, frozen=True):
     table_id: str
     keys: tuple[tuple[str, str], ...]
     place: str
-    """The destination of an export, the source of an import."""
+    """The destination of an export, the sources of an import."""
     what: dict[str, Any]
     """Further options that shape the result, by name."""
 
