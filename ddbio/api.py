@@ -6,45 +6,39 @@ Cancelling a job's task stops it within about two seconds, so that it can be res
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
 from ddbio import planning
+from ddbio.buckets import Bucket, Buckets
 from ddbio.capacity import Budget, Control, Pace
-from ddbio.codec import RecordEncoder
-from ddbio.codec.hints import HintType
-from ddbio.errors import PreflightError, SourceError
 from ddbio.events import JobPlanned, Observer, Warned, silent, tolerant
-from ddbio.identity import absolute, export_identity, from_anywhere, import_identity, short_digest
+from ddbio.identity import absolute, export_identity, import_identity, short_digest
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
-from ddbio.ledger.manifest import Types, read_files, read_types
 from ddbio.ledger.recovery import sweep
-from ddbio.ledger.rejects import RejectsFile
 from ddbio.lifecycle import begin_export, begin_import, conclude, finished_report, rejects_file
 from ddbio.names import is_file_of, stem
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
-from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, TableFacts
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
 from ddbio.report import JobReport
 from ddbio.running import Run
 from ddbio.runtime import threads
 from ddbio.session import Session
-from ddbio.storage import S3, Std, home_path, parse_location
-from ddbio.storage.base import Sink, Source, SourceFile
+from ddbio.sources import FoundSource, common_hints, find_all, lossy
+from ddbio.storage import home_path
+from ddbio.storage.base import Sink
 from ddbio.storage.local import LocalSink
-from ddbio.storage.local_source import LocalSource
 from ddbio.storage.naming import is_hidden
 from ddbio.storage.places import open_sink, open_source
 from ddbio.table import TableInfo
-from ddbio.words import count
 
 
 async def export_table(
@@ -63,14 +57,15 @@ async def export_table(
     """
     run, observer = _new_run(), tolerant(observer)
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(_opened(options.connection, options.destination))
+        place = await stack.enter_async_context(_opened(options.connection))
+        bucket, streams = await place.buckets.of(options.destination), options.destination == "-"
         control = control or Control()
         steered = _steered(control, place.session, options, options.scan.index, planning.read_pace)
         table, budget, fastest = await stack.enter_async_context(steered)
         sink = open_sink(
             options.destination,
             run,
-            client=place.client,
+            client=bucket.client,
             s3_options=options.s3,
             executor=place.executor,
             stream=output,
@@ -79,11 +74,11 @@ async def export_table(
         for warning in await sink.check(table.size_bytes if options.compress == "none" else None):
             observer(Warned(warning))
         lock = await stack.enter_async_context(sink.lock(run))
-        wanted = 1 if place.streams else options.processes
+        wanted = 1 if streams else options.processes
         total = planning.segment_count(options.segments, table.size_bytes, wanted)
         opened = Opened(run, await asyncio.to_thread(export_identity, options, table), total)
         ledger = Ledger()
-        if not place.streams:
+        if not streams:
             before = await look(sink, overwrite=options.overwrite)
             if options.resume and before.manifest is not None and before.state == "finished":
                 await before.journal.remove()
@@ -92,7 +87,7 @@ async def export_table(
             stack.push_async_callback(ledger.leave)
             opened = await begin_export(options, sink, before, ledger, opened, observer)
             await _warn_of_names(sink, table.name, observer)
-        job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
+        job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=bucket.facts)
         units = planning.segments(opened.segments)
         processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(units))
         observer(_planned(job, table, place, budget.pace, processes, len(units), ledger, sink.location))
@@ -103,8 +98,8 @@ async def export_table(
             budget=budget,
             control=control,
             ledger=ledger,
-            sink=None if place.streams else sink,
-            place=None if place.streams else sink,
+            sink=None if streams else sink,
+            place=None if streams else sink,
             source=place.session.credential_source(),
             observer=observer,
             max_rejects=0,
@@ -113,8 +108,8 @@ async def export_table(
             lock=lock,
         ).execute()
         if mixed := ledger.types.mixed():
-            observer(Warned(_lossy(mixed, table.name)))
-        if place.streams:
+            observer(Warned(lossy(mixed, table.name)))
+        if streams:
             return report
         await sweep(ledger, sink, table.name)
         return await conclude(sink, opened, table, ledger, report)
@@ -137,44 +132,45 @@ async def import_table(
     """
     run, observer = _new_run(), tolerant(observer)
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(_opened(options.connection, options.source))
+        place = await stack.enter_async_context(_opened(options.connection))
+        buckets, streams = [await place.buckets.of(name) for name in options.sources], "-" in options.sources
         control = control or Control()
         steered = _steered(control, place.session, options, None, planning.write_pace)
         table, budget, fastest = await stack.enter_async_context(steered)
-        source = open_source(options.source, client=place.client, executor=place.executor, stream=input)
-        await stack.enter_async_context(source)
+        sources = [
+            await stack.enter_async_context(
+                open_source(name, client=bucket.client, executor=place.executor, stream=input)
+            )
+            for name, bucket in zip(options.sources, buckets, strict=True)
+        ]
         state = LocalSink(
             await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor, private=True
         )
         await stack.enter_async_context(state)
-        manifest = await source.manifest()
-        files = await _input_files(source, manifest, rejects_file(options, state, run))
-        types = None if manifest is None else read_types(manifest, source.location)
-        hints = {} if types is None else _hints(types, source, table)
-        if (gap := await _gap(manifest, source, files)) is not None:
-            observer(Warned(gap))
-        if types is not None and types.mixed:
-            observer(Warned(_lossy(types.mixed, source.location)))
+        found = await find_all(sources, options, table, rejects_file(options, state, run), state.location, observer)
+        files = [source.files for source in found]
         units = planning.spans(files, options.processes)
+        hints = [source.hints for source in found]
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
         opened = Opened(run, identity, 0, tuple(units))
         ledger, lock = Ledger(None, rejects_file(options, state, run)), None
-        if not place.streams:
+        if not streams:
             lock = await stack.enter_async_context(state.lock(run))
             before = await look(state)
             if options.resume and before.manifest is not None and before.state == "finished":
                 await before.journal.remove()
                 report = finished_report(before.manifest, opened.identity, state, observer)
-                return replace(report, files=len(files))
+                return replace(report, files=sum(map(len, files)))
             ledger, opened = await begin_import(options, state, before, opened, observer)
             stack.push_async_callback(ledger.leave)
         units = list(opened.units)
-        wanted = 1 if place.streams else options.processes
-        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, len(units))
-        job = ImportJob(run=run, options=options, table=_facts(table, place), hints=hints, s3=place.s3)
-        size = planning.plain_bytes(files)
-        folder = None if place.streams else state.location
-        pace, location = budget.pace, source.location
+        wanted = 1 if streams else options.processes
+        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, planning.units_at_once(units))
+        facts = _source_facts(options, found, buckets)
+        job = ImportJob(run=run, options=options, table=_facts(table, place), sources=facts)
+        size = planning.plain_bytes([file for each in files for file in each])
+        folder = None if streams else state.location
+        pace, location = budget.pace, ", ".join(source.location for source in sources)
         observer(_planned(job, table, place, pace, processes, len(units), ledger, location, size, folder))
         report = await Run(
             job=job,
@@ -184,7 +180,7 @@ async def import_table(
             control=control,
             ledger=ledger,
             sink=None,
-            place=None if place.streams else state,
+            place=None if streams else state,
             source=place.session.credential_source(),
             observer=observer,
             max_rejects=0 if options.strict else options.max_rejects,
@@ -192,34 +188,27 @@ async def import_table(
             resumed=opened.run != run,
             lock=lock,
         ).execute()
-        if place.streams:
+        if streams:
             return report
-        return await conclude(state, opened, table, ledger, report, hints=hints)
+        return await conclude(state, opened, table, ledger, report, hints=common_hints(found))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """The AWS side of a job: a session, and for S3 a client in the bucket's own region."""
+    """Where a job is carried out: a session with AWS, the way to S3, and threads for files."""
 
     session: Session
-    client: Any
-    s3: S3Facts | None
-    streams: bool
+    buckets: Buckets
     executor: Executor
 
 
 @asynccontextmanager
-async def _opened(connection: Connection, location: str) -> AsyncIterator[_Place]:
-    place = parse_location(location)
+async def _opened(connection: Connection) -> AsyncIterator[_Place]:
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(threads(4))
         session = await stack.enter_async_context(Session(connection))
         await session.credentials()
-        facts = client = None
-        if isinstance(place, S3):
-            facts = S3Facts(await session.bucket_region(place.bucket), session.s3_endpoint, connection.profile)
-            client = await stack.enter_async_context(session.s3_client(facts.region))
-        yield _Place(session=session, client=client, s3=facts, streams=isinstance(place, Std), executor=executor)
+        yield _Place(session=session, buckets=Buckets(session, connection, stack), executor=executor)
 
 
 @asynccontextmanager
@@ -258,21 +247,6 @@ def _new_run() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.SystemRandom().getrandbits(24):06x}"
 
 
-async def _gap(manifest: bytes | None, source: Source, files: Sequence[SourceFile]) -> str | None:
-    """What tells that these files, if they are not named one by one, are not the whole of an export."""
-    here = {PurePosixPath(file.name).name for file in files}
-    if here == {PurePosixPath(source.location).name}:
-        return None
-    if manifest is not None and (missing := set(read_files(manifest, source.location)) - here):
-        return (
-            f"The manifest of {source.location} lists {count(len(missing), 'file')} that the import does not read, "
-            f"like {min(missing)}: what is imported is not the whole export. `ddbio verify` tells what is missing."
-        )
-    if manifest is None and await source.has_journal():
-        return f"The export in {source.location} has not ended: what is imported is not the whole table."
-    return None
-
-
 async def _warn_of_names(sink: Sink, table: str, observer: Observer) -> None:
     """Tell what an import, or a query engine, would make of the files in this place."""
     if is_hidden(table):
@@ -291,58 +265,18 @@ async def _warn_of_names(sink: Sink, table: str, observer: Observer) -> None:
         )
 
 
-def _lossy(mixed: Sequence[str], place: str) -> str:
-    """What is lost where paths held sets or binary, and other types as well."""
-    names = f"{mixed[0]} and {count(len(mixed) - 1, 'other attribute')}" if len(mixed) > 1 else mixed[0]
-    return (
-        f"In {place}, {names} held sets or binary, and other types as well. Plain JSON does not tell which: such sets "
-        "are imported as lists, binary as strings. --format dynamodb-json keeps them."
-    )
-
-
-def _hints(types: Types, source: Source, table: TableInfo) -> dict[str, HintType]:
-    """The manifest's type hints. Raises SourceError where they can't be used for this table."""
-    try:
-        RecordEncoder(table.keys, "auto", types.type_hints)
-    except ValueError as error:
-        raise SourceError(
-            f"The manifest of {source.location} has a type hint that can't be used: {error}.",
-            hint="Mend it, or move it out of the way.",
-        ) from error
-    return types.type_hints
-
-
-async def _input_files(source: Source, manifest: bytes | None, rejects: RejectsFile) -> list[SourceFile]:
-    """What is to be read. Raises PreflightError where the rejects can't be written, or would be read as well."""
-    async with rejects.tried():
-        files = await source.files(() if manifest is None else read_files(manifest, source.location))
-        if isinstance(source, LocalSource) and await asyncio.to_thread(_is_among, rejects.path, files):
-            raise PreflightError(
-                f"The rejects file {rejects.path} would be one of the files that are read from {source.location}.",
-                hint="Give another place with --rejects or --state.",
-            )
-    return await asyncio.to_thread(_from_anywhere, files) if isinstance(source, LocalSource) else files
-
-
-def _from_anywhere(files: Sequence[SourceFile]) -> list[SourceFile]:
-    """The journal names them, and whoever resumes may be in another folder."""
-    return [file._replace(name=from_anywhere(file.name)) for file in files]
-
-
-def _is_among(path: Path, files: Sequence[SourceFile]) -> bool:
-    mine = path.stat()
-    for file in files:
-        with suppress(OSError):  # what is wrong with a source is found out when it is read
-            if os.path.samestat(mine, Path(file.name).stat()):
-                return True
-    return False
+def _source_facts(
+    options: ImportOptions, found: Sequence[FoundSource], buckets: Sequence[Bucket]
+) -> tuple[SourceFacts, ...]:
+    sources = zip(options.sources, found, buckets, strict=True)
+    return tuple(SourceFacts(place, source.hints, bucket.facts) for place, source, bucket in sources)
 
 
 def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Path:
     if options.state is not None:
         return Path(home_path(options.state)).absolute()
-    source = absolute(options.source)
-    digest = short_digest((table.account, table.region, place.session.dynamodb_endpoint, table.table_id, source))
+    sources = map(absolute, options.sources)
+    digest = short_digest((table.account, table.region, place.session.dynamodb_endpoint, table.table_id, *sources))
     return Path(".ddbio").absolute() / f"{stem(table.name)}-{digest}"
 
 

@@ -42,17 +42,22 @@ def export_identity(options: ExportOptions, table: TableInfo) -> Identity:
 
 
 def import_identity(
-    options: ImportOptions, table: TableInfo, files: Sequence[SourceFile], hints: Mapping[str, str]
+    options: ImportOptions,
+    table: TableInfo,
+    sources: Sequence[Sequence[SourceFile]],
+    hints: Sequence[Mapping[str, str]],
 ) -> Identity:
-    """The identity of an import: a changed file is another source."""
+    """The identity of an import, of the files and the type hints of each source: a changed file is another source."""
+    files = [file for source in sources for file in source]
     size = sum(file.size or 0 for file in files)
+    digest = _digest(_one_or_all([[tuple(file) for file in source] for source in sources]))
     return Identity(
         command="import",
-        place=absolute(options.source),
+        place=", ".join(map(absolute, options.sources)),
         what={
             "format": options.format,
-            "source files": f"{len(files)} of {size} bytes ({_digest([tuple(file) for file in files])})",
-            "type hints": _digest(hints) if hints else None,
+            "source files": f"{len(files)} of {size} bytes ({digest})",
+            "type hints": _digest(_one_or_all(hints)) if any(hints) else None,
             "rejects file": options.rejects and from_anywhere(home_path(options.rejects)),
         },
         **_table(table),
@@ -62,6 +67,10 @@ def import_identity(
 def short_digest(identity: Sequence[str]) -> str:
     """Eight characters that stand for these texts."""
     return _digest(identity)[:8]
+
+
+def _one_or_all(sources: Sequence[Any]) -> Any:
+    return sources[0] if len(sources) == 1 else sources
 
 
 def _table(table: TableInfo) -> dict[str, Any]:

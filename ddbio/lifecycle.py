@@ -9,7 +9,13 @@ from ddbio.codec.hints import HintType
 from ddbio.errors import UsageError
 from ddbio.events import Observer, Warned
 from ddbio.exported import claim
-from ddbio.ledger.checkpoint import Checkpoint, refuse_unfinished, same_files, same_job
+from ddbio.ledger.checkpoint import (
+    Checkpoint,
+    check_units,
+    refuse_unfinished,
+    same_files,
+    same_job,
+)
 from ddbio.ledger.entries import Identity, Opened
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.manifest import Manifest, TableRecord, Totals, encode, read_manifest
@@ -52,6 +58,7 @@ async def begin_import(
     if options.resume and before.opened is not None:
         same_files(before.opened.units, opened.units)
         same_job(before.opened.identity, opened.identity)
+        check_units(before.opened.units, opened.units)
         rejects = rejects_file(options, state, before.opened.run)
         ledger = Ledger(before.journal, rejects)
         await _replay(before, ledger)

@@ -15,6 +15,7 @@ ENDINGS = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 LONGEST_STEM = 180
 """File systems take names of 255 bytes, and an unfinished file's name has about 60 more than the stem."""
 _NUMBERS = r"-\d{4,}-\d{5,}\.json(\.gz|\.zst)?"
+_EXPORTED = re.compile(r"[A-Za-z0-9_.-]+" + _NUMBERS)
 
 
 def stem(table: str) -> str:
@@ -28,6 +29,11 @@ def stem(table: str) -> str:
 def file_name(table: str, segment: int, number: int, compression: str) -> str:
     """`<Table>-<segment>-<file number>.json`, with the compression's ending."""
     return f"{stem(table)}-{segment:04d}-{number:05d}.json{ENDINGS[compression]}"
+
+
+def is_exported(name: str) -> bool:
+    """Whether an export of any table could have a file of this name."""
+    return _EXPORTED.fullmatch(name) is not None
 
 
 def is_file_of(table: str) -> Callable[[str], bool]:

@@ -6,7 +6,7 @@ The command line builds these from its flags; an application builds them itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ MAX_BURST = 300
 """So many seconds' worth the service itself keeps (Developer Guide, "Burst capacity")."""
 MAX_SEGMENTS = 1_000_000
 """Most segments of one parallel Scan (API Reference, Scan)."""
+PLACES = "Name a file, a folder, a glob, s3://bucket/prefix, or - for standard input."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +174,9 @@ class ImportOptions:
     """An import: files of JSON lines into one existing table."""
 
     table: str
-    source: str
-    """A file, a folder (walked), a glob, `s3://bucket/prefix`, or `-` for standard input."""
+    source: str | Sequence[str]
+    """A file, a folder (walked), a glob, `s3://bucket/prefix`, or `-` for standard input. Several are imported in their
+    order, one wholly before the next: a later one's line replaces an earlier one's with the same key."""
     connection: Connection = Connection()
     capacity: Capacity = AUTO
     processes: int = 1
@@ -197,6 +199,8 @@ class ImportOptions:
     """More rejected records than this stop the import."""
     strict: bool = False
     """Stop at the first rejected record."""
+    allow_partial: bool = False
+    """Import a folder or prefix also where it holds an export that is not whole: what is there, with a warning."""
     resume: bool = False
     """Go on with the unfinished import whose state is in the state folder."""
     state: str | None = None
@@ -207,10 +211,19 @@ class ImportOptions:
         _positive("concurrency", self.concurrency)
         _positive("retry timeout", self.retry_seconds)
         _check_limits(self.burst_seconds, self.max_units, self.max_seconds)
-        if self.resume and self.source == "-":
+        if not self.sources or not all(self.sources):
+            raise UsageError("An import needs a source, and none can be empty.", hint=PLACES)
+        if "-" in self.sources and len(self.sources) > 1:
+            raise UsageError("Standard input goes with no other source.", hint="Import one after the other.")
+        if self.resume and "-" in self.sources:
             raise UsageError("--resume does not go with standard input: it can't be read again.")
         if self.max_rejects < 0:
             raise UsageError("max-rejects can't be negative.")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All sources, in their order."""
+        return (self.source,) if isinstance(self.source, str) else tuple(self.source)
 
 
 @dataclass(frozen=True, kw_only=True)

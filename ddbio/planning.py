@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import ceil, inf
 
@@ -106,17 +107,33 @@ def segments(count: int) -> list[Unit]:
     return [Unit(id=segment) for segment in range(count)]
 
 
-def spans(files: Sequence[SourceFile], processes: int) -> list[Unit]:
-    """Files cut into spans: a compressed file or a stream is one, a large plain file many."""
-    total = sum(file.size or 0 for file in files if file.compression == "none")
-    length = min(max(total // (SPANS_PER_PROCESS * processes), SMALLEST_SPAN), LARGEST_SPAN)
-    found = [bounds for file in files for bounds in _cut(file, length)]
+def spans(sources: Sequence[Sequence[SourceFile]], processes: int) -> list[Unit]:
+    """The files of each source cut into spans: a compressed file or a stream is one, a large plain file many."""
+    found = [(source, *span) for source, files in enumerate(sources) for span in _cut_all(files, processes)]
     return [
         Unit(
-            id=number, file=file.name, start=start, end=end, size=file.size, tag=file.tag, compression=file.compression
+            id=number,
+            file=file.name,
+            start=start,
+            end=end,
+            size=file.size,
+            tag=file.tag,
+            compression=file.compression,
+            source=source,
         )
-        for number, (file, start, end) in enumerate(found)
+        for number, (source, file, start, end) in enumerate(found)
     ]
+
+
+def units_at_once(units: Sequence[Unit]) -> int:
+    """How many units can be worked on at the same time: those of one source."""
+    return max(Counter(unit.source for unit in units).values(), default=0)
+
+
+def _cut_all(files: Sequence[SourceFile], processes: int) -> Iterator[tuple[SourceFile, int, int | None]]:
+    total = sum(file.size or 0 for file in files if file.compression == "none")
+    length = min(max(total // (SPANS_PER_PROCESS * processes), SMALLEST_SPAN), LARGEST_SPAN)
+    return (span for file in files for span in _cut(file, length))
 
 
 def _cut(file: SourceFile, length: int) -> Iterator[tuple[SourceFile, int, int | None]]:

@@ -185,4 +185,4 @@ class Run:
         """Files written, of which a stream has none, or read."""
         if isinstance(self.job, ExportJob):
             return len(self.ledger.files) if self.sink else 0
-        return len({unit.file for unit in self.units})
+        return len({(unit.source, unit.file) for unit in self.units})

@@ -25,7 +25,7 @@ from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.options import ExportOptions, ImportOptions
-from ddbio.pipeline.job import ExportJob, ImportJob, Job, TableFacts
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
 from ddbio.wire.signing import Credentials, CredentialSource, StaticCredentials
 from tests.fakes import FakeTable, MemorySink
 
@@ -42,7 +42,8 @@ def export_job(segments: int, **options: object) -> ExportJob:
 def import_job(source: Path, **options: object) -> ImportJob:
     """An import of `source` into table T."""
     given: dict[str, object] = {"table": "T", "source": str(source), **options}
-    return ImportJob(run="run", options=ImportOptions(**given), table=FACTS, hints={}, s3=None)  # type: ignore[arg-type]
+    asked = ImportOptions(**given)  # type: ignore[arg-type]
+    return ImportJob(run="run", options=asked, table=FACTS, sources=tuple(map(SourceFacts, asked.sources)))
 
 
 @dataclass

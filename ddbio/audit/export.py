@@ -15,8 +15,8 @@ from ddbio.codec.hints import MAX_PATHS
 from ddbio.codec.model import KeyType, OutputFormat
 from ddbio.errors import NoInputError, PreflightError, SourceError, UsageError
 from ddbio.ledger.entries import FileState
-from ddbio.ledger.manifest import Manifest, read_files, read_manifest
-from ddbio.storage.base import MANIFEST, Source, SourceFile
+from ddbio.ledger.manifest import Manifest, read_manifest
+from ddbio.storage.base import MANIFEST, Source, SourceFile, Survey
 
 _NAMED = 3
 """So many attributes are named in a message."""
@@ -114,16 +114,17 @@ async def find_export(source: Source) -> Export:
         raise UsageError(f"{source.location} holds no export.", hint="Name the folder or prefix of one.")
     options = _usable(manifest, source)
     try:
-        found = await source.files(read_files(text, source.location))
+        survey = await source.survey()
     except NoInputError:
-        found = []
-    files = {_relative(file.name, source): file for file in found}
+        survey = Survey([], "folder")
+    seen = [_relative(file.name, source) for file in survey.files]
+    files = {_relative(file.name, source): file for file in (*survey.files, *survey.hidden)}
     listed = {file.name for file in manifest.files}
     return Export(
         manifest=manifest,
         options=options,
         files={name: file for name, file in files.items() if name in listed},
-        strangers=tuple(name for name in sorted(files) if name not in listed),
+        strangers=tuple(name for name in sorted(seen) if name not in listed),
     )
 
 

@@ -26,6 +26,9 @@ Examples:
     ddbio import -r eu-west-1 -t Orders -s orders/
     ddbio import -r eu-west-1 -t Orders -s s3://backup/orders
 \b
+  Two sources, the second one's items over those of the first:
+    ddbio import -r eu-west-1 -t Orders -s orders/ -s s3://backup/changes
+\b
   From another program:
     zcat orders.json.gz | ddbio import -r eu-west-1 -t Orders -s -
 
@@ -40,13 +43,13 @@ def import_(
     context: typer.Context,
     table: common.Table,
     source: Annotated[
-        str,
+        list[str],
         typer.Option(
             "--source",
             "-s",
             metavar="PLACE",
             help="A file, a folder (walked), a glob, s3://bucket/prefix, or - for standard input. Read are .json, "
-            ".jsonl and .ndjson, each plain, .gz or .zst: one item a line.",
+            ".jsonl and .ndjson, each plain, .gz or .zst: one item a line. Given more than once, one after the other.",
         ),
     ],
     region: common.Region = None,
@@ -92,12 +95,16 @@ def import_(
         int, typer.Option(parser=whole(0), metavar="N", help="More rejected records than this stop the import.")
     ] = 1_000,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected record.")] = False,
+    allow_partial: Annotated[
+        bool,
+        typer.Option("--allow-partial", help="Import what is there of an export that is not whole, with a warning."),
+    ] = False,
     burst: common.Burst = 0,
     max_units: common.MaxUnits = None,
     max_duration: common.MaxDuration = None,
     retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished import of this source into this table.")
+        bool, typer.Option("--resume", help="Go on with the unfinished import of these sources into this table.")
     ] = False,
     state: Annotated[
         str | None,
@@ -116,14 +123,15 @@ def import_(
     """Write items from files into an existing table.
 
     Records that can't be items are put aside with the reason, and the rest goes on (exit code 3). A line replaces an
-    earlier line with the same key; between files, and between parts of a large file, no order is promised.
+    earlier line with the same key, and a line of an earlier source; between files of one source, and between parts of a
+    large file, no order is promised.
     """
     if context.args:
         context.fail(
             f"{context.args[0]} is one argument too many: quote a glob, so that the shell does not expand it, or name "
             "the folder."
         )
-    stream = source == STREAM
+    stream = STREAM in source
 
     def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:
         from ddbio.api import import_table  # noqa: PLC0415 - heavy, and not needed for help
@@ -132,7 +140,7 @@ def import_(
 
         options = ImportOptions(
             table=table,
-            source=source,
+            source=source[0] if len(source) == 1 else tuple(source),
             connection=common.connection(region, profile, endpoint_url, dynamodb_endpoint_url, s3_endpoint_url),
             capacity=capacity or AUTO,
             processes=1 if stream else processes or common.cores(),
@@ -141,6 +149,7 @@ def import_(
             rejects=rejects,
             max_rejects=max_rejects,
             strict=strict,
+            allow_partial=allow_partial,
             burst_seconds=burst,
             max_units=max_units,
             max_seconds=max_duration,

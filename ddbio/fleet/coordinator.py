@@ -10,6 +10,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from ddbio.capacity import Budget
 from ddbio.capacity.shares import PARTITION_READ, share
@@ -97,7 +98,8 @@ class Coordinator:
     """Hands out units and shares of the budget, and accepts each commit exactly once.
 
     `units` are leased in a random order (`rng`): neighbours sit on the same partition of the table. `progress` says how
-    far they are already.
+    far they are already. Those of a later source are leased once all of the earlier ones are done and durable: else a
+    run that resumes could write an old line over a newer one.
     """
 
     def __init__(
@@ -114,7 +116,12 @@ class Coordinator:
             self._go_on(self._units[number], known)
         waiting = [number for number, state in self._units.items() if not state.done]
         rng.shuffle(waiting)
-        self._waiting = deque(waiting)
+        waiting.sort(key=self._source)
+        self._later = deque(deque(numbers) for _, numbers in groupby(waiting, self._source))
+        self._waiting: deque[int] = deque()
+        self._open = 0
+        """Units of the sources that were begun which are not done."""
+        self._begin()
         self._budget = budget
         self._workers = {number: _WorkerState(granted=budget.rate / workers) for number in range(workers)}
         self._gone: list[Usage] = []
@@ -122,12 +129,21 @@ class Coordinator:
         self.failure: Failure | None = None
         self.too_deadly = False
         """A unit, or a worker's place, has lost `MAX_DEATHS` workers."""
-        self.units_done = len(self._units) - len(waiting)
+
+    @property
+    def units_done(self) -> int:
+        """How many units are done."""
+        return len(self._units) - self._open - sum(map(len, self._later))
 
     @property
     def done(self) -> bool:
         """Every unit is done."""
-        return self.units_done == len(self._units)
+        return not self._open and not self._later
+
+    @property
+    def between_sources(self) -> bool:
+        """All units of a source are done, and the next one is not begun."""
+        return not self._open and bool(self._later)
 
     @property
     def stopping(self) -> bool:
@@ -161,6 +177,16 @@ class Coordinator:
         """Stop the job: from now on every Grant says so. The first failure is kept."""
         self._aborting = True
         self.failure = self.failure or failure
+
+    def begin_next_source(self) -> None:
+        """Every commit so far is durable: between sources, the units of the next one can be leased.
+
+        Nobody holds a lease then, so a Report that was answered with none may be taken in once more.
+        """
+        if self.between_sources:
+            self._begin()
+            for worker in self._workers.values():
+                worker.answered = None
 
     def report(self, report: Report, now: float) -> Decision:
         """Take a worker's Report in, and decide what becomes durable and what the worker may do next."""
@@ -202,9 +228,18 @@ class Coordinator:
             state = self._units[number]
             self._go_on(state, known)
             if state.done:
-                self.units_done += 1
+                self._open -= 1
             else:
                 self._waiting.append(number)
+
+    def _source(self, number: int) -> int:
+        return self._units[number].unit.source
+
+    def _begin(self) -> None:
+        """Let the units of the next source out, if there is one."""
+        if self._later:
+            self._waiting = self._later.popleft()
+            self._open = len(self._waiting)
 
     @staticmethod
     def _go_on(state: _UnitState, known: UnitState) -> None:
@@ -220,7 +255,7 @@ class Coordinator:
         state.seq = commit.seq
         if commit.done:
             state.done = True
-            self.units_done += 1
+            self._open -= 1
             self._workers[number].holding -= 1
         return True
 

@@ -96,8 +96,8 @@ class Desk:
     async def answer(self, report: Report) -> Grant:
         """Decide, begin to make durable what it is time for, and return the Grant, after `ANSWER_SECONDS` at most.
 
-        It acknowledges what is durable by then; what somebody waits for, it waits for. What can't be made durable stops
-        the job.
+        It acknowledges what is durable by then; what somebody waits for, it waits for, and so it does for the end of a
+        source, behind which the units of the next one can be leased. What can't be made durable stops the job.
         """
         decision = self._coordinator.report(report, self._clock.now())
         self._ledger.take(decision.commits)
@@ -109,6 +109,9 @@ class Desk:
                 await asyncio.shield(fetching)
                 if report.urgent:
                     await self._make_durable(report.commits)
+                if self._coordinator.between_sources:
+                    await self._begin_next_source()
+                    decision = self._coordinator.report(report, self._clock.now())
         self._check_rejects()
         totals = self._totals()
         self._check_limits(totals)
@@ -181,6 +184,13 @@ class Desk:
         await asyncio.shield(self._write())
         while self._coordinator.failure is None and not all(map(self._ledger.settled, commits)):
             await asyncio.shield(self._write())  # the chunk before may have begun without them
+
+    async def _begin_next_source(self) -> None:
+        """Make the end of the source before durable: a run that resumes must not write its lines once more."""
+        while self._coordinator.failure is None and self._coordinator.between_sources:
+            await asyncio.shield(self._write())
+            if self._ledger.all_durable:
+                self._coordinator.begin_next_source()
 
     async def _write_chunk(self) -> None:
         self._ledger.take([self._used()])

@@ -18,7 +18,7 @@ from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, most_lanes
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
-from ddbio.pipeline.reading import SpanReader
+from ddbio.pipeline.reading import Input, SpanReader
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import SegmentScan
 from ddbio.pipeline.writing import TableWriter
@@ -67,17 +67,17 @@ async def open_engine(job: Job, tools: Tools) -> AsyncIterator[Engine]:
             executor=tools.executor,
         )
         requester = Requester(tools.governor, tools.meter, tools.clock, job.options.retry_seconds, tools.lanes)
-        client = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
         if isinstance(job, ExportJob):
-            yield await _exporter(job, tools, dynamodb, requester, client, stack)
+            yield await _exporter(job, tools, dynamodb, requester, stack)
         else:
-            yield await _importer(job, tools, dynamodb, requester, client, stack)
+            yield await _importer(job, tools, dynamodb, requester, stack)
 
 
 async def _exporter(
-    job: ExportJob, tools: Tools, dynamodb: DynamoDB, requester: Requester, client: Any, stack: AsyncExitStack
+    job: ExportJob, tools: Tools, dynamodb: DynamoDB, requester: Requester, stack: AsyncExitStack
 ) -> Exporter:
     options = job.options
+    client = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
     scan = SegmentScan(
         options.table,
         options.scan,
@@ -110,7 +110,7 @@ async def _exporter(
 
 
 async def _importer(
-    job: ImportJob, tools: Tools, dynamodb: DynamoDB, requester: Requester, client: Any, stack: AsyncExitStack
+    job: ImportJob, tools: Tools, dynamodb: DynamoDB, requester: Requester, stack: AsyncExitStack
 ) -> Importer:
     writer = TableWriter(
         job.options.table,
@@ -119,10 +119,8 @@ async def _importer(
         meter=tools.meter,
         echo=RecordEncoder(job.table.keys, "dynamodb-json", {}),
     )
-    source = open_source(job.options.source, client=client, executor=tools.executor, stream=tools.stream)
     return Importer(
-        reader=SpanReader(await stack.enter_async_context(source), tools.executor),
-        encoder=RecordEncoder(job.table.keys, job.options.format, job.hints),
+        inputs=await _inputs(job, tools, stack),
         writer=writer,
         requester=requester,
         lanes=tools.lanes,
@@ -131,6 +129,19 @@ async def _importer(
         executor=tools.executor,
         clock=tools.clock,
     )
+
+
+async def _inputs(job: ImportJob, tools: Tools, stack: AsyncExitStack) -> list[Input]:
+    """What reads each source; sources whose buckets are in one place share a client."""
+    clients: dict[S3Facts | None, Any] = {None: None}
+    inputs = []
+    for facts in job.sources:
+        if facts.s3 is not None and facts.s3 not in clients:
+            clients[facts.s3] = await stack.enter_async_context(_s3_client(facts.s3, tools.credentials))
+        source = open_source(facts.place, client=clients[facts.s3], executor=tools.executor, stream=tools.stream)
+        reader = SpanReader(await stack.enter_async_context(source), tools.executor)
+        inputs.append(Input(reader, RecordEncoder(job.table.keys, job.options.format, facts.hints)))
+    return inputs
 
 
 def _s3_client(facts: S3Facts, credentials: CredentialSource) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -12,9 +14,10 @@ from ddbio.errors import CheckpointMismatchError, JournalError, UnfinishedJobErr
 from ddbio.ledger.entries import Entry, Identity, Opened, Unit
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import read_manifest
-from ddbio.ledger.vetting import vet, vet_opening
+from ddbio.ledger.vetting import Vetting, vet_opening
 from ddbio.storage.base import MANIFEST, Sink
 
+ANEW = "The import can't be resumed: begin it anew with another --state."
 OTHER_SOURCE = (
     "A file is another one where its size or its modification time (S3: ETag) differs. To import what is there now, "
     "choose another --state."
@@ -40,9 +43,10 @@ class Checkpoint(NamedTuple):
         """
         if self.opened is None:
             return
+        vetting = Vetting(self.opened, self.location)
         async with aclosing(self.journal.read()) as chunks:
             async for chunk in chunks:
-                vet(chunk, self.opened, self.location)
+                vetting.check(chunk)
                 yield chunk
 
 
@@ -93,10 +97,39 @@ def same_job(begun: Identity, asked: Identity) -> None:
 
 def same_files(begun: Iterable[Unit], asked: Iterable[Unit]) -> None:
     """Raises CheckpointMismatchError where a file that an import reads is not what it was when that was begun."""
-    before = {unit.file: (unit.size, unit.tag) for unit in begun}
+    before = {(unit.source, unit.file): (unit.size, unit.tag) for unit in begun}
     for unit in asked:
-        if before.get(unit.file, (unit.size, unit.tag)) != (unit.size, unit.tag):
+        if before.get((unit.source, unit.file), (unit.size, unit.tag)) != (unit.size, unit.tag):
             raise CheckpointMismatchError(f"{unit.file} has changed since the import was begun.", hint=OTHER_SOURCE)
+
+
+def check_units(begun: Sequence[Unit], asked: Iterable[Unit]) -> None:
+    """Raises JournalError where the units that an import was `begun` with are not of exactly those files that it is
+    `asked` to read, each of them whole: a journal that says otherwise is damaged, and must not choose what is read.
+    """
+    spans: defaultdict[Unit, list[Unit]] = defaultdict(list)
+    for unit in begun:
+        spans[_file(unit)].append(unit)
+    ids = {unit.id for unit in begun}
+    if len(ids) != len(begun) or spans.keys() != set(map(_file, asked)) or not all(map(_is_whole, spans.values())):
+        raise JournalError("The journal speaks of other files, or parts of files, than the import reads.", hint=ANEW)
+
+
+def _file(unit: Unit) -> Unit:
+    """What stands for the whole file of a unit."""
+    return msgspec.structs.replace(unit, id=0, start=0, end=None)
+
+
+def _is_whole(spans: list[Unit]) -> bool:
+    """Whether these spans make up a file, one behind the other; only a plain file of known size has several."""
+    spans = sorted(spans, key=attrgetter("start"))
+    starts = [span.start for span in spans]
+    if starts[0] != 0 or [span.end for span in spans] != [*starts[1:], None]:
+        return False
+    file = spans[0]
+    return len(spans) == 1 or (
+        file.compression == "none" and len(set(starts)) == len(starts) and starts[-1] < (file.size or 0)
+    )
 
 
 def _differences(begun: Identity, asked: Identity) -> list[tuple[str, Any, Any]]:

@@ -29,6 +29,8 @@ class Unit(msgspec.Struct, frozen=True):
     size: int | None = None
     tag: str = ""
     compression: Literal["none", "gzip", "zstd"] = "none"
+    source: int = 0
+    """Import: the number of the source that the file is of. All of one source is done before the next one is begun."""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -150,7 +152,7 @@ class Identity(msgspec.Struct, frozen=True):
     table_id: str
     keys: tuple[tuple[str, KeyType], ...]
     place: str
-    """The destination of an export, the source of an import."""
+    """The destination of an export, the sources of an import."""
     what: dict[str, Any]
     """Further options that shape the result, by name."""
 

@@ -108,6 +108,11 @@ class Ledger:
         """Whether this commit, if it was taken in, is durable."""
         return _name(commit) not in self._unsettled
 
+    @property
+    def all_durable(self) -> bool:
+        """Whether every commit that was taken in is durable."""
+        return not self._unsettled
+
     async def write(self) -> list[str]:
         """Make durable, in one chunk of the journal, what was taken in; it is so when this returns.
 

@@ -77,30 +77,43 @@ def encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(text, indent=2) + b"\n"
 
 
+class Listed(msgspec.Struct):
+    """A file that a manifest lists, and its size."""
+
+    name: str
+    bytes: int | None = None
+
+
+class Origin(msgspec.Struct):
+    """The table that a job was about."""
+
+    command: Literal["export", "import"]
+    account: str
+    region: str
+    table: str
+
+
 class Types(msgspec.Struct):
-    """What a manifest says of types that plain JSON does not tell, as in `Manifest`."""
+    """What a manifest tells an import, as in `Manifest`: a person may have written one of types that plain JSON does
+    not tell, and of nothing else.
+    """
 
     ddbio_manifest: Literal[1]
     type_hints: dict[str, HintType]
     mixed: list[str] = []
-
-
-class _Table(msgspec.Struct):
-    table: str
-
-
-class _File(msgspec.Struct):
-    name: str
+    types_cut_off: bool = False
+    files: list[Listed] = []
+    identity: Origin | None = None
 
 
 class _Files(msgspec.Struct):
     ddbio_manifest: Literal[1]
-    identity: _Table
-    files: list[_File]
+    identity: Origin
+    files: list[Listed]
 
 
 def read_types(text: bytes, location: str) -> Types:
-    """What a manifest says of types; raises SourceError where it can't be understood, or was changed."""
+    """What a manifest tells an import; raises SourceError where it can't be understood, or was changed."""
     return _read(text, location, Types)
 
 

@@ -6,6 +6,7 @@ have any file of the machine renamed, cut, or read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,7 @@ from ddbio.names import ENDINGS, RUN_NAME, TABLE_NAME, file_name, is_part_of
 
 Key = dict[str, dict[str, str]]
 """A LastEvaluatedKey."""
+_OFFSET = re.compile(r"[0-9]{1,18}")
 
 
 def vet_opening(opened: Opened, location: str) -> None:
@@ -25,27 +27,44 @@ def vet_opening(opened: Opened, location: str) -> None:
         raise _refused(location, "its first entry")
 
 
-def vet(entries: Iterable[Entry], opened: Opened, location: str) -> None:
-    """Raises JournalError where one of these entries does not belong to the job that was `opened`."""
-    units = {unit.id for unit in opened.units} or range(opened.segments)
-    for entry in entries:
-        if not isinstance(entry, Commit | Recovered):
-            continue
-        known = entry.unit in units and (entry.file is None or _is_ours(entry.file, entry.unit, opened))
-        if not known or (isinstance(entry, Commit) and not _is_position(entry.position, opened)):
-            raise _refused(location, f"an entry about unit {entry.unit}")
+class Vetting:
+    """Holds the entries of a journal against the job that was `opened`."""
 
+    def __init__(self, opened: Opened, location: str) -> None:
+        self._opened = opened
+        self._location = location
+        self._starts = {unit.id: unit.start for unit in opened.units}
 
-def _is_ours(file: FileState, unit: int, opened: Opened) -> bool:
-    compression = opened.identity.what.get("compress")
-    return (
-        compression in ENDINGS
-        and file.segment == unit
-        and file.name == file_name(opened.identity.table, file.segment, file.number, compression)
-        and _is_position(file.first, opened)
-        and _is_position(file.last, opened)
-        and _is_token(file.token, file.name)
-    )
+    def check(self, entries: Iterable[Entry]) -> None:
+        """Raises JournalError where one of these entries does not belong to the job."""
+        for entry in entries:
+            if isinstance(entry, Commit | Recovered) and not self._belongs(entry):
+                raise _refused(self._location, f"an entry about unit {entry.unit}")
+
+    def _belongs(self, entry: Commit | Recovered) -> bool:
+        if self._opened.identity.command == "import":
+            return isinstance(entry, Commit) and entry.file is None and self._is_offset(entry)
+        return (
+            0 <= entry.unit < self._opened.segments
+            and (isinstance(entry, Recovered) or _is_key(entry.position))
+            and (entry.file is None or self._is_ours(entry.file, entry.unit))
+        )
+
+    def _is_offset(self, commit: Commit) -> bool:
+        start = self._starts.get(commit.unit)
+        return start is not None and _OFFSET.fullmatch(commit.position) is not None and int(commit.position) >= start
+
+    def _is_ours(self, file: FileState, unit: int) -> bool:
+        identity = self._opened.identity
+        compression = identity.what.get("compress")
+        return (
+            compression in ENDINGS
+            and file.segment == unit
+            and file.name == file_name(identity.table, file.segment, file.number, compression)
+            and _is_key(file.first)
+            and _is_key(file.last)
+            and _is_token(file.token, file.name)
+        )
 
 
 def _is_token(token: dict[str, Any] | None, name: str) -> bool:
@@ -54,10 +73,8 @@ def _is_token(token: dict[str, Any] | None, name: str) -> bool:
     return part is None or (isinstance(part, str) and is_part_of(part, name))
 
 
-def _is_position(position: str, opened: Opened) -> bool:
-    """Whether an export's position is a key, and an import's an offset."""
-    if opened.identity.command == "import":
-        return position.isascii() and position.isdecimal()
+def _is_key(position: str) -> bool:
+    """Whether an export's position is the beginning or the end of its segment, or a key."""
     if position in ("", END):
         return True
     try:

@@ -10,11 +10,12 @@ is not given, it grows to `job.MOST_BATCHES`, and the spans to `job.MOST_SPANS`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, suppress
 
 from ddbio.clock import Clock
-from ddbio.codec import Entry, RecordEncoder, count_lines
+from ddbio.codec import Entry, count_lines
 from ddbio.codec.framing import Block, Record
 from ddbio.codec.model import Reason
 from ddbio.errors import LedgerError, SourceError
@@ -23,7 +24,7 @@ from ddbio.pipeline.encoding import Encoded, encode_block
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Committer, Outbox
-from ddbio.pipeline.reading import SpanReader
+from ddbio.pipeline.reading import Input
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.sending import Sender
 from ddbio.pipeline.watermark import Watermark
@@ -46,8 +47,7 @@ class Importer:
     def __init__(
         self,
         *,
-        reader: SpanReader,
-        encoder: RecordEncoder,
+        inputs: Sequence[Input],
         writer: TableWriter,
         requester: Requester,
         lanes: Lanes,
@@ -56,8 +56,7 @@ class Importer:
         executor: Executor,
         clock: Clock,
     ) -> None:
-        self.reader = reader
-        self.encoder = encoder
+        self.inputs = inputs
         self.writer = writer
         self.requester = requester
         self.lanes = lanes
@@ -77,6 +76,7 @@ class _SpanImport:
     def __init__(self, engine: Importer, lease: Lease) -> None:
         self._engine = engine
         self._unit = lease.unit
+        self._reader, self._encoder = engine.inputs[lease.unit.source]
         self._committer = Committer(lease, engine.outbox)
         self._start = int(lease.position or lease.unit.start)
         self._watermark = Watermark(self._start)
@@ -115,7 +115,7 @@ class _SpanImport:
             raise fault
 
     async def _take_all(self) -> None:
-        async with aclosing(self._engine.reader.blocks(self._unit, self._start)) as chunks:
+        async with aclosing(self._reader.blocks(self._unit, self._start)) as chunks:
             async for blocks in chunks:
                 for block in blocks:
                     await self._take(block)
@@ -144,10 +144,10 @@ class _SpanImport:
         self._found += found
 
     async def _encode(self, block: Block) -> Encoded:
-        encoder = self._engine.encoder
         if block.length < LARGE_RECORD:
-            return encode_block(encoder, block)
-        return await asyncio.get_running_loop().run_in_executor(self._engine.executor, encode_block, encoder, block)
+            return encode_block(self._encoder, block)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._engine.executor, encode_block, self._encoder, block)
 
     async def _keep_up(self) -> None:
         """Commit now and then; wait where too much is held by a record that does not get in."""
@@ -197,7 +197,7 @@ class _SpanImport:
 
     def _reject(self, record: Record, reason: Reason, message: str) -> Reject:
         reject = Reject(
-            source=self._unit.file,
+            source=self._reader.place(self._unit),
             offset=record.offset,
             length=record.length,
             line=record.line,

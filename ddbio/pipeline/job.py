@@ -41,14 +41,22 @@ class ExportJob(msgspec.Struct, frozen=True, tag="export"):
     s3: S3Facts | None
 
 
+class SourceFacts(msgspec.Struct, frozen=True):
+    """One source of an import: the place as a person wrote it, and the type hints of its manifest."""
+
+    place: str
+    hints: dict[str, HintType] = {}
+    s3: S3Facts | None = None
+
+
 class ImportJob(msgspec.Struct, frozen=True, tag="import"):
     """Everything that a worker of an import needs before its first lease."""
 
     run: str
     options: ImportOptions
     table: TableFacts
-    hints: dict[str, HintType]
-    s3: S3Facts | None
+    sources: tuple[SourceFacts, ...]
+    """In their order: `Unit.source` counts them from 0."""
 
 
 Job = ExportJob | ImportJob

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
+from typing import NamedTuple
 
+from ddbio.codec import RecordEncoder
 from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError
 from ddbio.codec.framing import Block, LineFramer
 from ddbio.errors import SourceError
@@ -23,6 +25,10 @@ class SpanReader:
     def __init__(self, source: Source, executor: Executor) -> None:
         self._source = source
         self._executor = executor
+
+    def place(self, unit: Unit) -> str:
+        """What a person calls the file of a span."""
+        return self._source.place(unit.file)
 
     async def blocks(self, unit: Unit, start: int) -> AsyncGenerator[list[Block]]:
         """The lines of the span that begin at or behind `start`, some at a time, in the file's order.
@@ -56,12 +62,19 @@ class SpanReader:
                 decompressor.end()
             except (CorruptStreamError, TruncatedStreamError) as error:
                 raise SourceError(
-                    f"{unit.file} is not a whole {unit.compression} file: {error}",
+                    f"{self.place(unit)} is not a whole {unit.compression} file: {error}",
                     hint="Everything before the fault was imported; get the file again and import it once more.",
                 ) from error
 
     async def _next(self, pieces: Iterator[bytes]) -> bytes | None:
         return await asyncio.get_running_loop().run_in_executor(self._executor, next, pieces, None)
+
+
+class Input(NamedTuple):
+    """One source, as a worker reads it: what reads its files, and what understands their records."""
+
+    reader: SpanReader
+    encoder: RecordEncoder
 
 
 def _behind(start: int, blocks: list[Block]) -> list[Block]:

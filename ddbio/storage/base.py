@@ -7,9 +7,9 @@ which say what was tried and where.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Collection, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ddbio.codec.model import Compression
 
@@ -184,6 +184,33 @@ class SourceFile(NamedTuple):
     compression: Compression
 
 
+class ExportFolder(NamedTuple):
+    """A folder or prefix that holds an export, whole or not."""
+
+    root: str
+    """What the names of its files begin with; behind it comes what a manifest calls them."""
+    has_manifest: bool = False
+    has_journal: bool = False
+    part: str = ""
+    """The name of a file that is not whole yet, if there is one."""
+
+
+class Survey(NamedTuple):
+    """What a source holds: its input files, in name order, and the exports that they are of.
+
+    `named` tells what a person has named: one file (or a stream), files by a glob, or a folder or prefix.
+    """
+
+    files: list[SourceFile]
+    named: Literal["file", "glob", "folder"]
+    root: str = ""
+    """The folder that the files, or the manifest beside them, lie in, as `ExportFolder.root`."""
+    exports: tuple[ExportFolder, ...] = ()
+    hidden: tuple[SourceFile, ...] = ()
+    """Files that are left out as their names begin with `_` or `.`, and that an export could have: where its manifest
+    lists them, they are input like all others."""
+
+
 class Source(ABC):
     """A place that records come from. An async context manager."""
 
@@ -199,19 +226,23 @@ class Source(ABC):
     async def __aexit__(self, *exc: object) -> None: ...
 
     @abstractmethod
-    async def files(self, listed: Collection[str] = ()) -> list[SourceFile]:
-        """All input files, in name order; raises `NoInputError` (a `PreflightError`) where there is none.
+    async def survey(self) -> Survey:
+        """Look for all input files; raises `NoInputError` (a `PreflightError`) where there is none, hidden or not."""
 
-        Names that begin with `_` or `.` are left out, but for those that the manifest beside them has `listed`.
+    async def files(self) -> list[SourceFile]:
+        """All input files, in name order; raises as `survey`."""
+        return (await self.survey()).files
+
+    @abstractmethod
+    async def manifest(self, root: str | None = None) -> bytes | None:
+        """The manifest of the export in `root`, or of the one that these files belong to; None where none lies there.
+
+        `root` is that of an `ExportFolder`.
         """
 
     @abstractmethod
-    async def manifest(self) -> bytes | None:
-        """The manifest of the export that these files belong to, where one lies beside them, else None."""
-
-    @abstractmethod
-    async def has_journal(self) -> bool:
-        """Whether a job that has not ended has its journal beside these files."""
+    def place(self, name: str) -> str:
+        """What a person calls the file or folder of this name."""
 
     @abstractmethod
     def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:

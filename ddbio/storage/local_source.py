@@ -6,16 +6,17 @@ import asyncio
 import glob
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ddbio.errors import NoInputError, PreflightError, SourceError
-from ddbio.storage.base import JOURNAL, MANIFEST, Source, SourceFile
-from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input
+from ddbio.names import is_exported
+from ddbio.storage.base import JOURNAL, MANIFEST, ExportFolder, Source, SourceFile, Survey
+from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input, is_seen, is_unfinished
 from ddbio.storage.stdio import CHUNK, read_stream, refuse_start
 
 T = TypeVar("T")
@@ -42,14 +43,14 @@ class LocalSource(Source):
     async def __aexit__(self, *exc: object) -> None:
         """Nothing to do: no file stays open between two chunks."""
 
-    async def files(self, listed: Collection[str] = ()) -> list[SourceFile]:
-        return await self._call(lambda: _find(self._pattern, listed))
+    async def survey(self) -> Survey:
+        return await self._call(lambda: _survey(self._pattern))
 
-    async def manifest(self) -> bytes | None:
-        return await self._call(lambda: _manifest(self._pattern))
+    async def manifest(self, root: str | None = None) -> bytes | None:
+        return await self._call(lambda: _manifest(self._pattern, root))
 
-    async def has_journal(self) -> bool:
-        return await self._call(lambda: _has_journal(self._pattern))
+    def place(self, name: str) -> str:
+        return name
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
         chunks = self._read_stream(file, start) if file.size is None else self._read_file(file, start)
@@ -81,21 +82,26 @@ class LocalSource(Source):
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
 
-def _find(pattern: str, listed: Collection[str]) -> list[SourceFile]:
+def _survey(pattern: str) -> Survey:
+    walk = _Walk()
+    named: Literal["file", "glob", "folder"] = "file"
     try:
         status = _status(pattern)
-        shown = frozenset(str(_root(pattern) / name) for name in listed)
         if status is None:
-            found = dict(_match(pattern, shown))
+            named, found = "glob", dict(_match(pattern, walk))
         elif stat.S_ISDIR(status.st_mode):
-            found = dict(_Walk(shown).files(pattern))
+            named, found = "folder", dict(walk.files(pattern))
         else:
             found = {pattern: status}
+        exports = _exports(
+            {str(_root(pattern)), *(str(Path(name).parent) for name in found)}, set(walk.folders.values())
+        )
     except OSError as error:
         raise PreflightError(f"Could not look into {error.filename or pattern}: {error.strerror}.") from error
-    if not found:
+    if not found and not walk.hidden:
         raise NoInputError(f"{pattern} holds no input file.", hint=f"Looked for names ending in {INPUT_ENDINGS}.")
-    return [_describe(name, found[name]) for name in sorted(found)]
+    root = os.path.join(os.path.realpath(_root(pattern)), "")  # noqa: PTH118 (a Path has no slash at its end)
+    return Survey(_describe_all(found), named, root, exports, tuple(_describe_all(walk.hidden)))
 
 
 def _status(pattern: str) -> os.stat_result | None:
@@ -108,15 +114,46 @@ def _status(pattern: str) -> os.stat_result | None:
         raise PreflightError(f"{pattern} does not exist.", hint="Check the path of the source.") from error
 
 
-def _match(pattern: str, shown: Collection[str]) -> Iterator[tuple[str, os.stat_result]]:
+def _exports(folders: set[str], walked: set[str]) -> tuple[ExportFolder, ...]:
+    """Those of these folders that hold an export, told by the files in `_ddbio`, or where all was looked at, by others.
+
+    They go by their real paths, so that each is told of once.
+    """
+    whole = set(map(os.path.realpath, walked))
+    found = []
+    for folder in sorted(whole.union(map(os.path.realpath, folders))):
+        names = sorted(path.name for path in Path(folder).iterdir()) if folder in whole else []
+        part = next(filter(is_unfinished, names), "")
+        has_manifest, has_journal = _is_there(Path(folder, MANIFEST)), _holds_something(Path(folder, JOURNAL))
+        if has_manifest or has_journal or part:
+            found.append(ExportFolder(os.path.join(folder, ""), has_manifest, has_journal, part))  # noqa: PTH118
+    return tuple(found)
+
+
+def _is_there(path: Path) -> bool:
+    """Like `exists`, but for what can't be looked into: that raises OSError."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _holds_something(folder: Path) -> bool:
+    return _is_there(folder) and any(folder.iterdir())
+
+
+def _match(pattern: str, walk: _Walk) -> Iterator[tuple[str, os.stat_result]]:
     fixed = len(_fixed_part(pattern).parts)
-    walk = _Walk(shown)
-    # Names that begin with a dot are left out here, if they are: the manifest may list them.
+    # Hidden names are sorted out here, not by `iglob`, to which only a dot hides one.
     for name in glob.iglob(pattern, recursive=True, include_hidden=True):  # noqa: PTH207 (Path.glob is relative)
-        if any(is_hidden(part) for part in Path(name).parts[fixed:]) and str(Path(name)) not in shown:
+        *folders, last = Path(name).parts[fixed:] or ("",)
+        if any(map(is_hidden, folders)):
             continue
         status = Path(name).stat()
-        if stat.S_ISDIR(status.st_mode):
+        if is_hidden(last):
+            walk.hide(name, status)
+        elif stat.S_ISDIR(status.st_mode):
             yield from walk.files(name)
         else:
             yield name, status
@@ -132,35 +169,45 @@ def _fixed_part(pattern: str) -> Path:
 class _Walk:
     """Regular files with the usual endings; each real folder is entered once, so links may form loops."""
 
-    def __init__(self, shown: Collection[str]) -> None:
-        self._shown = shown
-        self._visited: set[tuple[int, int]] = set()
+    def __init__(self) -> None:
+        self.folders: dict[tuple[int, int], str] = {}
+        self.hidden: dict[str, os.stat_result] = {}
 
     def files(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
         status = Path(folder).stat()
         identity = (status.st_dev, status.st_ino)
-        if identity in self._visited:
+        if identity in self.folders:
             return
-        self._visited.add(identity)
+        self.folders[identity] = folder
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not is_hidden(entry.name) or str(Path(entry.path)) in self._shown:
-                    yield from self._enter(entry)
+                yield from self._enter(entry)
+
+    def hide(self, name: str, status: os.stat_result) -> None:
+        """Leave a file out, until it is known whether a manifest lists it."""
+        if is_exported(Path(name).name) and stat.S_ISREG(status.st_mode):
+            self.hidden[name] = status
 
     def _enter(self, entry: os.DirEntry[str]) -> Iterator[tuple[str, os.stat_result]]:
         try:
             status = entry.stat()
         except OSError:
-            if is_input(entry.name):  # a link to nowhere: what it should have held would be missing
+            if is_seen(entry.name):  # a link to nowhere: what it should have held would be missing
                 raise
             return
-        if stat.S_ISDIR(status.st_mode):
+        if is_hidden(entry.name):
+            self.hide(entry.path, status)
+        elif stat.S_ISDIR(status.st_mode):
             yield from self.files(entry.path)
         elif is_input(entry.name):
             if not stat.S_ISREG(status.st_mode):  # a pipe, a socket: by itself it could be read, but not as a file
                 hint = "Name it as the source, or move it away."
                 raise PreflightError(f"{entry.path} is not a regular file.", hint=hint)
             yield entry.path, status
+
+
+def _describe_all(found: Mapping[str, os.stat_result]) -> list[SourceFile]:
+    return [_describe(name, found[name]) for name in sorted(found)]
 
 
 def _describe(name: str, status: os.stat_result) -> SourceFile:
@@ -206,18 +253,10 @@ def _root(pattern: str) -> Path:
         return _fixed_part(pattern) if glob.has_magic(pattern) else path.parent
 
 
-def _has_journal(pattern: str) -> bool:
+def _manifest(pattern: str, root: str | None) -> bytes | None:
     try:
-        return any((_root(pattern) / JOURNAL).iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise SourceError(f"Could not look into {error.filename}: {error.strerror}.") from error
-
-
-def _manifest(pattern: str) -> bytes | None:
-    try:
-        return (_root(pattern) / MANIFEST).read_bytes()
+        folder = _root(pattern) if root is None else Path(root)
+        return (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -10,6 +10,7 @@ INPUT_ENDINGS = ".json, .jsonl or .ndjson, each plain, .gz or .zst"
 """What is looked for in a folder or under a prefix, in words."""
 
 _INPUT = re.compile(r".+\.(json|jsonl|ndjson)(\.gz|\.zst)?", re.IGNORECASE | re.DOTALL)
+_UNFINISHED = re.compile(r".+\.(json|jsonl|ndjson)(\.gz|\.zst)?(\..+)?\.part", re.IGNORECASE | re.DOTALL)
 
 
 def is_hidden(name: str) -> bool:
@@ -25,6 +26,11 @@ def is_input(name: str) -> bool:
 def is_seen(name: str) -> bool:
     """Whether a file met on a walk is input; `name` is relative to where the walk began."""
     return is_input(name) and not any(is_hidden(part) for part in name.split("/"))
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file met on a walk is one that is being written, or was."""
+    return _UNFINISHED.fullmatch(name) is not None and not is_hidden(name)
 
 
 def compression_of(name: str) -> Compression:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -11,8 +11,9 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 
 from ddbio.errors import NoInputError, PreflightError, SourceError
-from ddbio.storage.base import JOURNAL, MANIFEST, Source, SourceFile
-from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_input, is_seen
+from ddbio.names import is_exported
+from ddbio.storage.base import JOURNAL, MANIFEST, OWN_FOLDER, ExportFolder, Source, SourceFile, Survey
+from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_seen, is_unfinished
 from ddbio.storage.s3 import MIB, read_object
 from ddbio.storage.s3_errors import code_of, edge
 from ddbio.storage.stdio import CHUNK
@@ -47,24 +48,26 @@ class S3Source(Source):
     async def __aexit__(self, *exc: object) -> None:
         """Nothing to do: no body stays open when its reader is closed."""
 
-    async def files(self, listed: Collection[str] = ()) -> list[SourceFile]:
+    async def survey(self) -> Survey:
         with edge(f"look into {self.location}", PreflightError):
             exact = await self._exact()
-            found = [exact] if exact else [file async for file in self._found(listed)]
-        if not found:
+            root = self._beside if exact else self._prefix
+            files, hidden, exports = await self._listed(f"{root}{OWN_FOLDER}/" if exact else root, root)
+        if not exact and not files and not hidden:
             hint = f"Looked for an object of that name, and under it for names ending in {INPUT_ENDINGS}."
             raise NoInputError(f"{self.location} holds no input file.", hint=hint)
-        return sorted(found)
+        if exact:
+            return Survey([exact], "file", root, exports)
+        return Survey(sorted(files), "folder", root, exports, tuple(sorted(hidden)))
 
-    async def manifest(self) -> bytes | None:
+    async def manifest(self, root: str | None = None) -> bytes | None:
         with edge(f"read the manifest of {self.location}", SourceError):
-            return await read_object(self._client, self._bucket, await self._root() + MANIFEST)
+            if root is None:
+                root = self._beside if await self._exact() else self._prefix
+            return await read_object(self._client, self._bucket, root + MANIFEST)
 
-    async def has_journal(self) -> bool:
-        with edge(f"look into {self.location}", SourceError):
-            prefix = await self._root() + JOURNAL
-            found = await self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
-            return bool(found.get("Contents"))
+    def place(self, name: str) -> str:
+        return f"s3://{self._bucket}/{name}"
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
         size = file.size or 0
@@ -73,9 +76,10 @@ class S3Source(Source):
                 async for chunk in chunks:
                     yield chunk
 
-    async def _root(self) -> str:
-        """What the keys of an export's own folder begin with."""
-        return self._key[: self._key.rfind("/") + 1] if await self._exact() else self._prefix
+    @property
+    def _beside(self) -> str:
+        """What the keys beside the object of the exact key begin with."""
+        return self._key[: self._key.rfind("/") + 1]
 
     async def _exact(self) -> SourceFile | None:
         if not self._key or self._key.endswith("/"):
@@ -89,14 +93,27 @@ class S3Source(Source):
             raise
         return SourceFile(self._key, head["ContentLength"], head["ETag"], compression_of(self._key))
 
-    async def _found(self, listed: Collection[str]) -> AsyncGenerator[SourceFile, None]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+    async def _listed(
+        self, prefix: str, root: str
+    ) -> tuple[list[SourceFile], list[SourceFile], tuple[ExportFolder, ...]]:
+        """The input files under a prefix, those that are hidden, and the exports; `root` is where the walk begins."""
+        files: list[SourceFile] = []
+        hidden: list[SourceFile] = []
+        exports: dict[str, ExportFolder] = {}
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         async for page in pages:
             for each in page.get("Contents", ()):
                 key = each["Key"]
-                name = key[len(self._prefix) :]
-                if is_seen(name) or (name in listed and is_input(name)):
-                    yield SourceFile(key, each["Size"], each["ETag"], compression_of(key))
+                name = key[len(root) :]
+                folder, _, last = name.rpartition("/")
+                file = SourceFile(key, each["Size"], each["ETag"], compression_of(key))
+                if is_seen(name):
+                    files.append(file)
+                elif is_exported(last) and is_hidden(last) and not any(map(is_hidden, folder.split("/"))):
+                    hidden.append(file)
+                else:
+                    _note(exports, key, root)
+        return files, hidden, tuple(exports.values())
 
     async def _piece(self, file: SourceFile, first: int, end: int) -> AsyncGenerator[bytes, None]:
         """One range; a body that breaks off is taken up again at the byte where it did."""
@@ -110,18 +127,18 @@ class S3Source(Source):
                         first += len(chunk)
                         yield chunk
             except FlexibleChecksumError as error:
-                raise SourceError(f"The checksum of {self._place(file)} does not match what was read.") from error
+                raise SourceError(f"The checksum of {self.place(file.name)} does not match what was read.") from error
             except (BotoCoreError, aiohttp.ClientError) as error:
                 broken = error
             if first == end:
                 return
         hint = "Check the network, and run again."
         raise SourceError(
-            f"Reading {self._place(file)} broke off {TRIES} times at byte {first}.", hint=hint
+            f"Reading {self.place(file.name)} broke off {TRIES} times at byte {first}.", hint=hint
         ) from broken
 
     async def _body(self, file: SourceFile, first: int, end: int) -> AsyncGenerator[bytes, None]:
-        with edge(f"read {self._place(file)}", SourceError):
+        with edge(f"read {self.place(file.name)}", SourceError):
             reply = await self._get(file, first, end)
         body = reply["Body"]
         async with body:
@@ -136,14 +153,31 @@ class S3Source(Source):
             )
         except ClientError as error:
             if code_of(error) in {"PreconditionFailed", "412", "NoSuchKey", "InvalidRange"}:
-                raise SourceError(f"{self._place(file)} was changed while it was read.", hint=hint) from error
+                raise SourceError(f"{self.place(file.name)} was changed while it was read.", hint=hint) from error
             raise
         if reply["ETag"] != file.tag or reply["ContentLength"] != end - first:
-            raise SourceError(f"{self._place(file)}: the reply is not the range that was asked for.", hint=hint)
+            raise SourceError(f"{self.place(file.name)}: the reply is not the range that was asked for.", hint=hint)
         return reply
 
-    def _place(self, file: SourceFile) -> str:
-        return f"s3://{self._bucket}/{file.name}"
+
+def _note(exports: dict[str, ExportFolder], key: str, root: str) -> None:
+    """Note the export that a key tells of, if it does."""
+    inner = key[len(root) :]
+    at = f"/{inner}".rfind(f"/{OWN_FOLDER}/")
+    folder = inner[:at] if at >= 0 else inner[: inner.rfind("/") + 1]
+    name = inner[len(folder) :]
+    if any(map(is_hidden, folder.split("/"))):
+        return
+    known = exports.get(root + folder, ExportFolder(root + folder))
+    if name == MANIFEST:
+        known = known._replace(has_manifest=True)
+    elif name.startswith(JOURNAL):
+        known = known._replace(has_journal=True)
+    elif is_unfinished(name):
+        known = known._replace(part=known.part or name)
+    else:
+        return
+    exports[root + folder] = known
 
 
 async def _fill(body: Any) -> bytes:

@@ -6,13 +6,13 @@ import asyncio
 import io
 import os
 import select
-from collections.abc import AsyncGenerator, Callable, Collection, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import BinaryIO
 
 from ddbio.errors import DestinationError, OutputClosedError, SourceError
-from ddbio.storage.base import OutputFile, Sink, Source, SourceFile, StoredFile
+from ddbio.storage.base import OutputFile, Sink, Source, SourceFile, StoredFile, Survey
 from ddbio.storage.steps import Steps
 
 CHUNK = 1024 * 1024
@@ -145,14 +145,14 @@ class StdinSource(Source):
     async def __aexit__(self, *exc: object) -> None:
         """Nothing to do: the stream belongs to whoever handed it in."""
 
-    async def files(self, listed: Collection[str] = ()) -> list[SourceFile]:  # noqa: ARG002 (there is one)
-        return [SourceFile("-", None, "", "none")]
+    async def survey(self) -> Survey:
+        return Survey([SourceFile("-", None, "", "none")], "file")
 
-    async def manifest(self) -> bytes | None:
+    async def manifest(self, root: str | None = None) -> bytes | None:  # noqa: ARG002 (a stream has none)
         return None
 
-    async def has_journal(self) -> bool:
-        return False
+    def place(self, name: str) -> str:
+        return name
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:  # noqa: ARG002 (there is one)
         refuse_start(self.location, start)

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from ddbio.errors import PreflightError, SourceError
-from ddbio.storage.base import Source, SourceFile
+from ddbio.storage.base import Source, SourceFile, Survey
 from ddbio.storage.local_source import LocalSource
 from ddbio.storage.s3 import MIB
 from ddbio.storage.s3_source import PIECE, TRIES, S3Source
 from ddbio.storage.stdio import CHUNK, StdinSource
 from tests.contract.faulty import proxy
-from tests.contract.places import Bucket, Folder, Place, blocks, s3_client
+from tests.contract.places import PREFIX, Bucket, Folder, Place, blocks, s3_client
 from tests.servers.aws import Server
 
 LARGE = b"".join(blocks(19, MIB + 4))
@@ -118,11 +118,35 @@ async def test_the_manifest_lies_in_the_folder_or_beside_the_file(place: Place) 
             assert await source.manifest() == expected
 
 
-async def test_the_journal_of_a_job_that_has_not_ended_lies_there_as_well(place: Place) -> None:
-    place.fill({"a.json": b"1", "_ddbio/journal/00000001.json": b"{}", "deep/b.json": b"1"})
-    for name, expected in (("", True), ("a.json", True), ("deep", False), ("deep/b.json", False)):
+def told(survey: Survey) -> list[tuple[str, bool, bool, str]]:
+    """The exports that were found, by their folders below the place."""
+    top = survey.root[: survey.root.rindex("out/") + 4] if "out/" in survey.root else f"{PREFIX}/"
+    return [(export.root.removeprefix(top), *export[1:]) for export in survey.exports]
+
+
+async def test_every_export_on_the_way_is_found_whole_or_not(place: Place) -> None:
+    files = ["a.json", "_ddbio/manifest.json", "deep/b.json", "deep/_ddbio/journal/00000001.json", "none/c.json"]
+    files += ["parts/d.json", "parts/T-0000-00001.json.run7.part", "parts/_hidden/_ddbio/manifest.json", "empty/x"]
+    files += ["parts/e.txt.part", "_own/_ddbio/manifest.json"]
+    place.fill(dict.fromkeys(files, b"1"))
+    top, deep = ("", True, False, ""), ("deep/", False, True, "")
+    parts = ("parts/", False, False, "T-0000-00001.json.run7.part")
+    named: list[tuple[str, str, list[tuple[str, bool, bool, str]]]] = [
+        ("", "folder", [top, deep, parts]),
+        ("a.json", "file", [top]),
+        ("deep", "folder", [deep]),
+        ("deep/b.json", "file", [deep]),
+        ("none", "folder", []),
+        ("parts", "folder", [parts]),
+        ("parts/d.json", "file", []),
+    ]
+    for name, kind, expected in named:
         async with place.source(name) as source:
-            assert await source.has_journal() == expected
+            survey = await source.survey()
+            assert (survey.named, sorted(told(survey))) == (kind, expected)
+            assert [await source.manifest(export.root) for export in survey.exports if export.has_manifest] == [
+                b"1" for _, has_manifest, *_ in expected if has_manifest
+            ]
 
 
 async def test_a_place_without_input_says_what_was_looked_for(place: Place) -> None:
@@ -163,7 +187,7 @@ async def test_a_file_changed_while_it_is_read_is_found_out(place: Place, size: 
                 pass
 
 
-async def test_hidden_names_that_the_manifest_lists_are_input(place: Place) -> None:
+async def test_hidden_files_of_exports_are_found_beside_the_others(place: Place) -> None:
     names = [
         "_T-0000-00000.json",
         ".T-0000-00000.json",
@@ -174,9 +198,10 @@ async def test_hidden_names_that_the_manifest_lists_are_input(place: Place) -> N
     ]
     place.fill(dict.fromkeys(names, b"{}"))
     async with place.source() as source:
-        found = await source.files(["_T-0000-00000.json", ".T-0000-00000.json", "_T.txt"])
-    wanted = [".T-0000-00000.json", "_T-0000-00000.json", "a.json"]
-    assert [PurePosixPath(file.name).name for file in found] == wanted
+        found = await source.survey()
+    assert [PurePosixPath(file.name).name for file in found.files] == ["a.json"]
+    hidden = [".T-0000-00000.json", "_T-0000-00000.json", "_U-0000-00000.json", "_T-0000-00000.json"]
+    assert [PurePosixPath(file.name).name for file in found.hidden] == hidden
 
 
 # --- local files
@@ -308,7 +333,7 @@ async def stdin_read(stream: Any, executor: ThreadPoolExecutor) -> bytes:
         file = await only(source)
         assert file == SourceFile("-", None, "", "none")
         assert await source.manifest() is None
-        assert not await source.has_journal()
+        assert (await source.survey()).exports == ()
         return await read(source, file)
 
 

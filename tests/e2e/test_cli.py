@@ -141,6 +141,24 @@ def test_strict_stops_at_the_first_bad_record(moto: Server, table: str, tmp_path
     assert "of memory" not in again.err
 
 
+def test_a_later_source_wins_and_an_export_that_has_not_ended_is_refused(
+    moto: Server, table: str, tmp_path: Path
+) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "in.json").write_text(f'{{"hash":"a","range":"b","from":"{name}"}}')
+    (journal := tmp_path / "new" / "_ddbio" / "journal").mkdir(parents=True)
+    (journal / "00000001.json").touch()
+    line = ["import", "-t", table, "-s", "old", "-s", "new"]
+    done = ddbio(*line, environment=moto.environment(), folder=tmp_path)
+    refused(done, 2, f"The export in {tmp_path / 'new'} has not ended: nothing was imported. ", "--allow-partial")
+    assert stored(moto, table) == []
+    done = ddbio(*line, "--allow-partial", environment=moto.environment(), folder=tmp_path)
+    assert done.code == 0, done.err
+    assert "has not ended: what is imported is not the whole table." in done.err
+    assert [item["from"] for item in stored(moto, table)] == ["new"]
+
+
 def test_standard_streams(moto: Server, table: str, tmp_path: Path) -> None:
     made = ddbio("generate", "-c", str(ITEMS), "--seed", "1", "-f", "-", environment={})
     assert made == Done(0, b"".join(blocks(ITEMS, seed=1)), "")

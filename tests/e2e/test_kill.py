@@ -215,6 +215,51 @@ async def test_an_import_that_was_killed_sends_only_what_was_not_journaled(
     assert 0 <= sent_again <= min(taken, 4 * 30 * 25)
 
 
+class Boundary(Killing):
+    """The service, at which everybody is killed once the first item of the second source comes."""
+
+    def __init__(self) -> None:
+        super().__init__("BatchWriteItem")
+        self.killer: Killer | None = None
+        self.killed = asyncio.Event()
+        self.sent: list[str] = []
+
+    async def __call__(self, request: Request, serve: Handler) -> Reply:
+        if request.operation != "BatchWriteItem":
+            return await serve(request)
+        self.sent += [put["PutRequest"]["Item"]["from"]["S"] for put in request.payload["RequestItems"]["T"]]
+        if self.killer is not None and "second" in self.sent:
+            self.killer()
+            self.killer = None
+            self.killed.set()
+            return RESET
+        return await super().__call__(request, serve)
+
+
+async def test_killed_where_one_source_ends_an_import_does_not_write_that_one_again(
+    counting: StartCounting, tmp_path: Path
+) -> None:
+    service = Boundary()
+    server = await counting(Table(mode="stored", key=KEY), on_request=service)
+    for name in ("first", "second"):
+        lines = [json.dumps({"pk": f"k{number:06d}", "sk": 1, "from": name}) for number in range(1_000)]
+        await asyncio.to_thread(write_files, tmp_path / name, lines)
+    sources = ("-s", str(tmp_path / "first"), "-s", str(tmp_path / "second"))
+    jobs = Jobs(server, service, ("import", "-t", "T", *sources, "--state", str(tmp_path / "state")))
+    job = await jobs.start()
+    service.killer = lambda: kill(job.pid, *workers(job))
+    await service.killed.wait()
+    assert (await end(job)).code == -signal.SIGKILL
+    assert service.sent[:1_000] == ["first"] * 1_000
+    service.sent.clear()
+    done = await end(await jobs.start("--resume"))
+    assert done.code == 0, done.err
+    assert service.sent.count("first") == 0
+    report = json.loads(done.out)
+    assert (report["items"], report["files"], report["resumed"]) == (2_000, 8, True)
+    assert {item["from"]["S"] for item in server.stored().items} == {"second"}
+
+
 def write_files(folder: Path, lines: list[str]) -> None:
     """Every fourth line into the same file."""
     folder.mkdir()

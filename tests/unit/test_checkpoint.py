@@ -9,7 +9,7 @@ import pytest
 
 from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
 from ddbio.exported import claim
-from ddbio.ledger.checkpoint import look, refuse_unfinished, same_job
+from ddbio.ledger.checkpoint import check_units, look, refuse_unfinished, same_job
 from ddbio.ledger.entries import Commit, Entry, FileState, Identity, Opened, Recovered, Unit
 from ddbio.ledger.journal import Journal
 from ddbio.storage.base import JOURNAL, MANIFEST
@@ -165,9 +165,9 @@ async def test_a_run_whose_name_could_lead_elsewhere_is_not_taken_from_a_journal
         await look(await journaled(msgspec.structs.replace(OPENED, run=run)))
 
 
-@pytest.mark.parametrize("position", ["", "-1", "x", "1.5", "٣", "{}"])
+@pytest.mark.parametrize("position", ["", "-1", "x", "1.5", "٣", "{}", "9", "9" * 19])
 async def test_an_import_goes_on_at_an_offset(position: str) -> None:
-    opened = Opened("run-1", msgspec.structs.replace(IDENTITY, command="import"), 0, (Unit(1, "f"),))
+    opened = Opened("run-1", msgspec.structs.replace(IDENTITY, command="import"), 0, (Unit(1, "f", start=10),))
     found = await look(await journaled(opened, msgspec.structs.replace(COMMIT, position=position)))
     with pytest.raises(JournalError, match="an entry about unit 1"):
         [entries async for entries in found.entries()]
@@ -196,3 +196,49 @@ async def test_a_job_that_went_through_the_journal_is_the_same() -> None:
     found = await look(await journaled(OPENED))
     assert found.opened is not None
     same_job(found.opened.identity, IDENTITY)
+
+
+def unit(number: int, start: int, end: int | None, **more: Any) -> Unit:
+    return Unit(number, **{"file": "/in/a", "start": start, "end": end, "size": 90, "tag": "t", **more})
+
+
+PACKED = unit(3, 0, None, file="/in/b.gz", compression="gzip", source=1)
+UNITS = [unit(0, 0, 30), unit(1, 30, 60), unit(2, 60, None), PACKED]
+
+
+def test_the_units_of_an_import_may_be_cut_otherwise() -> None:
+    check_units(UNITS, [unit(0, 0, None), PACKED])
+    check_units([unit(0, 0, None), PACKED], UNITS)
+    empty = unit(0, 0, None, size=0)
+    check_units([empty], [empty])
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        [unit(0, 0, None, file="/etc/shadow"), PACKED],
+        [*UNITS, unit(4, 0, None, file="/etc/shadow")],
+        [unit(0, 0, None, size=91), PACKED],
+        [unit(0, 0, None, tag="u"), PACKED],
+        [unit(0, 0, None, compression="gzip"), PACKED],
+        [unit(0, 0, None, source=1), PACKED],
+        [unit(0, 0, None, source=-1), PACKED],
+        [unit(0, 0, None), msgspec.structs.replace(PACKED, source=2)],
+        [unit(0, 0, None)],
+        [],
+        [*UNITS[1:]],
+        [*UNITS[:2], PACKED],
+        [UNITS[0], UNITS[2], PACKED],
+        [*UNITS, unit(4, 30, 60)],
+        [unit(0, 0, 30), unit(1, 30, 30), unit(2, 30, None), PACKED],
+        [unit(0, 0, 90), unit(1, 90, None), PACKED],
+        [unit(0, 0, 99), PACKED],
+        [unit(0, -1, None), PACKED],
+        [unit(0, 0, 30), unit(0, 30, None), PACKED],
+        [unit(3, 0, None), PACKED],
+        [unit(0, 0, None), msgspec.structs.replace(PACKED, end=9), msgspec.structs.replace(PACKED, id=4, start=9)],
+    ],
+)
+def test_a_journal_does_not_choose_what_an_import_reads(begun: list[Unit]) -> None:
+    with pytest.raises(JournalError, match="other files, or parts of files, than the import reads"):
+        check_units(begun, UNITS)

@@ -27,8 +27,13 @@ BUDGET = 1_000.0
 FAILURE = Failure(kind="JobFailedError", message="It broke.")
 
 
-def coordinator(units: int = 4, workers: int = 2, seed: int = 1) -> Coordinator:
-    return Coordinator(map(Unit, range(units)), workers=workers, budget=Budget(Pace(BUDGET)), rng=random.Random(seed))
+def coordinator(units: int = 4, workers: int = 2, seed: int = 1, sources: int = 1) -> Coordinator:
+    return Coordinator(
+        [Unit(number, source=number * sources // units) for number in range(units)],
+        workers=workers,
+        budget=Budget(Pace(BUDGET)),
+        rng=random.Random(seed),
+    )
 
 
 def report(worker: int = 0, *, wanted: int = 0, rate: float = 0.0, **more: Any) -> Report:
@@ -129,6 +134,53 @@ def test_a_unit_can_not_go_on_after_its_end() -> None:
     (lease,) = subject.report(report(wanted=1), 0).grant.leases
     with pytest.raises(LedgerError):
         subject.report(report(commits=(commit(lease, 1, done=True), commit(lease, 2))), 1)
+
+
+# Several sources
+
+
+def test_a_source_begins_once_the_one_before_is_done_and_durable() -> None:
+    subject = coordinator(3, workers=1, sources=3)
+    for number in range(3):
+        grant = subject.report(report(wanted=3), number).grant
+        (lease,) = grant.leases
+        assert (lease.unit.source, subject.between_sources) == (number, False)
+        ended = report(wanted=3, commits=(commit(lease, 1, done=True),))
+        grant = subject.report(ended, number).grant
+        assert (grant.leases, grant.stop, subject.between_sources) == ((), "" if number < 2 else "done", number < 2)
+        assert subject.units_done == number + 1
+        subject.begin_next_source()
+    assert subject.done
+
+
+def test_a_report_that_met_the_end_of_a_source_is_taken_in_once_more() -> None:
+    subject = coordinator(2, workers=1, sources=2)
+    (lease,) = subject.report(report(wanted=1), 0).grant.leases
+    ended = report(wanted=1, commits=(commit(lease, 1, done=True),))
+    assert subject.report(ended, 1).grant.leases == ()
+    subject.begin_next_source()
+    decision = subject.report(ended, 1)
+    assert decision.commits == ()
+    assert decision.grant.acknowledged == 1
+    assert [lease.unit.source for lease in decision.grant.leases] == [1]
+
+
+def test_while_a_lost_workers_unit_is_not_given_back_no_source_has_ended() -> None:
+    subject = coordinator(2, workers=1, sources=2)
+    subject.report(report(wanted=1), 0)
+    held = subject.lost(0)
+    assert not subject.between_sources
+    subject.begin_next_source()
+    subject.release({number: UnitState() for number in held})
+    assert [lease.unit.source for lease in subject.report(report(wanted=1), 1).grant.leases] == [0]
+
+
+def test_sources_that_were_done_before_are_passed_over() -> None:
+    units = [Unit(number, source=number // 2) for number in range(6)]
+    done = {number: UnitState(finished=True) for number in (0, 1, 2)}
+    subject = Coordinator(units, workers=1, budget=Budget(Pace(BUDGET)), rng=random.Random(1), progress=done)
+    assert subject.units_done == 3
+    assert [lease.unit.id for lease in subject.report(report(wanted=9), 0).grant.leases] == [3]
 
 
 # Stopping
@@ -347,9 +399,11 @@ class Simulated:
 class Job:
     """A coordinator, its workers, and the laws that hold after every step."""
 
-    def __init__(self, workers: int, units: int, seed: int) -> None:
+    def __init__(self, workers: int, units: int, seed: int, sources: int = 1) -> None:
         self.rng = random.Random(seed)
-        self.subject = coordinator(units, workers, seed)
+        self.subject = coordinator(units, workers, seed, sources)
+        self.sources = {number: number * sources // units for number in range(units)}
+        self.durable: set[int] = set()
         self.workers = [Simulated(number, self.rng) for number in range(workers)]
         self.units = units
         self.now = 0.0
@@ -373,10 +427,16 @@ class Job:
         for lease in decision.grant.leases:
             assert lease.unit.id not in self.holders
             assert lease.epoch > self.epochs.get(lease.unit.id, 0)
+            assert {unit for unit, source in self.sources.items() if source < lease.unit.source} <= self.durable
             self.holders[lease.unit.id], self.epochs[lease.unit.id] = number, lease.epoch
         worker.apply(decision.grant)
         assert 0 <= decision.grant.rate < math.inf
         assert sum(one.rate for one in self.workers) <= BUDGET * (1 + 1e-9)
+
+    def write(self) -> None:
+        """What was taken in until now becomes durable."""
+        self.durable |= set(self.done)
+        self.subject.begin_next_source()
 
     def lose(self, number: int) -> None:
         """A worker dies, and another takes its place. What it had not reported is done again."""
@@ -429,6 +489,28 @@ def test_whatever_happens_the_laws_hold(
     assert sorted(job.done) == list(range(units))
     assert all(worker.stopped for worker in job.workers)
     assert not any(worker.outbox for worker in job.workers)
+
+
+writes = st.tuples(st.integers(0, 7), st.floats(0.0, 1.5), st.sampled_from(["", "", "write", "worker lost"]))
+
+
+@given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12), st.integers(0, 1_000), st.lists(writes, max_size=120))
+def test_nothing_of_a_later_source_is_leased_before_the_earlier_ones_are_durable(
+    workers: int, units: int, sources: int, seed: int, steps: list[tuple[int, float, str]]
+) -> None:
+    job = Job(workers, units, seed, sources)
+    for number, pause, event in steps:
+        if event == "worker lost":
+            job.lose(number % workers)
+        if event == "write":
+            job.write()
+        job.step(number % workers, pause)
+    for _ in range(400):
+        job.write()
+        for number in range(workers):
+            job.step(number, 0.5)
+    assert sorted(job.done) == list(range(units))
+    assert all(worker.stopped for worker in job.workers)
 
 
 @settings(deadline=None)

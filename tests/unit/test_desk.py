@@ -62,10 +62,14 @@ class Office:
         units: int = 2,
         journal: Journal | None = None,
         max_units: float | None = None,
+        sources: int = 1,
     ) -> None:
         self.clock = FakeClock()
         self.coordinator = Coordinator(
-            map(Unit, range(units)), workers=2, budget=Budget(Pace(100)), rng=random.Random(1)
+            [Unit(number, source=number * sources // units) for number in range(units)],
+            workers=2,
+            budget=Budget(Pace(100)),
+            rng=random.Random(1),
         )
         self.ledger = Ledger(journal, RejectsFile(path, "run"))
         self.source = Source()
@@ -186,6 +190,61 @@ async def test_a_units_end_brings_the_next_lease_before_it_is_durable(office: Of
     lease = await office.lease()
     grant = await office.answer(commits=(commit(lease, done=True),), wanted=1, urgent=False)
     assert (grant.acknowledged, len(grant.leases)) == (0, 1)
+
+
+async def test_a_sources_end_is_made_durable_at_once_and_brings_the_leases_of_the_next_one(tmp_path: Path) -> None:
+    sink = MemorySink()
+    office = Office(tmp_path / "r.jsonl", sources=2, journal=Journal(sink))
+    lease = await office.lease()
+    grant = await office.answer(commits=(commit(lease, done=True),), wanted=1, urgent=False)
+    assert (grant.acknowledged, [lease.unit.source for lease in grant.leases]) == (1, [1])
+    entries = [entry for entries in [chunk async for chunk in Journal(sink).read()] for entry in entries]
+    assert [entry.done for entry in entries if isinstance(entry, Commit)] == [True]
+
+
+def test_while_a_sources_end_is_not_durable_nobody_gets_a_lease_of_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        office, durable = Office(tmp_path / "r.jsonl", units=4, sources=2), asyncio.Event()
+
+        async def slow(_: RejectsFile, rejects: Any) -> int:
+            await durable.wait()
+            return 0
+
+        leases = [await office.lease(), *(await office.answer(1, wanted=1)).leases]
+        monkeypatch.setattr(RejectsFile, "add", slow)
+        first = asyncio.create_task(
+            office.answer(commits=(commit(leases[0], done=True),))
+        )  # a chunk without the second
+        await let_run()
+        second = asyncio.create_task(office.answer(1, commits=(commit(leases[1], done=True),), wanted=2, urgent=False))
+        for answering in (first, second):
+            assert (await answering).leases == ()
+        assert (await office.answer(0, wanted=2, urgent=False)).leases == ()
+        waiting = [asyncio.create_task(office.answer(number, wanted=1, urgent=False)) for number in range(2)]
+        await let_run()
+        assert not any(answering.done() for answering in waiting)
+        durable.set()
+        found = [lease.unit.source for answering in waiting for lease in (await answering).leases]
+        assert found == [1, 1]
+        assert office.ledger.all_durable
+
+    run_virtual(main())
+
+
+async def test_a_sources_end_that_can_not_be_made_durable_stops_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = Office(tmp_path / "r.jsonl", sources=2)
+    lease = await office.lease()
+
+    async def broken(*_: Any) -> int:
+        raise DestinationError("The disk is full.")
+
+    monkeypatch.setattr(RejectsFile, "add", broken)
+    grant = await office.answer(commits=(commit(lease, done=True),), wanted=1, urgent=False)
+    assert (grant.stop, grant.leases) == ("abort", ())
 
 
 async def test_what_a_lost_worker_had_reported_is_made_durable(office: Office) -> None:

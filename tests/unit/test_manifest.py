@@ -15,13 +15,15 @@ from tests.e2e.damage import GOLDEN
 OLD = read_manifest((GOLDEN / "_ddbio" / "manifest.json").read_bytes(), "golden")
 SEALED = encode(OLD)
 
+ORIGIN = {"command": "export", "account": "1", "region": "r", "table": "T"}
+
 
 def test_hints_and_files_are_read() -> None:
     hints = {"tags": "SS", "photos[].data": "B", "naïve\\.name": "NS"}
     names = ["T-0000-00001.json", "T-12345-00000.json.zst"]
     others = ["a", "U-0000-00001.json", "../T-0000-00001.json", "T-0000-00001.json.bz2", "T-U-0000-00001.json"]
     files = [{"name": name} for name in (*names, *others)]
-    members = {"ddbio_manifest": 1, "identity": {"table": "T"}, "files": files, "type_hints": hints}
+    members = {"ddbio_manifest": 1, "identity": ORIGIN, "files": files, "type_hints": hints}
     text = json.dumps(members).encode()
     assert read_types(text, "here").type_hints == hints
     assert read_files(text, "here") == names
@@ -29,7 +31,7 @@ def test_hints_and_files_are_read() -> None:
 
 def test_what_a_later_version_adds_does_not_matter() -> None:
     files = [{"name": "T-0000-00001.json", "more": 1}]
-    identity = {"table": "T", "more": {}}
+    identity = {**ORIGIN, "more": {}}
     members = {"ddbio_manifest": 1, "identity": identity, "files": files, "type_hints": {"a": "BS"}, "more": []}
     text = json.dumps(members).encode()
     assert read_types(text, "here").type_hints == {"a": "BS"}

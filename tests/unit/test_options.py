@@ -177,7 +177,7 @@ def test_shortest_import(jobs: Jobs) -> None:
 def test_import_with_every_flag(jobs: Jobs) -> None:
     line = (
         "import -r eu-west-1 -t T -s in -p 4 -c 25% --concurrency 5 --format jsonl --rejects r.jsonl --max-rejects 0 "
-        "--strict --state st --profile P --endpoint-url http://e --dynamodb-endpoint-url http://d "
+        "--strict --allow-partial --state st --profile P --endpoint-url http://e --dynamodb-endpoint-url http://d "
         "--s3-endpoint-url http://s --json --quiet --verbose"
     )
     assert main(line.split()) == 0
@@ -199,9 +199,16 @@ def test_import_with_every_flag(jobs: Jobs) -> None:
             rejects="r.jsonl",
             max_rejects=0,
             strict=True,
+            allow_partial=True,
             state="st",
         )
     ]
+
+
+def test_import_of_several_sources(jobs: Jobs) -> None:
+    assert main(["import", "-t", "T", "-s", "b", "--source", "s3://a/a", "-s", "b"]) == 0
+    assert jobs.asked == [ImportOptions(table="T", source=("b", "s3://a/a", "b"), processes=common.cores())]
+    assert jobs.streams == [None]
 
 
 @pytest.mark.parametrize("line", ["export -t T -d - -p 8", "import -t T -s - -p 8"])
@@ -230,6 +237,8 @@ def test_a_stream_runs_inline(jobs: Jobs, line: str) -> None:
         ("export -t T -d - --json", "--json and -d - both write to standard output"),
         ("export -t T -d out --acl private", "are for S3"),
         ("export -t T -d out --colour", "No such option: --colour"),
+        ("import -t T", "'--source' / '-s'"),
+        ("import -t T -s - -s in", "Standard input goes with no other source."),
         ("import -t T -s in --max-rejects -1", "'--max-rejects': '-1' is not a whole number of at least 0"),
         ("generate -c -5 -f x", "'--count' / '-c': '-5' is not a whole number of at least 0"),
         ("generate -c 5 -f x --shape round", "choose small, large or nested"),

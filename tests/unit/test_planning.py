@@ -126,7 +126,7 @@ files = st.lists(
 
 @given(files, st.integers(1, 64))
 def test_the_spans_of_a_file_are_the_whole_file(files: list[SourceFile], processes: int) -> None:
-    units = planning.spans(files, processes)
+    units = planning.spans([files], processes)
     assert [unit.id for unit in units] == list(range(len(units)))
     rest = iter([*units, None])
     unit = next(rest)
@@ -150,10 +150,10 @@ def test_the_spans_of_a_file_are_the_whole_file(files: list[SourceFile], process
 
 
 def test_large_files_are_read_by_everybody_and_small_ones_are_not_cut() -> None:
-    assert len(planning.spans([source("a", 10_000 * MEGABYTE)], 4)) == 64
-    assert len(planning.spans([source("a", planning.SMALLEST_SPAN)], 64)) == 1
+    assert len(planning.spans([[source("a", 10_000 * MEGABYTE)]], 4)) == 64
+    assert len(planning.spans([[source("a", planning.SMALLEST_SPAN)]], 64)) == 1
     assert all(
-        (unit.end or 0) - unit.start <= planning.LARGEST_SPAN for unit in planning.spans([source("a", 10**12)], 1)
+        (unit.end or 0) - unit.start <= planning.LARGEST_SPAN for unit in planning.spans([[source("a", 10**12)]], 1)
     )
 
 
@@ -172,7 +172,7 @@ def test_the_records_of_all_spans_are_the_records_of_the_file(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planning, "SMALLEST_SPAN", span)
         patch.setattr(planning, "LARGEST_SPAN", span)
-        units = planning.spans([source("f", len(data))], 1)
+        units = planning.spans([[source("f", len(data))]], 1)
 
     def frame(start: int, stop: int | None) -> list[Record]:
         framer, found, at = LineFramer(start, limit=1_000, stop=stop), list[Block](), max(start - 1, 0)
