@@ -33,7 +33,7 @@ from ddbio.running import Run
 from ddbio.runtime import threads
 from ddbio.session import Session
 from ddbio.sources import FoundSource, common_hints, find_all, lossy
-from ddbio.storage import home_path
+from ddbio.storage import home_path, parse_location
 from ddbio.storage.base import Sink
 from ddbio.storage.local import LocalSink
 from ddbio.storage.naming import is_hidden
@@ -57,7 +57,7 @@ async def export_table(
     """
     run, observer = _new_run(), tolerant(observer)
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(_opened(options.connection))
+        place = await stack.enter_async_context(_opened(options.connection, options.destination))
         bucket, streams = await place.buckets.of(options.destination), options.destination == "-"
         control = control or Control()
         steered = _steered(control, place.session, options, options.scan.index, planning.read_pace)
@@ -132,7 +132,7 @@ async def import_table(
     """
     run, observer = _new_run(), tolerant(observer)
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(_opened(options.connection))
+        place = await stack.enter_async_context(_opened(options.connection, *options.sources))
         buckets, streams = [await place.buckets.of(name) for name in options.sources], "-" in options.sources
         control = control or Control()
         steered = _steered(control, place.session, options, None, planning.write_pace)
@@ -165,7 +165,7 @@ async def import_table(
             stack.push_async_callback(ledger.leave)
         units = list(opened.units)
         wanted = 1 if streams else options.processes
-        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, planning.units_at_once(units))
+        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, planning.largest_source(units))
         facts = _source_facts(options, found, buckets)
         job = ImportJob(run=run, options=options, table=_facts(table, place), sources=facts)
         size = planning.plain_bytes([file for each in files for file in each])
@@ -203,7 +203,9 @@ class _Place:
 
 
 @asynccontextmanager
-async def _opened(connection: Connection) -> AsyncIterator[_Place]:
+async def _opened(connection: Connection, *locations: str) -> AsyncIterator[_Place]:
+    for location in locations:
+        parse_location(location)  # what is no place is refused before anybody is asked for anything
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(threads(4))
         session = await stack.enter_async_context(Session(connection))

@@ -125,8 +125,8 @@ def spans(sources: Sequence[Sequence[SourceFile]], processes: int) -> list[Unit]
     ]
 
 
-def units_at_once(units: Sequence[Unit]) -> int:
-    """How many units can be worked on at the same time: those of one source."""
+def largest_source(units: Sequence[Unit]) -> int:
+    """How many units the largest source has: only those of one source are worked on at the same time."""
     return max(Counter(unit.source for unit in units).values(), default=0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from ddbio.codec.hints import HintType
 from ddbio.errors import NoInputError, PreflightError, SourceError, UsageError
 from ddbio.events import Observer, Warned
 from ddbio.identity import from_anywhere
-from ddbio.ledger.manifest import Types, read_types
+from ddbio.ledger.manifest import Listed, Types, read_types
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.options import ImportOptions
 from ddbio.storage.base import ExportFolder, Source, SourceFile, Survey
@@ -80,6 +80,7 @@ class _Inspection:
         hints: dict[str, HintType] = {}
         gaps: list[_Gap] = []
         unused: list[str] = []
+        sizes = {file.name: file.size for file in survey.files}
         for export in survey.exports:
             place = source.place(export.root).rstrip("/") or "/"
             text = await source.manifest(export.root) if export.has_manifest else None
@@ -87,21 +88,25 @@ class _Inspection:
                 gaps += _unfinished(place, export, mine=place == self._state)
                 continue
             told = read_types(text, place)
-            survey = _with_hidden(survey, export, told)
-            gaps += _incomplete(place, export, told, survey)
+            listed = {f"{export.root}{file.name}": file for file in told.files}
+            sizes.update((file.name, file.size) for file in survey.hidden if file.name in listed)
+            if survey.named == "file":  # it stands for no other
+                listed = {name: file for name, file in listed.items() if name in sizes}
+            gaps += _incomplete(place, listed, sizes)
             self._compare_origin(told, place)
             if export.root == survey.root:
                 hints = self._usable(told, place)
             elif told.type_hints:
                 unused.append(place)
-        if not survey.files:
+        files = [*survey.files, *(file for file in survey.hidden if file.name in sizes)]
+        if not files:
             raise NoInputError(
                 f"{source.location} holds no input file.",
                 hint="The names of those that are there begin with _ or ., and no manifest lists them.",
             )
         self._tell_gaps(gaps, survey)
         self._tell_unused(unused)
-        return FoundSource(survey.files, hints)
+        return FoundSource(sorted(files), hints)
 
     def _usable(self, told: Types, place: str) -> dict[str, HintType]:
         try:
@@ -166,13 +171,6 @@ def lossy(mixed: Sequence[str], place: str) -> str:
     )
 
 
-def _with_hidden(survey: Survey, export: ExportFolder, told: Types) -> Survey:
-    """With those of the hidden files that the manifest of this export lists."""
-    listed = {f"{export.root}{file.name}" for file in told.files}
-    found = [file for file in survey.hidden if file.name in listed]
-    return survey._replace(files=sorted([*survey.files, *found])) if found else survey
-
-
 class _Gap(NamedTuple):
     """What tells that the files which are read are not the whole of an export, and what follows."""
 
@@ -185,16 +183,14 @@ def _unfinished(place: str, export: ExportFolder, *, mine: bool) -> list[_Gap]:
     if export.has_journal and not mine:
         return [_Gap(f"The export in {place} has not ended", "what is imported is not the whole table.")]
     if export.part:
-        return [_Gap(f"{place} holds a file that is not whole, {export.part}", "it is not imported.")]
+        return [_Gap(f"{place} holds a file that an export has not finished, {export.part}", "it is not imported.")]
     return []
 
 
-def _incomplete(place: str, export: ExportFolder, told: Types, survey: Survey) -> list[_Gap]:
-    """What is missing of what the manifest lists; a file that is named by itself stands for no other."""
-    here = {file.name: file.size for file in survey.files}
-    listed = {f"{export.root}{file.name}": file for file in told.files}
-    missing = [] if survey.named == "file" else [file.name for name, file in listed.items() if name not in here]
-    other = [file.name for name, file in listed.items() if file.bytes not in (None, here.get(name, file.bytes))]
+def _incomplete(place: str, listed: Mapping[str, Listed], sizes: Mapping[str, int | None]) -> list[_Gap]:
+    """What is missing of the files that a manifest lists; `sizes` are those of the files that are read."""
+    missing = [file.name for name, file in listed.items() if name not in sizes]
+    other = [file.name for name, file in listed.items() if file.bytes not in (None, sizes.get(name, file.bytes))]
     gaps = [f"{count(len(missing), 'file')} that the import does not read, like {min(missing)}"] if missing else []
     gaps += [f"another size for {count(len(other), 'file')} that it reads, like {min(other)}"] if other else []
     so = "what is imported is not the whole export. `ddbio verify` tells what is missing."

@@ -118,6 +118,7 @@ class Coordinator:
         rng.shuffle(waiting)
         waiting.sort(key=self._source)
         self._later = deque(deque(numbers) for _, numbers in groupby(waiting, self._source))
+        """Units of the sources that are not begun."""
         self._waiting: deque[int] = deque()
         self._open = 0
         """Units of the sources that were begun which are not done."""

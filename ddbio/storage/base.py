@@ -192,7 +192,7 @@ class ExportFolder(NamedTuple):
     has_manifest: bool = False
     has_journal: bool = False
     part: str = ""
-    """The name of a file that is not whole yet, if there is one."""
+    """The name of a file that the export has not finished, if there is one."""
 
 
 class Survey(NamedTuple):

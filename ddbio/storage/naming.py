@@ -10,7 +10,7 @@ INPUT_ENDINGS = ".json, .jsonl or .ndjson, each plain, .gz or .zst"
 """What is looked for in a folder or under a prefix, in words."""
 
 _INPUT = re.compile(r".+\.(json|jsonl|ndjson)(\.gz|\.zst)?", re.IGNORECASE | re.DOTALL)
-_UNFINISHED = re.compile(r".+\.(json|jsonl|ndjson)(\.gz|\.zst)?(\..+)?\.part", re.IGNORECASE | re.DOTALL)
+_UNFINISHED = re.compile(r"[^_.].*\.json(\.gz|\.zst)?\.\d{8}T\d{6}Z-[0-9a-f]{6}-\d+-\d+\.part", re.DOTALL)
 
 
 def is_hidden(name: str) -> bool:
@@ -29,8 +29,8 @@ def is_seen(name: str) -> bool:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a file met on a walk is one that is being written, or was."""
-    return _UNFINISHED.fullmatch(name) is not None and not is_hidden(name)
+    """Whether a file is one that an export writes, or wrote until it was killed."""
+    return _UNFINISHED.fullmatch(name) is not None
 
 
 def compression_of(name: str) -> Compression:

@@ -166,9 +166,10 @@ async def test_a_part_of_a_file_tells_that_something_is_missing_unless_a_manifes
     await export(server, out)
     part = out / f"{FIRST}.20260101T000000Z-0a0b0c-0-0.part"
     part.touch()
+    (out / f"{FIRST}.part").touch()  # of another program
     assert await warnings(server, out, tmp_path / "a") == []
     (out / MANIFEST).unlink()
-    told = f"{out} holds a file that is not whole, {part.name}"
+    told = f"{out} holds a file that an export has not finished, {part.name}"
     async with refused(server, out, tmp_path / "b", told):
         assert await warnings(server, out / FIRST, tmp_path / "c") == []
 

@@ -24,6 +24,7 @@ from tests.servers.aws import Server
 
 LARGE = b"".join(blocks(19, MIB + 4))
 """More than two ranged GETs, no multiple of a chunk."""
+PART = "T-0000-00001.json.20260101T000000Z-0a0b0c-0-0.part"
 
 
 async def read(source: Source, file: SourceFile, start: int = 0) -> bytes:
@@ -126,11 +127,11 @@ def told(survey: Survey) -> list[tuple[str, bool, bool, str]]:
 
 async def test_every_export_on_the_way_is_found_whole_or_not(place: Place) -> None:
     files = ["a.json", "_ddbio/manifest.json", "deep/b.json", "deep/_ddbio/journal/00000001.json", "none/c.json"]
-    files += ["parts/d.json", "parts/T-0000-00001.json.run7.part", "parts/_hidden/_ddbio/manifest.json", "empty/x"]
-    files += ["parts/e.txt.part", "_own/_ddbio/manifest.json"]
+    files += ["parts/d.json", f"parts/{PART}", "parts/_hidden/_ddbio/manifest.json", "empty/x"]
+    files += ["parts/e.json.part", "_own/_ddbio/manifest.json"]
     place.fill(dict.fromkeys(files, b"1"))
     top, deep = ("", True, False, ""), ("deep/", False, True, "")
-    parts = ("parts/", False, False, "T-0000-00001.json.run7.part")
+    parts = ("parts/", False, False, PART)
     named: list[tuple[str, str, list[tuple[str, bool, bool, str]]]] = [
         ("", "folder", [top, deep, parts]),
         ("a.json", "file", [top]),
