@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from enum import IntEnum
 from typing import TextIO
 
 from ddbio.errors import DdbioError, LimitReachedError, OutputClosedError, UsageError
+from ddbio.visible import trace, visible
 
 
 class Exit(IntEnum):
@@ -23,11 +23,16 @@ class Exit(IntEnum):
 
 
 def say(text: str) -> None:
-    """One line on standard error, if anybody reads that."""
+    """One message, which is one line, on standard error, if anybody reads that."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        put(text, sys.stderr)
     except OSError:
         discard(sys.stderr)
+
+
+def put(text: str, stream: TextIO) -> None:
+    """Write one line for a person; nothing in it steers the terminal."""
+    print(visible(text, stream.encoding), file=stream, flush=True)
 
 
 def fail(error: Exception, *, verbose: bool) -> Exit:
@@ -36,7 +41,8 @@ def fail(error: Exception, *, verbose: bool) -> Exit:
         discard(sys.stdout)  # who reads the output has had enough, which is no news
         return Exit.FAILED
     if verbose:
-        traceback.print_exception(error)
+        for line in trace(error).split("\n"):
+            say(line)
     if isinstance(error, LimitReachedError):
         say(_line(error))
         return Exit.LIMIT
@@ -51,6 +57,6 @@ def discard(stream: TextIO) -> None:
 
 def _line(error: Exception) -> str:
     if isinstance(error, DdbioError | OSError):
-        return " ".join(str(error).split())
+        return str(error)
     # The message of an unforeseen error may hold anything, items included.
     return f"Something unforeseen went wrong ({type(error).__name__}). Run again with --verbose to see where."

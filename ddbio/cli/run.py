@@ -21,6 +21,7 @@ from ddbio.cli.progress import Silence, display
 from ddbio.errors import LimitReachedError, TooManyRejectsError
 from ddbio.events import Observer
 from ddbio.report import JobReport
+from ddbio.visible import log_visibly, visible
 from ddbio.words import count
 
 T = TypeVar("T")
@@ -115,12 +116,20 @@ def _end_at_once() -> None:
 
 def resuming(command: Sequence[str], state: str | None = None, *, more_rejects: bool = False) -> str:
     """The command line that goes on where this one stopped; with `more_rejects`, a person has to say how many."""
-    words = [word for word in command[1:] if word not in ("--resume", "--overwrite")]
+    words = [word for word in command[1:] if word not in ("--resume", "--overwrite", "--")]
     if state is not None:
         words = _with(words, "--state", state)
     if more_rejects:
         words = _with([word for word in words if word != "--strict"], "--max-rejects", "N")
-    return shlex.join(["ddbio", *words, "--resume"])
+    return " ".join(["ddbio", *map(_quoted, words), "--resume"])
+
+
+def _quoted(word: str) -> str:
+    """The word as a shell takes it; bytes that would not be shown as they are stand there by their octal numbers."""
+    if visible(word, sys.stderr.encoding) == word:
+        return shlex.quote(word)
+    shown = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\{byte:03o}" for byte in os.fsencode(word))
+    return f"$'{''.join(shown)}'"
 
 
 def _with(words: list[str], option: str, value: str) -> list[str]:
@@ -133,9 +142,9 @@ def _with(words: list[str], option: str, value: str) -> list[str]:
 
 
 def log_details(verbose: bool) -> None:
-    """Send ddbio's log to standard error. Not botocore's: its details hold signatures and tokens."""
+    """Send the log to standard error, with ddbio's details if wanted; botocore's hold signatures and tokens."""
+    log_visibly("%(asctime)s %(name)s: %(message)s" if verbose else "%(message)s")
     if verbose:
-        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
         logging.getLogger("ddbio").setLevel(logging.DEBUG)
 
 

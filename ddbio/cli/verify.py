@@ -48,6 +48,7 @@ def verify(
         typer.Option(
             "--table",
             "-t",
+            parser=common.name,
             metavar="TABLE",
             show_default=False,
             help="Compare the files with this table: the exported one, or a copy. Default: read the files only.",
