@@ -63,8 +63,9 @@ def _ddbio(
 
     "ddbio demo" shows it at work without an AWS account; "ddbio COMMAND --help" explains a command, with examples.
 
-    Exit codes: 0 all done; 1 failed, or "verify" found something; 2 wrong usage, or the place holds another or an
-    unfinished job; 3 done, but some records were rejected; 4 ended by --max-units or --max-duration; 130 interrupted.
+    Exit codes: 0 all done; 1 failed, no record could be written, or "verify" found something; 2 wrong usage, or the
+    place holds another or an unfinished job; 3 done, but some records were rejected; 4 ended by --max-units or
+    --max-duration; 130 interrupted.
     """
 
 

@@ -16,13 +16,12 @@ from typing import Any, TypeVar
 from ddbio import runtime
 from ddbio.cli.common import Telling
 from ddbio.cli.failures import Exit, fail, say
-from ddbio.cli.figures import summary
+from ddbio.cli.figures import rejected_line, summary
 from ddbio.cli.progress import Silence, display
 from ddbio.errors import LimitReachedError, TooManyRejectsError
 from ddbio.events import Observer
 from ddbio.report import JobReport
 from ddbio.visible import log_visibly, visible
-from ddbio.words import count
 
 T = TypeVar("T")
 SHOW_CURSOR = b"\x1b[?25h"
@@ -57,7 +56,7 @@ def run_job(
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
         if isinstance(error, LimitReachedError) and error.report is not None:
-            tell_moved(error.report, telling, shown)
+            _tell_report(error.report, telling, shown)
         code = fail(error, verbose=telling.verbose)
         if getattr(error, "resumable", False):
             more_rejects = isinstance(error, TooManyRejectsError)
@@ -150,11 +149,19 @@ def log_details(verbose: bool) -> None:
 
 def tell_moved(report: JobReport, telling: Telling, shown: Silence) -> Exit:
     """Tell what an export or import did. One that was finished before has rejected nothing now."""
+    _tell_report(report, telling, shown)
+    if not report.rejected or not shown.begun:
+        return Exit.DONE
+    if not report.items:
+        shown.say("error: Nothing was imported: no record could be written.")
+        return Exit.FAILED
+    return Exit.REJECTED
+
+
+def _tell_report(report: JobReport, telling: Telling, shown: Silence) -> None:
     for line in summary(report, earlier=not shown.begun):
         shown.tell(line)
-    if report.rejected:
-        rejected = count(report.rejected, "record was", "records were")
-        shown.say(f"warning: {rejected} rejected: {report.rejects} says which, and why.")
+    if report.rejected and not shown.begun:
+        shown.say(f"warning: {rejected_line(report.rejected, report.rejects)}")
     if telling.report:
         print(json.dumps(report.as_dict()))
-    return Exit.REJECTED if report.rejected and shown.begun else Exit.DONE

@@ -39,6 +39,7 @@ class Totals(msgspec.Struct, frozen=True):
     retries: int
     seconds: float
     cpu_seconds: float = 0.0
+    reject_reasons: dict[str, int] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True):
