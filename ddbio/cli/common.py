@@ -68,6 +68,13 @@ def name(text: str) -> str:
     return text
 
 
+def own_path(text: str) -> str:
+    """Read an option's value as the path of a file or folder, where a standard stream can't be meant."""
+    if text == STREAM:
+        raise typer.BadParameter("a standard stream is not possible: name a place (./- where it is called so).")
+    return text
+
+
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
 

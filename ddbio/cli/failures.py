@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from enum import IntEnum
 from typing import TextIO
 
-from ddbio.errors import DdbioError, LimitReachedError, OutputClosedError, UsageError
+from ddbio.errors import DdbioError, DestinationError, LimitReachedError, OutputClosedError, UsageError
 from ddbio.visible import trace, visible
 
 
@@ -33,6 +34,21 @@ def say(text: str) -> None:
 def put(text: str, stream: TextIO) -> None:
     """Write one line for a person; nothing in it steers the terminal."""
     print(visible(text, stream.encoding), file=stream, flush=True)
+
+
+def put_json(value: object) -> None:
+    """One line of JSON, in ASCII, on standard output; at once, as at the end of the process nobody tells what fails.
+
+    Raises DestinationError, or BrokenPipeError where the reader went away.
+    """
+    try:
+        print(json.dumps(value), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard(sys.stdout)
+        hint = "Check what standard output is directed to."
+        raise DestinationError(f"Could not write to standard output: {error.strerror}.", hint=hint) from error
 
 
 def fail(error: Exception, *, verbose: bool) -> Exit:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import shlex
@@ -15,10 +14,10 @@ from typing import Any, TypeVar
 
 from ddbio import runtime
 from ddbio.cli.common import Telling
-from ddbio.cli.failures import Exit, fail, say
+from ddbio.cli.failures import Exit, fail, put_json, say
 from ddbio.cli.figures import rejected_line, summary
 from ddbio.cli.progress import Silence, display
-from ddbio.errors import LimitReachedError, TooManyRejectsError
+from ddbio.errors import DestinationError, LimitReachedError, TooManyRejectsError
 from ddbio.events import Observer
 from ddbio.report import JobReport
 from ddbio.visible import log_visibly, visible
@@ -45,6 +44,7 @@ def run_job(
     try:
         with shown:
             report = run(job(shown), lambda: shown.say("Stopping: no new requests. Press Ctrl-C again to end at once."))
+        return conclude(report, telling, shown)
     except (asyncio.CancelledError, KeyboardInterrupt):
         if resumable and not shown.begun:
             # The same command with --resume would go on with an earlier job, or find that one finished.
@@ -55,14 +55,20 @@ def run_job(
             say(f"Go on with: {resuming(sys.argv, shown.state)}")
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
-        if isinstance(error, LimitReachedError) and error.report is not None:
+        return _failed(error, telling, shown)
+
+
+def _failed(error: Exception, telling: Telling, shown: Silence) -> Exit:
+    if isinstance(error, LimitReachedError) and error.report is not None:
+        try:
             _tell_report(error.report, telling, shown)
-        code = fail(error, verbose=telling.verbose)
-        if getattr(error, "resumable", False):
-            more_rejects = isinstance(error, TooManyRejectsError)
-            say(f"Go on with: {resuming(sys.argv, shown.state, more_rejects=more_rejects)}")
-        return code
-    return conclude(report, telling, shown)
+        except (OSError, DestinationError) as unwritten:
+            fail(unwritten, verbose=telling.verbose)
+    code = fail(error, verbose=telling.verbose)
+    if getattr(error, "resumable", False):
+        more_rejects = isinstance(error, TooManyRejectsError)
+        say(f"Go on with: {resuming(sys.argv, shown.state, more_rejects=more_rejects)}")
+    return code
 
 
 def run(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
@@ -164,4 +170,4 @@ def _tell_report(report: JobReport, telling: Telling, shown: Silence) -> None:
     if report.rejected and not shown.begun:
         shown.say(f"warning: {rejected_line(report.rejected, report.rejects)}")
     if telling.report:
-        print(json.dumps(report.as_dict()))
+        put_json(report.as_dict())

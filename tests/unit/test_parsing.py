@@ -68,7 +68,7 @@ def test_an_option_that_takes_several_values_takes_them() -> None:
         del place, once
 
     found = typer.main.get_command(several)
-    assert found.make_context("x", ["-s", "a", "--place=b", "-sc"]).params["place"] == ["a", "b", "c"]
+    assert list(found.make_context("x", ["-s", "a", "--place=b", "-sc"]).params["place"]) == ["a", "b", "c"]
     for wrong in (["-s", "a", "-s", ""], ["-s", "a", "-s", "--once"]):
         with pytest.raises(Exception, match="--place"):
             found.make_context("x", wrong)
@@ -91,3 +91,8 @@ def test_a_json_object_has_no_name_twice(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_standard_output_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, ["export", "-t", "T", "-d", "-", "--overwrite"], "--overwrite is about what a destination holds")
+
+
+@pytest.mark.parametrize("option", ["--rejects", "--state"])
+def test_files_of_its_own_are_no_standard_stream(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, ["import", "-t", "T", "-s", "in", option, "-"], "a standard stream is not possible")
