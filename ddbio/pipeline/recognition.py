@@ -22,7 +22,7 @@ _SIGNS: tuple[tuple[bytes, str], ...] = (
     (rb"\0[\[{\"]", "The file is UTF-16: make UTF-8 of it (iconv -f UTF-16BE -t UTF-8 FILE)."),
     (
         rb'\s*\{\s*"ddbio_manifest"',
-        "The file is a manifest of ddbio's, and holds no items: import what lies beside it.",
+        "The file is a manifest of ddbio's, and holds no items: import the folder of the export.",
     ),
     (
         rb'\s*\{.*"(dataFileS3Key|manifestFilesS3Key)"',
