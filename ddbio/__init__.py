@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from ddbio.capacity.control import Control
     from ddbio.direct import BatchWriter, ScanOptions, WriterOptions, scan
     from ddbio.errors import DdbioError
-    from ddbio.events import CheckPlanned, Event, JobPlanned, Observer, ProblemFound, Progress, Steered, Warned
+    from ddbio.events import (
+        CheckPlanned,
+        Event,
+        JobPlanned,
+        Observer,
+        ProblemFound,
+        Progress,
+        RecordsRejected,
+        Steered,
+        Warned,
+    )
     from ddbio.options import (
         Capacity,
         Connection,
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
         ScanFilter,
         VerifyOptions,
     )
-    from ddbio.report import Difference, JobReport, VerifyReport
+    from ddbio.report import Difference, JobReport, Rejection, VerifyReport
     from ddbio.verifying import verify_export
 
 _HOMES = {
@@ -41,6 +51,7 @@ _HOMES = {
     "Observer": "events",
     "ProblemFound": "events",
     "Progress": "events",
+    "RecordsRejected": "events",
     "Steered": "events",
     "Warned": "events",
     "Capacity": "options",
@@ -52,6 +63,7 @@ _HOMES = {
     "VerifyOptions": "options",
     "Difference": "report",
     "JobReport": "report",
+    "Rejection": "report",
     "VerifyReport": "report",
     "verify_export": "verifying",
 }
@@ -72,6 +84,8 @@ __all__ = [
     "Observer",
     "ProblemFound",
     "Progress",
+    "RecordsRejected",
+    "Rejection",
     "S3Options",
     "ScanFilter",
     "ScanOptions",

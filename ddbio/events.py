@@ -7,8 +7,10 @@ does not stop the job: its first exception is logged.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from ddbio.report import Rejection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,17 @@ class Warned:
     message: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecordsRejected:
+    """Where an import ends, however it does: the records that it has rejected, in all its runs."""
+
+    count: int
+    location: str
+    """The rejects file."""
+    reasons: Mapping[str, Rejection]
+    """By the stable code of the reason, with an example each."""
+
+
 @dataclass(frozen=True)
 class Steered:
     """What was asked for while the job runs holds from now on: a capacity, a pause, or its end."""
@@ -101,7 +114,7 @@ class ProblemFound:
     message: str
 
 
-Event = JobPlanned | CheckPlanned | Progress | Warned | Steered | ProblemFound
+Event = JobPlanned | CheckPlanned | Progress | Warned | RecordsRejected | Steered | ProblemFound
 Observer = Callable[[Event], None]
 log = logging.getLogger("ddbio")
 

@@ -115,6 +115,7 @@ def finished_report(text: bytes, asked: Identity, sink: Sink, observer: Observer
         peak_rss_bytes=0,
         resumed=True,
         manifest=_manifest_location(sink),
+        reject_reasons=totals.reject_reasons,
         throttle_reasons=manifest.throttle_reasons,
         timeline=tuple(manifest.timeline),
     )
@@ -159,6 +160,7 @@ async def conclude(
             retries=report.retries,
             seconds=report.seconds,
             cpu_seconds=report.cpu_seconds,
+            reject_reasons=report.reject_reasons,
         ),
         throttle_reasons=report.throttle_reasons,
         timeline=list(report.timeline),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 
@@ -20,6 +20,22 @@ class Moment:
     throttles: int = 0
     lanes: int = 0
     """Segments or spans that were being worked on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """How many records were rejected for one reason, and where one of them is."""
+
+    count: int
+    source: str
+    offset: int
+    line: int | None
+    message: str
+
+    def __add__(self, other: Rejection) -> Rejection:
+        """Both together; of their examples the one closer to a file's beginning, where it is told what the file is."""
+        first = min(self, other, key=lambda each: (each.offset, each.source))
+        return replace(first, count=self.count + other.count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +68,8 @@ class JobReport:
     resumed: bool
     manifest: str | None
     """Where the manifest is; None where the job is not done, and for the standard streams."""
+    reject_reasons: dict[str, int] = field(default_factory=dict)
+    """How many records were rejected, by the stable code of the reason."""
     throttle_reasons: dict[str, int] = field(default_factory=dict)
     """Of the last run, by the service's reason, the index's name behind it; `UnprocessedItems` where it gives none."""
     timeline: tuple[Moment, ...] = ()

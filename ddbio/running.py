@@ -14,7 +14,7 @@ from typing import BinaryIO
 from ddbio.capacity import Budget, Control
 from ddbio.clock import Clock, LoopClock
 from ddbio.errors import DdbioError, LedgerError, LimitReachedError
-from ddbio.events import Observer
+from ddbio.events import Observer, RecordsRejected
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.failure import revive
@@ -96,10 +96,18 @@ class Run:
             if isinstance(error, LimitReachedError):
                 error.report = self._report(coordinator, desk)
             raise
+        finally:
+            self._tell_rejects()
         if not coordinator.done:
             raise LedgerError("The workers ended before all units were done.")
         self.ledger.check()
         return self._report(coordinator, desk)
+
+    def _tell_rejects(self) -> None:
+        found = self.ledger
+        if found.rejects_location is not None:
+            reasons = dict(found.reasons)
+            self.observer(RecordsRejected(count=found.rejected, location=found.rejects_location, reasons=reasons))
 
     def _meter(self, coordinator: Coordinator, clock: Clock) -> Callable[[], Used]:
         """What tells how much this run has used since now."""
@@ -176,6 +184,7 @@ class Run:
             peak_rss_bytes=peak_rss_bytes() + sum(0 if self._inline else usage.peak_rss_bytes for usage in usages),
             resumed=self.resumed,
             manifest=None,
+            reject_reasons={reason: found.count for reason, found in self.ledger.reasons.items()},
             throttle_reasons=dict(coordinator.throttles),
             timeline=desk.timeline(),
         )

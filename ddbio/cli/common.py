@@ -61,6 +61,20 @@ def one_of(*names: str) -> Any:
     return {"parser": read, "metavar": "|".join(names)}
 
 
+def name(text: str) -> str:
+    """Read an option's value that has no blank at either end: what is named so can't have one."""
+    if text != text.strip():
+        raise typer.BadParameter(f"{text!r} begins or ends with white space.")
+    return text
+
+
+def own_path(text: str) -> str:
+    """Read an option's value as the path of a file or folder, where a standard stream can't be meant."""
+    if text == STREAM:
+        raise typer.BadParameter("a standard stream is not possible: name a place (./- where it is called so).")
+    return text
+
+
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
 
@@ -104,7 +118,7 @@ def burst(text: str | float) -> float:
 def json_object(text: str) -> dict[str, Any]:
     """Read an option's value as a JSON object."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_members)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not JSON: {error}.") from error
     if not isinstance(value, dict):
@@ -112,28 +126,44 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
-Table = Annotated[str, typer.Option("--table", "-t", metavar="TABLE", help="Name of the table.")]
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a name comes twice in an object")
+    return members
+
+
+Table = Annotated[str, typer.Option("--table", "-t", parser=name, metavar="TABLE", help="Name of the table.")]
 Region = Annotated[
     str | None,
     typer.Option(
         "--region",
         "-r",
+        parser=name,
         metavar="REGION",
         help="AWS region. Default: AWS_REGION, AWS_DEFAULT_REGION, then the profile's.",
     ),
 ]
 Profile = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Profile of the AWS configuration. Default: AWS_PROFILE, then 'default'."),
+    typer.Option(
+        parser=name, metavar="NAME", help="Profile of the AWS configuration. Default: AWS_PROFILE, then 'default'."
+    ),
 ]
 EndpointUrl = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="Send DynamoDB and S3 requests here instead, for emulators and VPC endpoints."),
+    typer.Option(
+        parser=name,
+        metavar="URL",
+        help="Send DynamoDB and S3 requests here instead, for emulators and VPC endpoints.",
+    ),
 ]
 DynamodbEndpointUrl = Annotated[
-    str | None, typer.Option(metavar="URL", help="The same for DynamoDB only; wins over --endpoint-url.")
+    str | None, typer.Option(parser=name, metavar="URL", help="The same for DynamoDB only; wins over --endpoint-url.")
 ]
-S3EndpointUrl = Annotated[str | None, typer.Option(metavar="URL", help="The same for S3; wins over --endpoint-url.")]
+S3EndpointUrl = Annotated[
+    str | None, typer.Option(parser=name, metavar="URL", help="The same for S3; wins over --endpoint-url.")
+]
 CapacityLimit = Annotated[
     Capacity | None,
     typer.Option(

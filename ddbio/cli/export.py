@@ -99,7 +99,9 @@ def export(
         Compression, typer.Option(**one_of("none", "gzip", "zstd"), help="How the files are compressed.")
     ] = "none",
     consistent_read: common.ConsistentRead = False,
-    index: Annotated[str | None, typer.Option(metavar="NAME", help="Export this index instead of the table.")] = None,
+    index: Annotated[
+        str | None, typer.Option(parser=common.name, metavar="NAME", help="Export this index instead of the table.")
+    ] = None,
     filter_expression: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Keep the items that satisfy this; saves no read units.")
     ] = None,
@@ -131,12 +133,15 @@ def export(
     sse: Annotated[
         Any, typer.Option(**one_of("AES256", "aws:kms", "aws:kms:dsse"), help="S3: encryption of the objects.")
     ] = None,
-    sse_kms_key_id: Annotated[str | None, typer.Option(metavar="KEY", help="S3: id or ARN of the KMS key.")] = None,
+    sse_kms_key_id: Annotated[
+        str | None, typer.Option(parser=common.name, metavar="KEY", help="S3: id or ARN of the KMS key.")
+    ] = None,
     storage_class: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="S3: storage class, like STANDARD_IA.")
+        str | None, typer.Option(parser=common.name, metavar="CLASS", help="S3: storage class, like STANDARD_IA.")
     ] = None,
     acl: Annotated[
-        str | None, typer.Option(metavar="ACL", help="S3: canned ACL, like bucket-owner-full-control.")
+        str | None,
+        typer.Option(parser=common.name, metavar="ACL", help="S3: canned ACL, like bucket-owner-full-control."),
     ] = None,
     profile: common.Profile = None,
     endpoint_url: common.EndpointUrl = None,
@@ -159,7 +164,7 @@ def export(
         from ddbio.cli.pausing import pausable  # noqa: PLC0415
 
         s3 = S3Options(sse=sse, kms_key_id=sse_kms_key_id, storage_class=storage_class, acl=acl)
-        _check(destination, s3, report)
+        _check(destination, s3, report=report, overwrite=overwrite)
         options = ExportOptions(
             table=table,
             destination=destination,
@@ -200,9 +205,11 @@ def export(
     return run_job(job, telling, stream=stream, resumable=not stream, conclude=tell_moved)
 
 
-def _check(destination: str, s3: S3Options, report: bool) -> None:
+def _check(destination: str, s3: S3Options, *, report: bool, overwrite: bool) -> None:
     if destination == STREAM and report:
         raise UsageError("--json and -d - both write to standard output.", hint="Leave one of them out.")
+    if destination == STREAM and overwrite:
+        raise UsageError("--overwrite is about what a destination holds; standard output holds nothing.")
     if s3.parameters() and not destination.startswith("s3://"):
         raise UsageError(
             "--sse, --sse-kms-key-id, --storage-class and --acl are for S3.", hint="Name an s3:// destination."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-import traceback
 from enum import IntEnum
 from typing import TextIO
 
-from ddbio.errors import DdbioError, LimitReachedError, OutputClosedError, UsageError
+from ddbio.errors import DdbioError, DestinationError, LimitReachedError, OutputClosedError, UsageError
+from ddbio.visible import trace, visible
 
 
 class Exit(IntEnum):
@@ -23,11 +24,31 @@ class Exit(IntEnum):
 
 
 def say(text: str) -> None:
-    """One line on standard error, if anybody reads that."""
+    """One message, which is one line, on standard error, if anybody reads that."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        put(text, sys.stderr)
     except OSError:
         discard(sys.stderr)
+
+
+def put(text: str, stream: TextIO) -> None:
+    """Write one line for a person; nothing in it steers the terminal."""
+    print(visible(text, stream.encoding), file=stream, flush=True)
+
+
+def put_json(value: object) -> None:
+    """One line of JSON, in ASCII, on standard output; at once, as at the end of the process nobody tells what fails.
+
+    Raises DestinationError, or BrokenPipeError where the reader went away.
+    """
+    try:
+        print(json.dumps(value), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard(sys.stdout)
+        hint = "Check what standard output is directed to."
+        raise DestinationError(f"Could not write to standard output: {error.strerror}.", hint=hint) from error
 
 
 def fail(error: Exception, *, verbose: bool) -> Exit:
@@ -36,7 +57,8 @@ def fail(error: Exception, *, verbose: bool) -> Exit:
         discard(sys.stdout)  # who reads the output has had enough, which is no news
         return Exit.FAILED
     if verbose:
-        traceback.print_exception(error)
+        for line in trace(error).split("\n"):
+            say(line)
     if isinstance(error, LimitReachedError):
         say(_line(error))
         return Exit.LIMIT
@@ -51,6 +73,6 @@ def discard(stream: TextIO) -> None:
 
 def _line(error: Exception) -> str:
     if isinstance(error, DdbioError | OSError):
-        return " ".join(str(error).split())
+        return str(error)
     # The message of an unforeseen error may hold anything, items included.
     return f"Something unforeseen went wrong ({type(error).__name__}). Run again with --verbose to see where."

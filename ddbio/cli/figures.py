@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from ddbio.events import CheckPlanned, JobPlanned, Progress
-from ddbio.report import JobReport, VerifyReport
+from ddbio.events import CheckPlanned, JobPlanned, Progress, RecordsRejected
+from ddbio.report import JobReport, Rejection, VerifyReport
 from ddbio.words import count
 
 RECENT_SECONDS = 5.0
@@ -77,6 +77,22 @@ def summary(report: JobReport, *, earlier: bool = False) -> list[str]:
     if report.manifest:
         lines.append(f"Manifest: {report.manifest}")
     return lines
+
+
+def rejected_line(number: int, location: str | None) -> str:
+    """How many records were rejected, and where they are."""
+    return f"{count(number, 'record was', 'records were')} rejected: {location} says which, and why."
+
+
+def rejects_lines(rejected: RecordsRejected) -> list[str]:
+    """The same, and a line for each reason with an example, the most frequent first."""
+    by_count = sorted(rejected.reasons.items(), key=lambda each: -each[1].count)
+    return [rejected_line(rejected.count, rejected.location), *(_reason_line(*each) for each in by_count)]
+
+
+def _reason_line(reason: str, found: Rejection) -> str:
+    place = f"byte {found.offset:,}" if found.line is None else f"line {found.line:,}"
+    return f"{count(found.count, 'record')} {reason}, like {place} of {found.source}: {found.message}"
 
 
 class Course:

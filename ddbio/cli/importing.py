@@ -87,6 +87,7 @@ def import_(
     rejects: Annotated[
         str | None,
         typer.Option(
+            parser=common.own_path,
             metavar="FILE",
             help="Where records that can't be written go, behind what is there. Default: a new file in --state.",
         ),
@@ -109,7 +110,9 @@ def import_(
     state: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", help="Folder for the import's own files. Default: .ddbio/TABLE-HASH in the current folder."
+            parser=common.own_path,
+            metavar="DIR",
+            help="Folder for the import's own files. Default: .ddbio/TABLE-HASH in the current folder.",
         ),
     ] = None,
     profile: common.Profile = None,

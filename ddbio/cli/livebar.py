@@ -13,6 +13,7 @@ from rich.table import Column
 from ddbio.cli.failures import discard
 from ddbio.cli.figures import CheckCourse, Course
 from ddbio.cli.progress import LogLines
+from ddbio.visible import visible
 
 
 class _Terminal:
@@ -46,8 +47,9 @@ class LiveBar(LogLines):
 
     def __init__(self) -> None:
         super().__init__()
+        self._encoding = sys.stderr.encoding
         self._console = Console(
-            file=cast("TextIO", _Terminal(sys.stderr)), markup=False, highlight=False, soft_wrap=True
+            file=cast("TextIO", _Terminal(sys.stderr)), markup=False, emoji=False, highlight=False, soft_wrap=True
         )
         self._bar = Progress(
             BarColumn(bar_width=20),
@@ -70,8 +72,9 @@ class LiveBar(LogLines):
 
     def say(self, text: str) -> None:
         """Show one line above the bar."""
-        self._console.print(text)
+        self._console.print(visible(text, self._encoding))
 
     def _show(self, course: Course | CheckCourse, seconds: float) -> None:
         del seconds
-        self._bar.update(self._task, completed=course.done(), description=course.line(), visible=True)
+        line = visible(course.line(), self._encoding)
+        self._bar.update(self._task, completed=course.done(), description=line, visible=True)

@@ -6,8 +6,8 @@ import sys
 from typing import Self
 
 from ddbio.cli.failures import say
-from ddbio.cli.figures import CheckCourse, Course, check_line, plan_line
-from ddbio.events import CheckPlanned, Event, JobPlanned, ProblemFound, Progress, Steered, Warned
+from ddbio.cli.figures import CheckCourse, Course, check_line, plan_line, rejects_lines
+from ddbio.events import CheckPlanned, Event, JobPlanned, ProblemFound, Progress, RecordsRejected, Steered, Warned
 
 LOG_SECONDS = 5.0
 
@@ -38,6 +38,9 @@ class Silence:
                 self._progress(event)
             case Warned():
                 self.say(f"warning: {event.message}")
+            case RecordsRejected():
+                for line in rejects_lines(event):
+                    self.say(f"warning: {line}")
             case Steered():
                 self.tell(event.message)
             case ProblemFound():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import shlex
@@ -15,13 +14,13 @@ from typing import Any, TypeVar
 
 from ddbio import runtime
 from ddbio.cli.common import Telling
-from ddbio.cli.failures import Exit, fail, say
-from ddbio.cli.figures import summary
+from ddbio.cli.failures import Exit, fail, put_json, say
+from ddbio.cli.figures import rejected_line, summary
 from ddbio.cli.progress import Silence, display
-from ddbio.errors import LimitReachedError, TooManyRejectsError
+from ddbio.errors import DestinationError, LimitReachedError, TooManyRejectsError
 from ddbio.events import Observer
 from ddbio.report import JobReport
-from ddbio.words import count
+from ddbio.visible import log_visibly, visible
 
 T = TypeVar("T")
 SHOW_CURSOR = b"\x1b[?25h"
@@ -45,6 +44,7 @@ def run_job(
     try:
         with shown:
             report = run(job(shown), lambda: shown.say("Stopping: no new requests. Press Ctrl-C again to end at once."))
+        return conclude(report, telling, shown)
     except (asyncio.CancelledError, KeyboardInterrupt):
         if resumable and not shown.begun:
             # The same command with --resume would go on with an earlier job, or find that one finished.
@@ -55,14 +55,20 @@ def run_job(
             say(f"Go on with: {resuming(sys.argv, shown.state)}")
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
-        if isinstance(error, LimitReachedError) and error.report is not None:
-            tell_moved(error.report, telling, shown)
-        code = fail(error, verbose=telling.verbose)
-        if getattr(error, "resumable", False):
-            more_rejects = isinstance(error, TooManyRejectsError)
-            say(f"Go on with: {resuming(sys.argv, shown.state, more_rejects=more_rejects)}")
-        return code
-    return conclude(report, telling, shown)
+        return _failed(error, telling, shown)
+
+
+def _failed(error: Exception, telling: Telling, shown: Silence) -> Exit:
+    if isinstance(error, LimitReachedError) and error.report is not None:
+        try:
+            _tell_report(error.report, telling, shown)
+        except (OSError, DestinationError) as unwritten:
+            fail(unwritten, verbose=telling.verbose)
+    code = fail(error, verbose=telling.verbose)
+    if getattr(error, "resumable", False):
+        more_rejects = isinstance(error, TooManyRejectsError)
+        say(f"Go on with: {resuming(sys.argv, shown.state, more_rejects=more_rejects)}")
+    return code
 
 
 def run(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
@@ -115,12 +121,20 @@ def _end_at_once() -> None:
 
 def resuming(command: Sequence[str], state: str | None = None, *, more_rejects: bool = False) -> str:
     """The command line that goes on where this one stopped; with `more_rejects`, a person has to say how many."""
-    words = [word for word in command[1:] if word not in ("--resume", "--overwrite")]
+    words = [word for word in command[1:] if word not in ("--resume", "--overwrite", "--")]
     if state is not None:
         words = _with(words, "--state", state)
     if more_rejects:
         words = _with([word for word in words if word != "--strict"], "--max-rejects", "N")
-    return shlex.join(["ddbio", *words, "--resume"])
+    return " ".join(["ddbio", *map(_quoted, words), "--resume"])
+
+
+def _quoted(word: str) -> str:
+    """The word as a shell takes it; bytes that would not be shown as they are stand there by their octal numbers."""
+    if visible(word, sys.stderr.encoding) == word:
+        return shlex.quote(word)
+    shown = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\{byte:03o}" for byte in os.fsencode(word))
+    return f"$'{''.join(shown)}'"
 
 
 def _with(words: list[str], option: str, value: str) -> list[str]:
@@ -133,19 +147,27 @@ def _with(words: list[str], option: str, value: str) -> list[str]:
 
 
 def log_details(verbose: bool) -> None:
-    """Send ddbio's log to standard error. Not botocore's: its details hold signatures and tokens."""
+    """Send the log to standard error, with ddbio's details if wanted; botocore's hold signatures and tokens."""
+    log_visibly("%(asctime)s %(name)s: %(message)s" if verbose else "%(message)s")
     if verbose:
-        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
         logging.getLogger("ddbio").setLevel(logging.DEBUG)
 
 
 def tell_moved(report: JobReport, telling: Telling, shown: Silence) -> Exit:
     """Tell what an export or import did. One that was finished before has rejected nothing now."""
+    _tell_report(report, telling, shown)
+    if not report.rejected or not shown.begun:
+        return Exit.DONE
+    if not report.items:
+        shown.say("error: Nothing was imported: no record could be written.")
+        return Exit.FAILED
+    return Exit.REJECTED
+
+
+def _tell_report(report: JobReport, telling: Telling, shown: Silence) -> None:
     for line in summary(report, earlier=not shown.begun):
         shown.tell(line)
-    if report.rejected:
-        rejected = count(report.rejected, "record was", "records were")
-        shown.say(f"warning: {rejected} rejected: {report.rejects} says which, and why.")
+    if report.rejected and not shown.begun:
+        shown.say(f"warning: {rejected_line(report.rejected, report.rejects)}")
     if telling.report:
-        print(json.dumps(report.as_dict()))
-    return Exit.REJECTED if report.rejected and shown.begun else Exit.DONE
+        put_json(report.as_dict())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddbio.api import export_table, import_table
-from ddbio.cli.failures import Exit, fail, say
+from ddbio.cli.failures import Exit, fail, put, say
 from ddbio.cli.figures import duration, size
 from ddbio.cli.run import log_details, run
 from ddbio.codec.model import Compression, OutputFormat
@@ -55,7 +55,8 @@ def show(items: int, *, verbose: bool) -> Exit:
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
         return fail(error, verbose=verbose)
-    print(NEXT.format(where="" if shutil.which("ddbio") else f" (where ddbio is {_program()})"))
+    for line in NEXT.split("\n"):
+        _print(line.format(where="" if shutil.which("ddbio") else f" (where ddbio is {_program()})"))
     return Exit.DONE
 
 
@@ -65,7 +66,7 @@ def _program() -> str:
 
 async def _demo(items: int, folder: Path) -> None:
     began = time.perf_counter()
-    print("Starting a DynamoDB and an S3 of our own ...", flush=True)
+    _print("Starting a DynamoDB and an S3 of our own ...")
     async with embedded_aws() as server:
         await _create(server)
         _step(f"They listen on {server.url}, with the tables {TABLE} and {COPY} and the bucket {BUCKET}.", began)
@@ -136,14 +137,17 @@ class _Tour:
         return {(item["hash"]["S"], item["range"]["S"]): item async for item in found}
 
 
+def _print(text: str) -> None:
+    put(text, sys.stdout)
+
+
 def _step(text: str, began: float) -> None:
-    print(f"  {duration(time.perf_counter() - began):>7}  {text}", flush=True)
+    _print(f"  {duration(time.perf_counter() - began):>7}  {text}")
 
 
 def _job(text: str, report: JobReport) -> None:
     rate = report.items / report.seconds
-    print(
+    _print(
         f"  {duration(report.seconds):>7}  {text}: {count(report.items, 'item')}, {size(report.bytes)}, "
-        f"{rate:,.0f} items/s, {count(report.requests, 'request')}.",
-        flush=True,
+        f"{rate:,.0f} items/s, {count(report.requests, 'request')}."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from ddbio.cli import common
 from ddbio.cli.common import Telling, whole
-from ddbio.cli.failures import Exit
+from ddbio.cli.failures import Exit, put_json
 from ddbio.cli.figures import verdict
 from ddbio.errors import UsageError
 from ddbio.events import Observer
@@ -48,6 +47,7 @@ def verify(
         typer.Option(
             "--table",
             "-t",
+            parser=common.name,
             metavar="TABLE",
             show_default=False,
             help="Compare the files with this table: the exported one, or a copy. Default: read the files only.",
@@ -123,12 +123,12 @@ def verify(
 
 
 def _print(difference: Difference) -> None:
-    print(json.dumps(difference.as_dict()))
+    put_json(difference.as_dict())
 
 
 def _conclude(report: VerifyReport, telling: Telling, shown: Silence) -> Exit:
     for line in verdict(report):
         shown.tell(line)
     if telling.report:
-        print(json.dumps(report.as_dict()))
+        put_json(report.as_dict())
     return Exit.DONE if report.clean else Exit.FAILED

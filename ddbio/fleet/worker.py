@@ -28,6 +28,7 @@ from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.runtime import run, threads
+from ddbio.visible import log_visibly
 
 REPORT_SECONDS = 0.5
 REPORT_PAUSE = 0.05
@@ -219,4 +220,5 @@ async def _serve(socket_number: int) -> None:
 if __name__ == "__main__":
     if hasattr(signal, "SIGUSR1"):  # Windows has none; it is for the parent, and `pkill` sends it to everybody
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    log_visibly()
     run(_serve(int(sys.argv[1])))

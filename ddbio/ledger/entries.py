@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from ddbio.codec.model import KeyType
+from ddbio.report import Rejection
 
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 CRC32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
@@ -82,6 +83,21 @@ class Reject(msgspec.Struct, frozen=True):
     """None where the record is longer than 1 MiB: read it again by its offset."""
 
 
+def by_reason(rejects: Iterable[Reject]) -> dict[str, Rejection]:
+    """The rejects by the code of their reason."""
+    found: dict[str, Rejection] = {}
+    for each in rejects:
+        one = Rejection(count=1, source=each.source, offset=each.offset, line=each.line, message=each.message)
+        add_up(found, {each.reason: one})
+    return found
+
+
+def add_up(total: dict[str, Rejection], more: Mapping[str, Rejection]) -> None:
+    """Add rejects to others, by reason."""
+    for reason, found in more.items():
+        total[reason] = total[reason] + found if reason in total else found
+
+
 class Commit(msgspec.Struct, frozen=True, tag="commit"):
     """A step of one unit that has become durable; the counts are since the unit's last commit."""
 
@@ -105,6 +121,8 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     """The rejected records themselves; they go into the rejects file, not into the journal."""
     types: dict[str, int] = {}
     """Type masks by attribute path (`ddbio.codec.hints`)."""
+    reasons: dict[str, Rejection] = {}
+    """The same rejects by the code of their reason; these stay in the journal."""
 
 
 class Recovered(msgspec.Struct, frozen=True, tag="recovered"):

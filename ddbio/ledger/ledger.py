@@ -11,10 +11,11 @@ import msgspec
 
 from ddbio.codec.hints import PathTypes
 from ddbio.errors import JournalError, LedgerError
-from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered, Used, sum_of
+from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered, Used, add_up, sum_of
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.ledger.tokens import join
+from ddbio.report import Rejection
 from ddbio.words import count
 
 LEAVE_SECONDS = 0.1
@@ -58,6 +59,7 @@ class Ledger:
         self.read = 0
         self.written = 0
         self.rejected = 0
+        self.reasons: dict[str, Rejection] = {}
         self.bytes = 0
 
     @property
@@ -212,6 +214,7 @@ class Ledger:
         unit.position = commit.position
         unit.finished = commit.done
         self.rejected += commit.rejected
+        add_up(self.reasons, commit.reasons)
         self.read += commit.read
         self.written += commit.written
         self.bytes += commit.bytes

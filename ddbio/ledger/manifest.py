@@ -43,6 +43,7 @@ class Totals(msgspec.Struct, frozen=True):
     retries: Natural
     seconds: float
     cpu_seconds: float = 0.0
+    reject_reasons: dict[str, int] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -19,12 +19,13 @@ from ddbio.codec import Entry, count_lines
 from ddbio.codec.framing import Block, Record
 from ddbio.codec.model import Reason
 from ddbio.errors import LedgerError, SourceError
-from ddbio.ledger.entries import Lease, Reject
+from ddbio.ledger.entries import Lease, Reject, by_reason
 from ddbio.pipeline.encoding import Encoded, encode_block
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Committer, Outbox
 from ddbio.pipeline.reading import Input
+from ddbio.pipeline.recognition import recognise
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.sending import Sender
 from ddbio.pipeline.watermark import Watermark
@@ -88,6 +89,7 @@ class _SpanImport:
             clock=engine.clock,
             refused=self._refused,
         )
+        self._head = bytearray()
         self._found = self._passed = self._reject_bytes = self._bytes = 0
         self._committed_at = engine.clock.now()
 
@@ -115,7 +117,7 @@ class _SpanImport:
             raise fault
 
     async def _take_all(self) -> None:
-        async with aclosing(self._reader.blocks(self._unit, self._start)) as chunks:
+        async with aclosing(self._reader.blocks(self._unit, self._start, self._head)) as chunks:
             async for blocks in chunks:
                 for block in blocks:
                     await self._take(block)
@@ -129,7 +131,7 @@ class _SpanImport:
         self._count(block, len(entries) + len(refused))
         self._watermark.opened(entries)
         for record, verdict in refused:
-            self._watermark.rejected(self._reject(record, verdict.reason, verdict.message))
+            self._watermark.rejected(self._reject(record, verdict.reason, self._explained(record, verdict.message)))
         await self._sender.add(entries)
 
     def _count(self, block: Block, encoded: int) -> None:
@@ -189,11 +191,17 @@ class _SpanImport:
             bytes=size,
             rejected=len(settled.rejects),
             rejects=settled.rejects,
+            reasons=by_reason(settled.rejects),
         )
 
     def _refused(self, entry: Entry, message: str) -> None:
         record = entry.block.record(entry.offset, entry.length)
         self._watermark.rejected(self._reject(record, Reason.REFUSED_BY_SERVICE, message))
+
+    def _explained(self, record: Record, message: str) -> str:
+        """The message, and where the file as a whole is something else than lines of JSON, what it is."""
+        found = None if record.offset else recognise(bytes(self._head))
+        return f"{message} {found}" if found else message
 
     def _reject(self, record: Record, reason: Reason, message: str) -> Reject:
         reject = Reject(

@@ -13,6 +13,7 @@ from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedS
 from ddbio.codec.framing import Block, LineFramer
 from ddbio.errors import SourceError
 from ddbio.ledger.entries import Unit
+from ddbio.pipeline.recognition import HEAD_BYTES
 from ddbio.storage.base import Source, SourceFile
 
 MAX_RECORD = 16 * 1024 * 1024
@@ -30,16 +31,18 @@ class SpanReader:
         """What a person calls the file of a span."""
         return self._source.place(unit.file)
 
-    async def blocks(self, unit: Unit, start: int) -> AsyncGenerator[list[Block]]:
+    async def blocks(self, unit: Unit, start: int, head: bytearray | None = None) -> AsyncGenerator[list[Block]]:
         """The lines of the span that begin at or behind `start`, some at a time, in the file's order.
 
-        A compressed file is read from its beginning, whatever `start` is. Raises SourceError where the file can't be
-        read, has changed, or is broken.
+        A compressed file is read from its beginning, whatever `start` is. `head` takes in the file's first bytes, where
+        those are read. Raises SourceError where the file can't be read, has changed, or is broken.
         """
         first = start if unit.compression == "none" else 0
         framer = LineFramer(first, limit=MAX_RECORD, stop=unit.end)
         async with aclosing(self._chunks(unit, max(first - 1, 0))) as chunks:
             async for chunk in chunks:
+                if head is not None and not first:
+                    head += chunk[: HEAD_BYTES - len(head)]
                 yield _behind(start, framer.feed(chunk))
                 if framer.done:
                     return

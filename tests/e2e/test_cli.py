@@ -202,6 +202,20 @@ def test_full_disk_is_told(moto: Server, full: str) -> None:
         refused(done, 1, "No space left on device")
 
 
+def test_a_report_that_cannot_be_written_is_told(moto: Server, full: str, tmp_path: Path) -> None:
+    export, verify = f"export -t {full} -c 1000 -p 1 --json -d {tmp_path}", f"verify --json -s {tmp_path}"
+    program = "env -u PYTHONUNBUFFERED $PYTHON -m ddbio"
+    for command, code in ((export, 1), (verify, 1), (f"{export} --overwrite --max-units 1", 4)):
+        done = shell(f"{program} {command} > /dev/full", moto)
+        assert (done.code, len(done.errors)) == (code, 1), done.err
+        assert done.errors[0].startswith("error: Could not write to standard output: No space left on device.")
+        assert "Traceback" not in done.err
+        assert "Exception ignored" not in done.err
+    done = shell(f"{program} {verify} | true", moto)
+    assert "Traceback" not in done.err
+    assert "Exception ignored" not in done.err
+
+
 def test_library_example_of_readme(moto: Server, tmp_path: Path) -> None:
     moto.put_items(moto.create_table("Orders", key=KEY), [{"hash": {"S": "a"}, "range": {"S": "b"}, "n": {"N": "1"}}])
     moto.create_table("Copy", key=KEY)

@@ -150,7 +150,7 @@ def test_every_exit_code_is_explained() -> None:
 
 def test_report_keeps_the_fields_that_scripts_read() -> None:
     contract = """command table items bytes files rejected rejects capacity_units requests throttles retries seconds
-        cpu_seconds peak_rss_bytes resumed manifest throttle_reasons timeline"""
+        cpu_seconds peak_rss_bytes resumed manifest reject_reasons throttle_reasons timeline"""
     assert list(JobReport.__dataclass_fields__) == contract.split()
     for name in JobReport.__dataclass_fields__:
         assert f"`{name}`" in README, f"README does not explain {name} of the report"

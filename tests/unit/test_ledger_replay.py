@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ddbio.codec.hints import NS, SS, B, S
 from ddbio.errors import DestinationError, JournalError
-from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered, Reject
+from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered, Reject, by_reason
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover
@@ -256,3 +256,25 @@ async def test_rejects_are_durable_before_the_chunk_that_passes_them(tmp_path: P
     again.replay(read)
     assert again.rejected == 3
     assert len([name for name in sink.small if name.startswith(JOURNAL)]) == 2
+
+
+async def test_reasons_of_rejects_are_counted_over_all_runs_with_the_example_closest_to_a_beginning(
+    tmp_path: Path,
+) -> None:
+    def reject(source: str, offset: int, reason: str) -> Reject:
+        return Reject(source, offset, 1, None, reason, f"{source} {offset}", None)
+
+    def rejected(seq: int, *rejects: Reject) -> Commit:
+        return commit(0, seq, rejected=len(rejects), rejects=rejects, reasons=by_reason(rejects))
+
+    sink = MemorySink()
+    ledger = Ledger(Journal(sink), RejectsFile(tmp_path / "r.jsonl", "run"))
+    await ledger.record([rejected(1, reject("b", 9, "not_json"), reject("b", 12, "key_empty"))])
+    journal = Journal(sink)
+    again = Ledger(journal, RejectsFile(tmp_path / "r.jsonl", "run"))
+    again.replay(await all_entries(journal))
+    await again.record([rejected(2, reject("b", 0, "not_json"), reject("a", 0, "not_json"))])
+    assert {reason: (found.count, found.message) for reason, found in again.reasons.items()} == {
+        "not_json": (3, "a 0"),
+        "key_empty": (1, "b 12"),
+    }
