@@ -87,10 +87,8 @@ class LocalSink(Sink):
         with edge("list", self._folder):
             return await self.call(lambda: sorted(disk.walk(self._folder, prefix)))
 
-    async def delete(self, name: str) -> None:
-        path = self._folder / name
-        with edge("delete", path):
-            await self.call(lambda: disk.remove(path, self._folder))
+    async def delete(self, *names: str) -> None:
+        await self.call(lambda: disk.remove([self._folder / name for name in names], self._folder))
 
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
         if "part" not in token:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -109,12 +109,22 @@ def put(path: Path, part: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def remove(path: Path, root: Path) -> None:
-    """Remove a file, if it is there, and the folder that it lay in below `root`, if nothing is left there."""
-    path.unlink(missing_ok=True)
-    if path.parent != root:
-        with suppress(OSError):  # something is left, or it is gone
-            path.parent.rmdir()
+def remove(paths: Iterable[Path], root: Path) -> None:
+    """Remove files, where they are there, and the folders that they lay in below `root`, where nothing is left there.
+
+    Raises DestinationError.
+    """
+    folders = set()
+    for path in paths:
+        with edge("delete", path):
+            path.unlink(missing_ok=True)
+        folders.add(path.parent)
+    for folder in folders:
+        with edge("delete files in", folder), suppress(FileNotFoundError):
+            sync_folder(folder)
+        if folder != root:
+            with suppress(OSError):  # something is left, or it is gone
+                folder.rmdir()
 
 
 def write(path: Path, data: bytes) -> None:

@@ -58,7 +58,7 @@ class StdoutSink(Sink):
     async def list(self, prefix: str = "") -> list[StoredFile]:  # noqa: ARG002 (nothing is kept)
         return []
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, *names: str) -> None:
         """Nothing to do: what has gone into a stream can't be taken out."""
 
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:  # noqa: ARG002

@@ -400,12 +400,13 @@ def fail_at(patch: pytest.MonkeyPatch, calls: int) -> None:
 
     delete, left = LocalSink.delete, calls
 
-    async def die(self: LocalSink, name: str) -> None:
+    async def die(self: LocalSink, *names: str) -> None:
         nonlocal left
-        left -= 1
-        if not left:
-            raise ArithmeticError
-        await delete(self, name)
+        for name in names:
+            left -= 1
+            if not left:
+                raise ArithmeticError
+            await delete(self, name)
 
     patch.setattr(LocalSink, "delete", die)
 
