@@ -43,5 +43,6 @@ async def recover(ledger: Ledger, sink: Sink, units: Iterable[int] | None = None
 
 async def sweep(ledger: Ledger, sink: Sink, table: str) -> None:
     """Remove unfinished files and uploads of this table's exports that no commit speaks of."""
+    await ledger.stop_compacting()
     pattern = re.compile(re.escape(table) + r"-\d{4,}-\d{5,}\.json(\.gz|\.zst)?")
     await sink.sweep(lambda name: pattern.fullmatch(name) is not None, {file.name for _, file in ledger.open_files()})

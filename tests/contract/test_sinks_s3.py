@@ -125,7 +125,7 @@ class Deleting(Spy):
 FOUR = {f"{number}.json": b"" for number in range(4)}
 
 
-def refused(code: str) -> ClientError:
+def refusal(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "No."}}, "DeleteObjects")
 
 
@@ -142,7 +142,7 @@ async def test_objects_are_deleted_so_many_at_once(bucket: Bucket, monkeypatch: 
 
 @pytest.mark.parametrize("code", ["NotImplemented", "MethodNotAllowed", "MalformedXML"])
 async def test_where_many_can_not_be_deleted_at_once_each_is(bucket: Bucket, code: str) -> None:
-    client = Deleting(bucket.client, refused(code))
+    client = Deleting(bucket.client, refusal(code))
     async with bucket.sink(client=client) as sink:
         for name in FOUR:
             await sink.put(name, b"x")
@@ -155,7 +155,7 @@ async def test_a_key_that_xml_can_not_hold_is_deleted(bucket: Bucket) -> None:
     class Strict(Deleting):
         async def delete_objects(self, **arguments: Any) -> Any:
             if any("\x01" in each["Key"] for each in arguments["Delete"]["Objects"]):
-                raise refused("MalformedXML")  # as S3 does; the servers here differ
+                raise refusal("MalformedXML")  # as S3 does; the servers here differ
             return await super().delete_objects(**arguments)
 
     async with bucket.sink(client=Strict(bucket.client)) as sink:

@@ -65,7 +65,7 @@ class Office:
     ) -> None:
         self.clock = FakeClock()
         self.coordinator = Coordinator(
-            map(Unit, range(units)), workers=2, budget=Budget(Pace(100)), rng=random.Random(1)
+            [Unit(number) for number in range(units)], workers=2, budget=Budget(Pace(100)), rng=random.Random(1)
         )
         self.ledger = Ledger(journal, RejectsFile(path, "run"))
         self.source = Source()
