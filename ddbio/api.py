@@ -77,7 +77,7 @@ async def export_table(
         for warning in await sink.check(table.size_bytes if options.compress == "none" else None):
             observer(Warned(warning))
         lock = await stack.enter_async_context(sink.lock(run))
-        wanted = 1 if place.streams else options.processes
+        wanted = 1 if place.streams else planning.affordable(options.processes, fastest, planning.PAGE_UNITS)
         total = planning.segment_count(options.segments, table.size_bytes, wanted)
         opened = Opened(run, await asyncio.to_thread(export_identity, options, table), total)
         ledger = Ledger()
@@ -91,7 +91,7 @@ async def export_table(
             opened = await begin_export(options, sink, before, ledger, opened, observer)
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
         units = planning.segments(opened.segments)
-        processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(units))
+        processes = min(wanted, len(units))
         observer(_planned(job, table, place, budget.pace, processes, len(units), ledger, sink.location))
         report = await Run(
             job=job,
@@ -150,7 +150,8 @@ async def import_table(
             observer(Warned(gap))
         if types is not None and types.mixed:
             observer(Warned(_lossy(types.mixed, source.location)))
-        units = planning.spans(files, options.processes)
+        wanted = 1 if place.streams else planning.affordable(options.processes, fastest, planning.BATCH_UNITS)
+        units = planning.spans(files, wanted)
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
         opened = Opened(run, identity, 0, tuple(units))
         ledger, lock = Ledger(None, rejects_file(options, state, run)), None
@@ -164,8 +165,7 @@ async def import_table(
             ledger, opened = await begin_import(options, state, before, opened, observer)
             stack.push_async_callback(ledger.leave)
         units = list(opened.units)
-        wanted = 1 if place.streams else options.processes
-        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, len(units))
+        processes = max(1, min(wanted, len(units)))
         job = ImportJob(run=run, options=options, table=_facts(table, place), hints=hints, s3=place.s3)
         size = planning.plain_bytes(files)
         folder = None if place.streams else state.location
