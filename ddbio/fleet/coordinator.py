@@ -118,8 +118,9 @@ class Coordinator:
         self._units = units
         self._begun = {number: _Begun(known) for number, known in (progress or {}).items()}
         self._waiting = array("I", (number for number in range(len(units)) if number not in done))
-        """From the last one on."""
+        """The one to be leased next is the last: to take it away costs nothing."""
         rng.shuffle(self._waiting)
+        self._waiting.reverse()  # so that a seed gives the order that it gives to a list
         self._budget = budget
         self._workers = {number: _WorkerState(granted=budget.rate / workers) for number in range(workers)}
         self._gone: list[Usage] = []

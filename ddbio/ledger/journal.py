@@ -4,8 +4,9 @@ One chunk is a small object, `_ddbio/journal/00000001.json`: a first line with i
 the size of the rejects file at that moment, and a CRC32 of it all; then one entry a line. A chunk is written whole or
 not at all, and only after what it claims is durable. A folder and S3 go the same way.
 
-Every `COMPACT_AFTER` chunks, another one is written that holds the whole state of the ledger, and is called like the
-last one that it replaces: `_ddbio/journal/00000512-compacted.json`. Reading begins at the newest of these.
+Every `COMPACT_AFTER` chunks, or sooner where they are large, another one is written that holds the whole state of the
+ledger, and is called like the last one that it replaces: `_ddbio/journal/00000512-compacted.json`. Reading begins at
+the newest of these.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from ddbio.storage.base import JOURNAL, Sink
 AT_ONCE = 16
 """Chunks that are read back at once."""
 COMPACT_AFTER = 512
-"""So many chunks are read back in a second or two, from S3 too."""
+"""So many chunks are read back from S3 in a second or two."""
+COMPACT_BYTES = 16 * 1024 * 1024
+"""So many bytes more than the last state has, in fewer chunks, are enough: in a large state, most does not change."""
 LOOKS = 3
 """So often the names are listed before a chunk that is not there is damage: another process may compact the journal,
 and a listing in that instant may lack the old chunks and the new one."""
@@ -66,15 +69,16 @@ class _GoneError(JournalError):
 class Journal:
     """The journal of one job at `sink`. Where there is one already, it is read to its end before it is added to."""
 
-    def __init__(self, sink: Sink, *, compact_after: int = COMPACT_AFTER) -> None:
+    def __init__(self, sink: Sink, *, compact_after: int | None = None) -> None:
         self._sink = sink
-        self._compact_after = compact_after
+        self._compact_after = compact_after or COMPACT_AFTER
         self._start_anew()
 
     def _start_anew(self) -> None:
         self._next = 1
         self._opening = b""
         self._compact_behind = self._compact_after
+        self._state_bytes = self._bytes_behind = 0
         self._compacting: asyncio.Task[None] | None = None
         self.rejects_bytes = 0
         """Size of the rejects file when the last chunk was written."""
@@ -116,6 +120,7 @@ class Journal:
         lines = b"".join(map(_line, entries))
         head = _head(self._next, len(entries), _checksum(self._next, rejects_bytes, lines), rejects_bytes)
         await self._sink.put(_Chunk(self._next).name, head + lines)
+        self._bytes_behind += len(lines)
         self._learn_opening(_Chunk(self._next), lines)
         self._next += 1
         self.rejects_bytes = rejects_bytes
@@ -123,7 +128,8 @@ class Journal:
     @property
     def is_long(self) -> bool:
         """It is time to `compact`."""
-        return self._next > self._compact_behind and self._compacting is None
+        many = self._next > self._compact_behind or self._bytes_behind > COMPACT_BYTES + self._state_bytes
+        return many and self._compacting is None
 
     def compact(self, state: Iterable[Entry]) -> None:
         """Begin to replace all chunks so far by one of `state`: what makes a ledger of them. Nobody waits for that.
@@ -132,6 +138,7 @@ class Journal:
         journal, and perhaps the rest of an older one, all numbers of which lie below: that is not looked at, and goes
         with the next compaction. Where it fails, the journal stays as it is, until it is long again.
         """
+        self._bytes_behind = 0
         self._compacting = asyncio.create_task(self._compact(self._next - 1, self.rejects_bytes, iter(state)))
 
     async def stop_compacting(self) -> None:
@@ -205,6 +212,9 @@ class Journal:
                 self._next, self.rejects_bytes = chunk.number + 1, head.rejects_bytes
                 if chunk.compacted:
                     self._compact_behind = chunk.number + self._compact_after
+                    self._state_bytes, self._bytes_behind = len(lines), 0
+                else:
+                    self._bytes_behind += len(lines)
 
     def _left(self, chunks: Sequence[_Chunk]) -> list[_Chunk]:
         """Those that are to be read now; raises _GoneError where one is missing."""
@@ -221,7 +231,9 @@ class Journal:
     async def _compact(self, number: int, rejects_bytes: int, state: Iterator[Entry]) -> None:
         try:
             chunk = _Chunk(number, compacted=True)
-            await self._write_whole(chunk, await self._encoded(chunk, rejects_bytes, state))
+            blocks = await self._encoded(chunk, rejects_bytes, state)
+            self._state_bytes = sum(map(len, blocks))
+            await self._write_whole(chunk, blocks)
             await self._delete(each for each in await self._chunks() if each < chunk)
         except DdbioError as error:
             log.warning("The journal in %s could not be compacted yet: %s", self._sink.location, error)

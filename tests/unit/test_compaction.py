@@ -342,6 +342,22 @@ async def test_commits_do_not_wait_for_a_compaction() -> None:
     assert summary(again) == summary(ledger)
 
 
+async def test_large_chunks_are_compacted_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ddbio.ledger.journal.COMPACT_BYTES", 5_000)
+    sink, sizes = Slow(), []
+    sink.gate.set()
+    for _ in range(2):  # the second one goes on with what the first has left
+        journal = Journal(sink)
+        ledger = Ledger(journal)
+        ledger.replay(await all_entries(journal))
+        await ledger.record([OPENED])
+        for seq in range(1, 60):
+            await ledger.record([Commit(0, 1, seq, "p" * 200, types={f"{seq}": 1})])
+            await let_run()
+            sizes.append(sum(map(len, (*sink.small.values(), *sink.sealed.values()))))
+    assert 7_000 < max(sizes) < 16_000
+
+
 async def test_a_compaction_that_fails_is_told_and_done_later(caplog: pytest.LogCaptureFixture) -> None:
     sink = Slow()
     sink.gate.set()
