@@ -9,9 +9,8 @@ an import restores it. A path joins attribute names with `.`, writes a list's el
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
-
-import msgspec
 
 S, L, B, SS, NS, BS = 1, 2, 4, 8, 16, 32
 LOSSY = B | SS | NS | BS
@@ -24,14 +23,15 @@ HintType = Literal["B", "SS", "NS", "BS"]
 _NAMES: dict[int, HintType] = {B: "B", SS: "SS", NS: "NS", BS: "BS"}
 
 
-class PathTypes(msgspec.Struct):
+@dataclass
+class PathTypes:
     """The types seen at each path, for a whole job; at most `MAX_PATHS` paths.
 
     What is merged may have been cut off at `MAX_PATHS` itself. From then on nobody can say that a path which it does
     not name held no other type: such a path gets no hint.
     """
 
-    masks: dict[str, int] = {}
+    masks: dict[str, int] = field(default_factory=dict)
     cut_off: bool = False
     """Whether there may be paths that are not in `masks`."""
     pages_cut_off: bool = False
@@ -41,7 +41,7 @@ class PathTypes(msgspec.Struct):
 
     def copy(self) -> PathTypes:
         """As they are now."""
-        return msgspec.structs.replace(self, masks=dict(self.masks))
+        return replace(self, masks=dict(self.masks))
 
     def merge(self, seen: Mapping[str, int]) -> list[str]:
         """Add what a page or a worker saw; return the paths at which a lossy type is seen for the first time (of

@@ -115,8 +115,7 @@ class Journal:
     async def append(self, entries: Sequence[Entry], rejects_bytes: int = 0) -> None:
         """Write one chunk; the entries are durable when this returns."""
         if self._compacting is not None and self._compacting.done():
-            self._compacting.result()
-            self._compacting = None
+            await self._compacted()
         lines = b"".join(map(_line, entries))
         head = _head(self._next, len(entries), _checksum(self._next, rejects_bytes, lines), rejects_bytes)
         await self._sink.put(_Chunk(self._next).name, head + lines)
@@ -142,19 +141,16 @@ class Journal:
         self._compacting = asyncio.create_task(self._compact(self._next - 1, self.rejects_bytes, iter(state)))
 
     async def stop_compacting(self) -> None:
-        """Leave the journal as it is now; whether a compaction is under way or not, none is behind this."""
+        """End a compaction that is under way, at once: what was written of it is left to the next `Sink.sweep`."""
         if self._compacting is not None:
             self._compacting.cancel()
-            await asyncio.wait([self._compacting])
-            compacting, self._compacting = self._compacting, None
-            if not compacting.cancelled():
-                compacting.result()
+            await self._compacted()
 
     async def remove(self) -> None:
         """Delete all chunks, the one where reading begins last: what is left of an interrupted removal tells which job
         it was.
         """
-        await self.stop_compacting()
+        await self._compacted()
         chunks = await self._chunks()
         first = _beginning(chunks)
         await self._delete(chunk for chunk in chunks if chunk != first)
@@ -168,7 +164,7 @@ class Journal:
         Of these, what a compaction has left over goes before the newest: alone it could be the whole journal of a
         job that was less far.
         """
-        await self.stop_compacting()
+        await self._compacted()
         chunks = await self._chunks()
         first = _beginning(chunks)
         await self._delete(chunk for chunk in chunks if chunk.begins and chunk != first)
@@ -239,6 +235,14 @@ class Journal:
             log.warning("The journal in %s could not be compacted yet: %s", self._sink.location, error)
         self._compact_behind = number + self._compact_after
 
+    async def _compacted(self) -> None:
+        """Wait for the end of a compaction, if one is under way."""
+        if self._compacting is not None:
+            await asyncio.wait([self._compacting])
+            compacting, self._compacting = self._compacting, None
+            if not compacting.cancelled():
+                compacting.result()
+
     async def _encoded(self, chunk: _Chunk, rejects_bytes: int, state: Iterator[Entry]) -> list[bytes]:
         """The chunk in blocks. The event loop is not held meanwhile."""
         blocks, block, entries = [b""], bytearray(self._opening), int(bool(self._opening))
@@ -259,8 +263,12 @@ class Journal:
             for block in blocks:
                 await file.write(block)
             await file.seal()
-        finally:
+        except asyncio.CancelledError:
+            await file.leave()
+            raise
+        except DdbioError:
             await file.discard()
+            raise
 
     def _learn_opening(self, chunk: _Chunk, lines: bytes) -> None:
         """The first line of the journal says which job it is, and begins what replaces it, too."""
