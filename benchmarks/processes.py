@@ -91,7 +91,7 @@ def _sampling(pid: int, watch: bool) -> Iterator[Peaks]:
 
     def sample() -> None:
         while not done.wait(SAMPLE_SECONDS):
-            peaks.note(_resident(pid), [_resident(child) for child in _children(pid)])
+            peaks.note(resident(pid), [resident(child) for child in _children(pid)])
 
     thread = Thread(target=sample)
     if watch:
@@ -104,7 +104,7 @@ def _sampling(pid: int, watch: bool) -> Iterator[Peaks]:
             thread.join()
 
 
-def _resident(pid: int) -> int:
+def resident(pid: int) -> int:
     """Resident bytes of a process, 0 when it is gone."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()

@@ -74,7 +74,7 @@ async def export_table(
         for warning in await sink.check(table.size_bytes if options.compress == "none" else None):
             observer(Warned(warning))
         lock = await stack.enter_async_context(sink.lock(run))
-        wanted = 1 if streams else options.processes
+        wanted = 1 if streams else planning.affordable(options.processes, fastest, planning.PAGE_UNITS)
         total = planning.segment_count(options.segments, table.size_bytes, wanted)
         opened = Opened(run, await asyncio.to_thread(export_identity, options, table), total)
         ledger = Ledger()
@@ -89,7 +89,7 @@ async def export_table(
             await _warn_of_names(sink, table.name, observer)
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=bucket.facts)
         units = planning.segments(opened.segments)
-        processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(units))
+        processes = min(wanted, len(units))
         observer(_planned(job, table, place, budget.pace, processes, len(units), ledger, sink.location))
         report = await Run(
             job=job,
@@ -149,7 +149,8 @@ async def import_table(
         await stack.enter_async_context(state)
         found = await find_all(sources, options, table, rejects_file(options, state, run), state.location, observer)
         files = [source.files for source in found]
-        units = planning.spans(files, options.processes)
+        wanted = 1 if streams else planning.affordable(options.processes, fastest, planning.BATCH_UNITS)
+        units = planning.spans(files, wanted)
         hints = [source.hints for source in found]
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
         opened = Opened(run, identity, 0, tuple(units))
@@ -164,8 +165,7 @@ async def import_table(
             ledger, opened = await begin_import(options, state, before, opened, observer)
             stack.push_async_callback(ledger.leave)
         units = list(opened.units)
-        wanted = 1 if streams else options.processes
-        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, planning.largest_source(units))
+        processes = max(1, min(wanted, planning.largest_source(units)))
         facts = _source_facts(options, found, buckets)
         job = ImportJob(run=run, options=options, table=_facts(table, place), sources=facts)
         size = planning.plain_bytes([file for each in files for file in each])

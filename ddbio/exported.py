@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from ddbio.errors import JournalError, UsageError
 from ddbio.ledger.checkpoint import Checkpoint
-from ddbio.ledger.entries import Commit, Recovered
+from ddbio.ledger.entries import Commit, KnownFile, Recovered
 from ddbio.ledger.manifest import read_files
 from ddbio.names import is_file_of, stem
 from ddbio.storage.base import MANIFEST, Sink
@@ -31,8 +31,7 @@ async def claim(sink: Sink, table: str, before: Checkpoint, *, overwrite: bool) 
     # What can be resumed, or claims to be finished, goes first: a crash in between leaves nothing that lies.
     await before.journal.discard()
     await sink.delete(MANIFEST)
-    for name in sorted(old - {MANIFEST}):
-        await sink.delete(name)
+    await sink.delete(*sorted(old - {MANIFEST}))
 
 
 async def _named(before: Checkpoint) -> set[str]:
@@ -40,7 +39,7 @@ async def _named(before: Checkpoint) -> set[str]:
     names: set[str] = set()
     with suppress(JournalError):
         async for entries in before.entries():
-            names |= {e.file.name for e in entries if isinstance(e, Commit | Recovered) and e.file is not None}
+            names |= {e.file.name for e in entries if isinstance(e, Commit | Recovered | KnownFile) and e.file}
     return names
 
 

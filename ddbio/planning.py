@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import ceil, inf
+from typing import overload
 
 from ddbio.capacity import Pace
 from ddbio.codec.model import WRITE_UNIT_BYTES
@@ -72,13 +73,24 @@ def foreseen(pace: Pace) -> float:
     return pace.start if pace.most is None else min(2 * pace.start, pace.most)
 
 
+def affordable(wanted: int, pace: Pace, request_units: float) -> int:
+    """How many processes the budget feeds: each needs a request's worth of it a second."""
+    return max(1, min(wanted, int(foreseen(pace) // request_units)))
+
+
 def process_count(wanted: int, pace: Pace, request_units: float, units: int) -> int:
-    """How many processes have something to do: each needs a unit of work, and a request's worth of budget a second."""
-    return max(1, min(wanted, int(foreseen(pace) // request_units), units))
+    """How many processes have something to do: each needs a share of the budget, and a unit of work."""
+    return max(1, min(affordable(wanted, pace, request_units), units))
 
 
 def segment_count(asked: int | None, size_bytes: int, processes: int) -> int:
-    """TotalSegments: many for each process, none too small to be worth a request or too large to be one file."""
+    """TotalSegments: many for each process, none too small to be worth a request or too large to be one file.
+
+    `processes` are those that the budget feeds, so that no more segments are made than it can read at once. A table of
+    unknown size (the service counts every six hours) may have nothing in it, or many gigabytes by now: it is cut into
+    as many as give each process something to do, and few enough that a request for each costs next to nothing where
+    they are empty: half a unit, of 128 and more that a process has in each second.
+    """
     if asked is not None:
         return asked
     if size_bytes <= 0:
@@ -102,9 +114,28 @@ def plain_bytes(files: Sequence[SourceFile]) -> int | None:
     return sum(file.size or 0 for file in files)
 
 
-def segments(count: int) -> list[Unit]:
+def segments(count: int) -> Sequence[Unit]:
     """One unit per segment."""
-    return [Unit(id=segment) for segment in range(count)]
+    return _Segments(count)
+
+
+class _Segments(Sequence[Unit]):
+    """Units that are made when they are asked for: there may be a million."""
+
+    def __init__(self, count: int) -> None:
+        self._numbers = range(count)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, at: int) -> Unit: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Unit]: ...
+
+    def __getitem__(self, at: int | slice) -> Unit | list[Unit]:
+        return Unit(self._numbers[at]) if isinstance(at, int) else [Unit(number) for number in self._numbers[at]]
 
 
 def spans(sources: Sequence[Sequence[SourceFile]], processes: int) -> list[Unit]:

@@ -40,7 +40,7 @@ class Run:
     """Everything that a run needs; `sink` is where an export's files are (None for an import)."""
 
     job: Job
-    units: list[Unit]
+    units: Sequence[Unit]
     processes: int
     budget: Budget
     ledger: Ledger
@@ -64,7 +64,12 @@ class Run:
         clock = LoopClock()
         rng = random.Random(self.job.run)  # noqa: S311 - an order of work, no secret
         coordinator = Coordinator(
-            self.units, workers=self.processes, budget=self.budget, rng=rng, progress=self.ledger.units
+            self.units,
+            workers=self.processes,
+            budget=self.budget,
+            rng=rng,
+            progress=self.ledger.units,
+            done=self.ledger.done,
         )
         used = self._meter(coordinator, clock)
         desk = Desk(

@@ -309,14 +309,15 @@ class MemorySink(Sink):
         self.small[name] = data
 
     async def get(self, name: str, *, most: int | None = None) -> bytes | None:
-        return self.small.get(name)
+        return self.small.get(name, self.sealed.get(name))
 
     async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
         return next((name for name in self.sealed if not is_mine(name)), None)
 
-    async def delete(self, name: str) -> None:
-        self.sealed.pop(name, None)
-        self.small.pop(name, None)
+    async def delete(self, *names: str) -> None:
+        for name in names:
+            self.sealed.pop(name, None)
+            self.small.pop(name, None)
 
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
         self.note("recover", name)

@@ -52,7 +52,7 @@ class Fleet:
 
     job: Job
     table: FakeTable
-    units: list[Unit]
+    units: Sequence[Unit]
     budget: float
     workers: int = 1
     most: float | None = None

@@ -9,6 +9,7 @@ an import restores it. A path joins attribute names with `.`, writes a list's el
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 S, L, B, SS, NS, BS = 1, 2, 4, 8, 16, 32
@@ -22,6 +23,7 @@ HintType = Literal["B", "SS", "NS", "BS"]
 _NAMES: dict[int, HintType] = {B: "B", SS: "SS", NS: "NS", BS: "BS"}
 
 
+@dataclass
 class PathTypes:
     """The types seen at each path, for a whole job; at most `MAX_PATHS` paths.
 
@@ -29,12 +31,17 @@ class PathTypes:
     not name held no other type: such a path gets no hint.
     """
 
-    def __init__(self) -> None:
-        self.masks: dict[str, int] = {}
-        self.cut_off = False
-        """Whether there may be paths that are not in `masks`."""
-        self._pages_cut_off = False
-        self._told_of_room = False
+    masks: dict[str, int] = field(default_factory=dict)
+    cut_off: bool = False
+    """Whether there may be paths that are not in `masks`."""
+    pages_cut_off: bool = False
+    """Whether what was merged was cut off itself."""
+    told_of_room: bool = False
+    """Whether a path for which there is no room was returned as news."""
+
+    def copy(self) -> PathTypes:
+        """As they are now."""
+        return replace(self, masks=dict(self.masks))
 
     def merge(self, seen: Mapping[str, int]) -> list[str]:
         """Add what a page or a worker saw; return the paths at which a lossy type is seen for the first time (of
@@ -46,11 +53,11 @@ class PathTypes:
             if known is not None:
                 self.masks[path] = known | mask
             elif len(self.masks) < MAX_PATHS:
-                self.masks[path] = mask | UNSURE if self._pages_cut_off else mask
+                self.masks[path] = mask | UNSURE if self.pages_cut_off else mask
             else:
                 self.cut_off = True
         if len(seen) >= MAX_PATHS:
-            self.cut_off = self._pages_cut_off = True
+            self.cut_off = self.pages_cut_off = True
             for path in self.masks.keys() - seen.keys():
                 self.masks[path] |= UNSURE
         return news
@@ -68,5 +75,5 @@ class PathTypes:
             return not self.masks[path] & LOSSY
         if len(self.masks) < MAX_PATHS:
             return True
-        told, self._told_of_room = self._told_of_room, True
+        told, self.told_of_room = self.told_of_room, True
         return not told

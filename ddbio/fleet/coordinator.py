@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
+from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import groupby
+from operator import attrgetter
 
 from ddbio.capacity import Budget
 from ddbio.capacity.shares import PARTITION_READ, share
 from ddbio.errors import LedgerError
 from ddbio.fleet.protocol import Failure, Grant, Report
-from ddbio.ledger.entries import Commit, Lease, Unit
-from ddbio.ledger.ledger import UnitState
+from ddbio.ledger.entries import Commit, Lease, Unit, UnitState
 from ddbio.pipeline.meter import Usage
 
 MEASURED_SECONDS = 0.45
@@ -35,6 +36,7 @@ SURE = 1 / 3
 """Of what a worker would use if nothing ever waited: so much it uses without gaps, however uneven its replies are. One
 lane at a time with replies at random (exponential) uses 98% of that; several lanes use more.
 """
+NEW = UnitState()
 TINY = 1e-6
 """Stands for 0 where that would divide."""
 SMOOTHING = 0.25
@@ -42,12 +44,11 @@ SMOOTHING = 0.25
 
 
 @dataclass(slots=True)
-class _UnitState:
+class _Begun:
     """Who holds a unit, and how far its commits have come."""
 
-    unit: Unit
-    position: str = ""
-    number: int = 0
+    known: UnitState = NEW
+    """What its next lease begins with."""
     done: bool = False
     epoch: int = 0
     holder: int | None = None
@@ -75,6 +76,8 @@ class _WorkerState:
     collections: int = 0
     """Segments that are inside a large item collection."""
     holding: int = 0
+    ended: set[int] = field(default_factory=set)
+    """Units that are done, as long as it repeats commits of them."""
     answered: tuple[int, Grant] | None = None
     """The last Report's number, and its Grant."""
     deaths: int = 0
@@ -97,29 +100,31 @@ class Decision:
 class Coordinator:
     """Hands out units and shares of the budget, and accepts each commit exactly once.
 
-    `units` are leased in a random order (`rng`): neighbours sit on the same partition of the table. `progress` says how
-    far they are already. Those of a later source are leased once all of the earlier ones are done and durable: else a
-    run that resumes could write an old line over a newer one.
+    `units` are leased in a random order (`rng`): neighbours sit on the same partition of the table. A unit's id is its
+    place among them, and they are in the order of their sources. `done` are those of which nothing is left to do,
+    `progress` says how far others are already. Those of a later source are leased once all of the earlier ones are done
+    and durable: else a run that resumes could write an old line over a newer one.
+
+    Memory and time for a Report go by the units that are begun, not by how many there are: of one that is not, only its
+    number is kept.
     """
 
     def __init__(
         self,
-        units: Iterable[Unit],
+        units: Sequence[Unit],
         *,
         workers: int,
         budget: Budget,
         rng: random.Random,
         progress: Mapping[int, UnitState] | None = None,
+        done: Container[int] = frozenset(),
     ) -> None:
-        self._units = {unit.id: _UnitState(unit) for unit in units}
-        for number, known in (progress or {}).items():
-            self._go_on(self._units[number], known)
-        waiting = [number for number, state in self._units.items() if not state.done]
-        rng.shuffle(waiting)
-        waiting.sort(key=self._source)
-        self._later = deque(deque(numbers) for _, numbers in groupby(waiting, self._source))
+        self._units = units
+        self._begun = {number: _Begun(known) for number, known in (progress or {}).items()}
+        self._later = deque(_waiting(units, done, rng))
         """Units of the sources that are not begun."""
-        self._waiting: deque[int] = deque()
+        self._waiting = array("I")
+        """The one to be leased next is the last: to take it away costs nothing."""
         self._open = 0
         """Units of the sources that were begun which are not done."""
         self._begin()
@@ -199,6 +204,7 @@ class Coordinator:
         if report.failure is not None:
             self.abort(report.failure)
         accepted = tuple(commit for commit in report.commits if self._accept(report.worker, commit))
+        self._forget(worker.ended - {commit.unit for commit in report.commits}, worker)
         leases = () if self._aborting or report.stopped else self._lease(report.worker, report.wanted)
         grant = Grant(
             rate=self._set_rate(report.worker),
@@ -213,28 +219,26 @@ class Coordinator:
         """A worker is gone: its share is free again. Returns the units that it held, which `release` gives back."""
         worker = self._workers[number]
         usage, deaths = worker.usage, worker.deaths + (not worker.holding)
+        self._forget(frozenset(worker.ended), worker)
         self._gone.append(usage)
         self._workers[number] = _WorkerState(granted=0.0, deaths=deaths)
-        held = [state for state in self._units.values() if state.holder == number and not state.done]
-        for state in held:
+        held = {unit: state for unit, state in self._begun.items() if state.holder == number}
+        for state in held.values():
             state.holder = None
             state.epoch += 1
             state.deaths += 1
-        self.too_deadly |= max([deaths, *(state.deaths for state in held)]) >= MAX_DEATHS
-        return [state.unit.id for state in held]
+        self.too_deadly |= max([deaths, *(state.deaths for state in held.values())]) >= MAX_DEATHS
+        return list(held)
 
     def release(self, progress: Mapping[int, UnitState]) -> None:
         """These units, which a lost worker held, can be leased again; `progress` says how far they are."""
         for number, known in progress.items():
-            state = self._units[number]
-            self._go_on(state, known)
-            if state.done:
+            if known.done:
                 self._open -= 1
+                del self._begun[number]
             else:
-                self._waiting.append(number)
-
-    def _source(self, number: int) -> int:
-        return self._units[number].unit.source
+                self._begun[number].known = known
+        self._waiting[:0] = array("I", [number for number, known in progress.items() if not known.done])
 
     def _begin(self) -> None:
         """Let the units of the next source out, if there is one."""
@@ -242,14 +246,10 @@ class Coordinator:
             self._waiting = self._later.popleft()
             self._open = len(self._waiting)
 
-    @staticmethod
-    def _go_on(state: _UnitState, known: UnitState) -> None:
-        state.position, state.number, state.done = known.position, known.number, known.done
-
     def _accept(self, number: int, commit: Commit) -> bool:
         """Whether the commit is new; one that was seen already, or comes from an older lease, is not."""
-        state = self._units[commit.unit]
-        if commit.epoch != state.epoch or state.holder != number or commit.seq <= state.seq:
+        state = self._begun.get(commit.unit)
+        if state is None or commit.epoch != state.epoch or state.holder != number or commit.seq <= state.seq:
             return False
         if commit.seq != state.seq + 1 or state.done:
             raise LedgerError(f"Unit {commit.unit}: commit {commit.seq} came after {state.seq}; one is missing.")
@@ -258,18 +258,26 @@ class Coordinator:
             state.done = True
             self._open -= 1
             self._workers[number].holding -= 1
+            self._workers[number].ended.add(commit.unit)
         return True
+
+    def _forget(self, units: Set[int], worker: _WorkerState) -> None:
+        """These are done, and no commit of them can come any more."""
+        worker.ended -= units
+        for number in units:
+            del self._begun[number]
 
     def _lease(self, number: int, wanted: int) -> tuple[Lease, ...]:
         leases: list[Lease] = []
         without = sum(not worker.holding for other, worker in self._workers.items() if other != number)
         most = min(wanted, math.ceil(len(self._waiting) / (without + 1)))  # the rest is for those who have none
         while len(leases) < most:
-            state = self._units[self._waiting.popleft()]
+            unit = self._waiting.pop()
+            state = self._begun.setdefault(unit, _Begun())
             state.epoch += 1
             state.holder = number
             state.seq = 0
-            leases.append(Lease(state.unit, state.epoch, state.position, state.number))
+            leases.append(Lease(self._units[unit], state.epoch, state.known.position, state.known.number))
         self._workers[number].holding += len(leases)
         return tuple(leases)
 
@@ -341,3 +349,16 @@ class Coordinator:
         free = max(self._budget.rate - taken, worker.granted, 0.0)
         worker.granted = min(target, free)
         return worker.granted
+
+
+def _waiting(units: Sequence[Unit], done: Container[int], rng: random.Random) -> Iterator[array[int]]:
+    """The numbers of the units of each source that are not done, shuffled; no source without any."""
+    begin = 0
+    while begin < len(units):
+        end = bisect_right(units, units[begin].source, lo=begin, key=attrgetter("source"))
+        numbers = array("I", (number for number in range(begin, end) if number not in done))
+        rng.shuffle(numbers)
+        numbers.reverse()  # so that a seed gives the order that it gives to a list
+        if numbers:
+            yield numbers
+        begin = end

@@ -110,8 +110,9 @@ def check_units(begun: Sequence[Unit], asked: Iterable[Unit]) -> None:
     spans: defaultdict[Unit, list[Unit]] = defaultdict(list)
     for unit in begun:
         spans[_file(unit)].append(unit)
-    ids = {unit.id for unit in begun}
-    if len(ids) != len(begun) or spans.keys() != set(map(_file, asked)) or not all(map(_is_whole, spans.values())):
+    sources = [unit.source for unit in begun]
+    is_ordered = [unit.id for unit in begun] == list(range(len(begun))) and sources == sorted(sources)
+    if not is_ordered or spans.keys() != set(map(_file, asked)) or not all(map(_is_whole, spans.values())):
         raise JournalError("The journal speaks of other files, or parts of files, than the import reads.", hint=ANEW)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from ddbio.codec.hints import PathTypes
 from ddbio.codec.model import KeyType
 from ddbio.report import Rejection
 
@@ -32,6 +33,21 @@ class Unit(msgspec.Struct, frozen=True):
     compression: Literal["none", "gzip", "zstd"] = "none"
     source: int = 0
     """Import: the number of the source that the file is of. All of one source is done before the next one is begun."""
+
+
+class UnitState(msgspec.Struct, frozen=True):
+    """How far one unit is: what a new lease on it begins with."""
+
+    position: str = ""
+    number: int = 0
+    finished: bool = False
+    open_file: str | None = None
+    """The file of its last commit, if that is not sealed."""
+
+    @property
+    def done(self) -> bool:
+        """Nothing is left to do: read to its end, and its last file sealed."""
+        return self.finished or (self.position == END and self.open_file is None)
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -185,4 +201,35 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
     """An import's spans; an export's units are its segments."""
 
 
-Entry = Opened | Commit | Recovered | Used
+class Compacted(msgspec.Struct, frozen=True, tag="compacted"):
+    """The job so far, in the place of all entries before it: a whole ledger, with the known units and files behind it.
+
+    A member that is added later needs a default: that of a ledger which has not seen any of it.
+    """
+
+    done: bytes
+    """The units that are done (`ddbio.ledger.numbers`)."""
+    read: int
+    written: int
+    rejected: int
+    size: int
+    """`bytes` of all commits."""
+    types: PathTypes
+    used: tuple[Used, ...]
+    reasons: dict[str, Rejection] = {}
+
+
+class KnownUnit(msgspec.Struct, frozen=True, tag="unit"):
+    """A unit that was begun and is not done, as it was when the journal was compacted."""
+
+    unit: int
+    state: UnitState
+
+
+class KnownFile(msgspec.Struct, frozen=True, tag="file"):
+    """An output file, as it was when the journal was compacted: with the whole of its token, if it is not sealed."""
+
+    file: FileState
+
+
+Entry = Opened | Commit | Recovered | Used | Compacted | KnownUnit | KnownFile

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from itertools import chain
 
 import msgspec
 
 from ddbio.codec.hints import PathTypes
 from ddbio.errors import JournalError, LedgerError
-from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered, Used, add_up, sum_of
+from ddbio.ledger.entries import (
+    Commit,
+    Compacted,
+    Entry,
+    FileState,
+    KnownFile,
+    KnownUnit,
+    Recovered,
+    UnitState,
+    Used,
+    add_up,
+    sum_of,
+)
 from ddbio.ledger.journal import Journal
+from ddbio.ledger.numbers import Numbers
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.ledger.tokens import join
 from ddbio.report import Rejection
 from ddbio.words import count
 
 LEAVE_SECONDS = 0.1
-
-
-@dataclass(slots=True)
-class UnitState:
-    """How far one unit is: what a new lease on it begins with."""
-
-    position: str = ""
-    number: int = 0
-    finished: bool = False
-    open_file: str | None = None
-    """The file of its last commit, if that is not sealed."""
-
-    @property
-    def done(self) -> bool:
-        """Nothing is left to do: read to its end, and its last file sealed."""
-        return self.finished or (self.position == END and self.open_file is None)
+_DONE = UnitState(finished=True)
 
 
 class Ledger:
@@ -53,6 +51,9 @@ class Ledger:
         self._writing: set[asyncio.Task[list[str]]] = set()
         self._broken = False
         self.units: dict[int, UnitState] = {}
+        """The units that were begun and are not done."""
+        self.done = Numbers()
+        """The units that are done."""
         self.files: dict[str, FileState] = {}
         self.types = PathTypes()
         self._used: dict[str, Used] = {}
@@ -71,7 +72,7 @@ class Ledger:
     def untouched(self) -> bool:
         """No run of the job has recorded anything as done: there is nothing to go on with."""
         # An export with a filter may be far without an item; an import's offsets say no more than its counts.
-        scanned = self._rejects is None and any(unit.position for unit in self.units.values())
+        scanned = self._rejects is None and (self.done or any(unit.position for unit in self.units.values()))
         return not (self.read or self.rejected or self.files or scanned)
 
     @property
@@ -80,8 +81,8 @@ class Ledger:
         return str(self._rejects.path) if self._rejects is not None and self.rejected else None
 
     def unit(self, number: int) -> UnitState:
-        """The state of one unit, made at first mention."""
-        return self.units.setdefault(number, UnitState())
+        """How far one unit is; of one that is done, no more than that."""
+        return _DONE if number in self.done else self.units.get(number, UnitState())
 
     def open_files(self, units: Iterable[int] | None = None) -> list[tuple[int, FileState]]:
         """Files that have commits and are not sealed, with their units; of all units, or of these."""
@@ -148,6 +149,12 @@ class Ledger:
         for writing in self._writing:
             writing.cancel()
         await self._all_written()
+        await self.stop_compacting()
+
+    async def stop_compacting(self) -> None:
+        """Write nothing but what callers wait for, until the next `write`."""
+        if self._journal is not None:
+            await self._journal.stop_compacting()
 
     async def close(self) -> None:
         """The job is finished and its manifest written, or has come to nothing: remove the journal."""
@@ -185,7 +192,10 @@ class Ledger:
                 self._broken = True
                 await self._make_durable(entries)
                 self._broken = False
-            return [path for entry in entries for path in self._apply(entry)]
+            found = [path for entry in entries for path in self._apply(entry)]
+            if self._journal is not None and self._journal.is_long:
+                self._journal.compact(self._state())
+            return found
 
     def _refuse_if_broken(self) -> None:
         if self._broken:
@@ -199,6 +209,21 @@ class Ledger:
         if self._journal is not None:
             await self._journal.append([_without_rejects(entry) for entry in entries], size)
 
+    def _state(self) -> Iterator[Entry]:
+        """All that this ledger knows now, in entries. Nothing that they are made of changes, however late that is."""
+        totals = Compacted(
+            done=self.done.packed(),
+            read=self.read,
+            written=self.written,
+            rejected=self.rejected,
+            size=self.bytes,
+            types=self.types.copy(),
+            used=tuple(self._used.values()),
+            reasons=dict(self.reasons),
+        )
+        units = [KnownUnit(number, state) for number, state in self.units.items()]
+        return chain([totals], units, map(KnownFile, list(self.files.values())))
+
     def _apply(self, entry: Entry) -> list[str]:
         if isinstance(entry, Commit):
             return self._apply_commit(entry)
@@ -206,39 +231,55 @@ class Ledger:
             self._apply_recovery(entry)
         elif isinstance(entry, Used):
             self._used[entry.run] = entry
+        elif isinstance(entry, Compacted):
+            self._begin_with(entry)
+        elif isinstance(entry, KnownUnit):
+            self.units[entry.unit] = entry.state
+        elif isinstance(entry, KnownFile):
+            self.files[entry.file.name] = entry.file
         return []
+
+    def _begin_with(self, entry: Compacted) -> None:
+        self.units, self.files, self.done = {}, {}, Numbers(entry.done)
+        self.read, self.written, self.rejected, self.bytes = entry.read, entry.written, entry.rejected, entry.size
+        self.types = entry.types
+        self._used = {used.run: used for used in entry.used}
+        self.reasons = dict(entry.reasons)
 
     def _apply_commit(self, commit: Commit) -> list[str]:
         self._unsettled.discard(_name(commit))
-        unit = self.unit(commit.unit)
-        unit.position = commit.position
-        unit.finished = commit.done
         self.rejected += commit.rejected
         add_up(self.reasons, commit.reasons)
         self.read += commit.read
         self.written += commit.written
         self.bytes += commit.bytes
-        if commit.file is not None:
-            self._keep_file(unit, commit.file)
+        unit = self.unit(commit.unit)
+        unit = msgspec.structs.replace(unit, position=commit.position, finished=unit.finished or commit.done)
+        self._keep(commit.unit, unit if commit.file is None else self._with_file(unit, commit.file))
         return self.types.merge(commit.types)
 
     def _apply_recovery(self, entry: Recovered) -> None:
         unit, file = self.unit(entry.unit), entry.file
         if not entry.gone:
-            self._keep_file(unit, file)
+            self._keep(entry.unit, self._with_file(unit, file))
             return
         del self.files[file.name]
-        unit.open_file = None
-        unit.position = file.first
+        self._keep(entry.unit, msgspec.structs.replace(unit, open_file=None, position=file.first))
         self.read -= file.read
         self.written -= file.items
         self.bytes -= file.bytes
 
-    def _keep_file(self, unit: UnitState, file: FileState) -> None:
+    def _with_file(self, unit: UnitState, file: FileState) -> UnitState:
         known = self.files.get(file.name)
         self.files[file.name] = msgspec.structs.replace(file, token=join(known.token if known else None, file.token))
-        unit.open_file = None if file.sealed else file.name
-        unit.number = file.number + 1
+        return msgspec.structs.replace(unit, open_file=None if file.sealed else file.name, number=file.number + 1)
+
+    def _keep(self, number: int, unit: UnitState) -> None:
+        if unit.done:
+            self.done.add(number)
+            self.units.pop(number, None)
+        else:
+            self.units[number] = unit
 
 
 def _without_rejects(entry: Entry) -> Entry:

@@ -43,4 +43,5 @@ async def recover(ledger: Ledger, sink: Sink, units: Iterable[int] | None = None
 
 async def sweep(ledger: Ledger, sink: Sink, table: str) -> None:
     """Remove unfinished files and uploads of this table's exports that no commit speaks of."""
+    await ledger.stop_compacting()
     await sink.sweep(is_file_of(table), {file.name for _, file in ledger.open_files()})

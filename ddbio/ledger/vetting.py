@@ -13,12 +13,21 @@ from typing import Any
 import msgspec
 
 from ddbio.errors import JournalError
-from ddbio.ledger.entries import END, Commit, Entry, FileState, Opened, Recovered
+from ddbio.ledger.entries import END, Commit, Entry, FileState, KnownFile, KnownUnit, Opened, Recovered
 from ddbio.names import ENDINGS, RUN_NAME, TABLE_NAME, file_name, is_part_of
 
 Key = dict[str, dict[str, str]]
 """A LastEvaluatedKey."""
 _OFFSET = re.compile(r"[0-9]{1,18}")
+
+
+class _Token(msgspec.Struct, forbid_unknown_fields=True):
+    """What the places give as a resume token (`ddbio.storage.base.OutputFile.resume_token`, `ddbio.ledger.tokens`)."""
+
+    part: str | None = None
+    upload_id: str | None = None
+    parts: list[tuple[int, str, str]] = []
+    after: int = 0
 
 
 def vet_opening(opened: Opened, location: str) -> None:
@@ -38,27 +47,36 @@ class Vetting:
     def check(self, entries: Iterable[Entry]) -> None:
         """Raises JournalError where one of these entries does not belong to the job."""
         for entry in entries:
-            if isinstance(entry, Commit | Recovered) and not self._belongs(entry):
-                raise _refused(self._location, f"an entry about unit {entry.unit}")
+            unit, belongs = self._look(entry)
+            if not belongs:
+                raise _refused(self._location, f"an entry about unit {unit}")
 
-    def _belongs(self, entry: Commit | Recovered) -> bool:
-        if self._opened.identity.command == "import":
-            return isinstance(entry, Commit) and entry.file is None and self._is_offset(entry)
-        return (
-            0 <= entry.unit < self._opened.segments
-            and (isinstance(entry, Recovered) or _is_key(entry.position))
-            and (entry.file is None or self._is_ours(entry.file, entry.unit))
-        )
+    def _look(self, entry: Entry) -> tuple[int, bool]:
+        """The unit that an entry is about, and whether it could be about that one."""
+        match entry:
+            case Commit(unit=unit, position=position, file=file):
+                return unit, self._is_position(unit, position) and (file is None or self._is_ours(file, unit))
+            case Recovered(unit=unit, file=file):
+                return unit, self._is_ours(file, unit)
+            case KnownFile(file=file):
+                return file.segment, self._is_ours(file, file.segment)
+            case KnownUnit(unit=unit, state=state):
+                return unit, not state.position or self._is_position(unit, state.position)
+        return 0, True
 
-    def _is_offset(self, commit: Commit) -> bool:
-        start = self._starts.get(commit.unit)
-        return start is not None and _OFFSET.fullmatch(commit.position) is not None and int(commit.position) >= start
+    def _is_position(self, unit: int, position: str) -> bool:
+        if self._opened.identity.command == "export":
+            return 0 <= unit < self._opened.segments and _is_key(position)
+        start = self._starts.get(unit)
+        return start is not None and _OFFSET.fullmatch(position) is not None and int(position) >= start
 
     def _is_ours(self, file: FileState, unit: int) -> bool:
         identity = self._opened.identity
         compression = identity.what.get("compress")
         return (
-            compression in ENDINGS
+            identity.command == "export"
+            and 0 <= unit < self._opened.segments
+            and compression in ENDINGS
             and file.segment == unit
             and file.name == file_name(identity.table, file.segment, file.number, compression)
             and _is_key(file.first)
@@ -68,9 +86,12 @@ class Vetting:
 
 
 def _is_token(token: dict[str, Any] | None, name: str) -> bool:
-    """Whether a resume token, if there is one, is about this file (`ddbio.storage.base.OutputFile.resume_token`)."""
-    part = (token or {}).get("part")
-    return part is None or (isinstance(part, str) and is_part_of(part, name))
+    """Whether a resume token, if there is one, is about this file."""
+    try:
+        found = msgspec.convert(token or {}, type=_Token)
+    except msgspec.ValidationError:
+        return False
+    return found.part is None or is_part_of(found.part, name)
 
 
 def _is_key(position: str) -> bool:

@@ -141,8 +141,11 @@ class Sink(ABC):
         """
 
     @abstractmethod
-    async def delete(self, name: str) -> None:
-        """Remove one file; no error where it is gone already."""
+    async def delete(self, *names: str) -> None:
+        """Remove files, in no certain order; no error where one is gone already.
+
+        When it returns, a loss of power brings none of them back.
+        """
 
     @abstractmethod
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:

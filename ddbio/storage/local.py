@@ -66,7 +66,8 @@ class LocalSink(Sink):
 
     async def create(self, name: str, *, max_bytes: int) -> LocalOutputFile:  # noqa: ARG002 (a file needs no plan)
         final = await self._at(name, "create", lambda path: path)
-        file = LocalOutputFile(self, name, final, disk.part_of(final, self._run))
+        part = disk.part_of(final, self._run)
+        file = LocalOutputFile(self, name, final, part, private=name.startswith(JOURNAL))
         self._open.add(file)
         await file.open()
         return file
@@ -88,8 +89,8 @@ class LocalSink(Sink):
                 lambda: next((name for name in disk.input_below(self._folder) if not is_mine(name)), None)
             )
 
-    async def delete(self, name: str) -> None:
-        await self._at(name, "delete", lambda path: disk.remove(path, self._folder))
+    async def delete(self, *names: str) -> None:
+        await self.call(lambda: disk.remove(self._folder, names))
 
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
         if "part" not in token:
@@ -144,11 +145,12 @@ class LocalSink(Sink):
 class LocalOutputFile(OutputFile):
     """One file on its way: `<name>.<run>.part` until it is sealed."""
 
-    def __init__(self, sink: LocalSink, name: str, final: Path, part: Path) -> None:
+    def __init__(self, sink: LocalSink, name: str, final: Path, part: Path, *, private: bool) -> None:
         self.name = name
         self._sink = sink
         self._final = final
         self._part = part
+        self._opener = disk.opener(private=private)
         self._steps = Steps()
         self._handle: AsyncBufferedIOBase | None = None
         self._size = 0
@@ -213,7 +215,7 @@ class LocalOutputFile(OutputFile):
 
     async def _create(self) -> None:
         await self._sink.call(lambda: self._sink.make_folder(self._part.parent))
-        self._handle = await aiofiles.open(self._part, "wb", executor=self._sink.executor)
+        self._handle = await aiofiles.open(self._part, "wb", opener=self._opener, executor=self._sink.executor)
 
     async def _flush(self, to_disk: Callable[[int], None]) -> None:
         handle, size = self._opened, self._size

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -134,18 +134,33 @@ def put(path: Path, part: Path, data: bytes, *, private: bool) -> None:
     sync_folder(path.parent)
 
 
-def remove(path: Path, root: Path) -> None:
-    """Remove a file, if it is there, and the folder that it lay in below `root`, if nothing is left there."""
-    path.unlink(missing_ok=True)
-    if path.parent != root:
-        with suppress(OSError):  # something is left, or it is gone
-            path.parent.rmdir()
+def remove(root: Path, names: Iterable[str]) -> None:
+    """Remove files, where they are there, and the folders that they lay in below `root`, where nothing is left there.
+
+    Raises DestinationError.
+    """
+    folders = set()
+    for name in names:
+        with edge("delete", root / name):
+            path = inside(root, name)
+            path.unlink(missing_ok=True)
+        folders.add(path.parent)
+    for folder in folders:
+        with edge("delete files in", folder), suppress(FileNotFoundError):
+            sync_folder(folder)
+        if folder != root:
+            with suppress(OSError):  # something is left, or it is gone
+                folder.rmdir()
+
+
+def opener(*, private: bool) -> Callable[[str, int], int]:
+    """What `open` makes a new file with; a `private` one is for its owner alone."""
+    return lambda name, flags: os.open(name, flags, PRIVATE_FILE if private else 0o666)
 
 
 def write(path: Path, data: bytes, *, private: bool = True) -> None:
     """Write a file whose name is not durable yet."""
-    mode = PRIVATE_FILE if private else 0o666
-    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+    with open(path, "wb", opener=opener(private=private)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -22,11 +22,13 @@ from ddbio.options import S3Options
 from ddbio.storage import s3_uploads as uploads
 from ddbio.storage.base import LOCK, OWN_FOLDER, PROBE, OutputFile, Sink, StoredFile
 from ddbio.storage.naming import is_seen
+from ddbio.storage.s3_deletion import MOST_KEYS, delete
 from ddbio.storage.s3_errors import code_of, edge
 from ddbio.storage.s3_lock import Lease, hold
 from ddbio.storage.s3_parts import PartBody
 from ddbio.storage.s3_retry import insist
 from ddbio.storage.steps import Steps
+from ddbio.words import count
 
 T = TypeVar("T")
 MIB = 1024 * 1024
@@ -142,10 +144,18 @@ class S3Sink(Sink):
         names = (each["Key"][len(self._prefix) :] for each in found.get("Contents", ()))
         return next((name for name in names if is_seen(name) and not is_mine(name)), None)
 
-    async def delete(self, name: str) -> None:
-        self.refuse_if_lost()
-        with edge(f"delete {self.location}{name}", DestinationError):
-            await self.client.delete_object(**self.address(name))
+    async def delete(self, *names: str) -> None:
+        what = names[0] if len(names) == 1 else f" ({count(len(names), 'object')})"
+        with edge(f"delete {self.location}{what}", DestinationError):
+            for first in range(0, len(names), MOST_KEYS):
+                await self._delete(names[first : first + MOST_KEYS])
+
+    async def _delete(self, names: Sequence[str]) -> None:
+        def send() -> Awaitable[None]:
+            self.refuse_if_lost()
+            return delete(self.client, self.bucket, [self.key(name) for name in names])
+
+        await self.insist(send)
 
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
         self.refuse_if_lost()

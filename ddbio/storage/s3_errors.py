@@ -59,6 +59,11 @@ def code_of(error: boto.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def failed(operation: str, code: str, message: str) -> boto.ClientError:
+    """The error of a part of a request that succeeded as a whole, as if it were the whole's."""
+    return boto.ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
 def name_of(error: Exception) -> str:
     """What to call a failure in few words."""
     return code_of(error) if isinstance(error, boto.ClientError) else type(error).__name__

@@ -61,7 +61,7 @@ class StdoutSink(Sink):
     async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:  # noqa: ARG002 (nothing is kept)
         return None
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, *names: str) -> None:
         """Nothing to do: what has gone into a stream can't be taken out."""
 
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:  # noqa: ARG002

@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ddbio import export_table, import_table
 from ddbio.errors import LimitReachedError
+from ddbio.events import JobPlanned
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.report import JobReport
 from tests.conftest import StartCounting
@@ -84,3 +87,17 @@ async def test_an_export_in_runs_of_less_than_a_second_gets_done(counting: Start
     assert len(items) > 1
     lines = [line for file in (tmp_path / "out").glob("*.json") for line in file.read_text().splitlines()]
     assert len(lines) == len(set(lines)) == 100 * ITEMS
+
+
+@pytest.mark.parametrize(("processes", "capacity", "segments"), [(200, 100, 8), (200, 300, 16), (1, 4_000, 8)])
+async def test_a_table_of_unknown_size_is_cut_for_the_processes_that_its_budget_feeds(
+    counting: StartCounting, tmp_path: Path, processes: int, capacity: int, segments: int
+) -> None:
+    server = await counting(Table(items=0))  # the service says so of a new one, too
+    plans: list[JobPlanned] = []
+    options = ExportOptions(
+        destination=str(tmp_path / "out"), processes=processes, capacity=Capacity(units=capacity), **connection(server)
+    )
+    await export_table(options, observer=lambda event: plans.append(event) if isinstance(event, JobPlanned) else None)
+    assert plans[0].units == segments
+    assert server.account.operations["Scan"] == segments

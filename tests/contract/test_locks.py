@@ -265,6 +265,7 @@ async def test_a_lease_that_ran_out_is_taken_over_and_its_holder_stops(bucket: B
     for call in (
         lambda: first.put("_ddbio/journal/1", b""),
         lambda: first.delete("x"),
+        lambda: first.delete("x", "y"),
         lambda: first.recover("x", 1, {}),
         lambda: first.sweep(lambda name: True, ()),
     ):

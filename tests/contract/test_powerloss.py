@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ddbio.errors import JournalError
+from ddbio.ledger.entries import Commit, Identity, KnownUnit, Opened
+from ddbio.ledger.journal import Journal
+from ddbio.ledger.ledger import Ledger
 from ddbio.storage.local import LocalSink
 from ddbio.storage.local_disk import final_name, seal_at
 from tests.contract.places import blocks
@@ -124,6 +128,49 @@ async def test_a_recovery_can_be_cut_off_by_the_power_and_done_again(
         assert await asyncio.to_thread(seal_at, folder / NAME, part.name, size)
         assert [path.name for path in folder.iterdir()] == [NAME]
         assert (folder / NAME).read_bytes() == WHOLE[:size]
+
+
+async def read(folder: Path, executor: ThreadPoolExecutor) -> list[str] | None:
+    """The positions in the journal there; None where it is damaged."""
+    journal = Journal(LocalSink(folder, "run8", executor=executor))
+    try:
+        entries = [entry async for chunk in journal.read() for entry in chunk]
+    except JournalError:
+        return None
+    return [
+        entry.state.position if isinstance(entry, KnownUnit) else getattr(entry, "position", "") for entry in entries
+    ]
+
+
+@pytest.mark.parametrize("end", ["remove", "discard"])
+async def test_a_journal_outlives_its_compactions(end: str, tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    opened = Opened("run", Identity("export", "1", "r", "T", "id", (), "/out", {}), 1)
+    durable: list[tuple[int, str]] = []
+    with recording(tmp_path) as disk:
+        async with LocalSink(tmp_path / "out", "run7", executor=executor) as sink:
+            journal = Journal(sink, compact_after=2)
+            ledger = Ledger(journal)
+            await ledger.record([opened])
+            for position in "12345":
+                await ledger.record([Commit(0, 1, int(position), position)])
+                durable.append((disk.point, position))
+                if others := asyncio.all_tasks() - {asyncio.current_task()}:
+                    await asyncio.wait(others)  # a compaction
+            ending = disk.point
+            await getattr(journal, end)()
+    names = []
+    for state in disk.states():
+        folder = state.folder / "out"
+        names += [path.name for path in folder.rglob("*-compacted.json")]
+        positions = await read(folder, executor)
+        known = [position for point, position in durable if point <= state.point]
+        if state.point <= ending:
+            assert not known or (positions and positions[-1] >= known[-1]), state
+        elif end == "discard":
+            assert not positions or positions[-1] == "5", state
+        else:
+            assert await Journal(LocalSink(folder, "run8", executor=executor)).opened() in (opened, None), state
+    assert {"00000002-compacted.json", "00000004-compacted.json"} <= set(names)
 
 
 @pytest.mark.parametrize("forgotten", ["fsync", "fdatasync", "sync_folder"])

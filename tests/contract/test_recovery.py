@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 
 from ddbio.errors import DestinationError
+from ddbio.ledger.entries import Used
+from ddbio.ledger.journal import Journal
+from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.recovery import sweep
 from ddbio.storage.base import OutputFile, Sink
 from ddbio.storage.local import LocalSink
-from ddbio.storage.s3 import DISCARD_SECONDS, MIB
+from ddbio.storage.s3 import DISCARD_SECONDS, MIB, S3OutputFile
 from ddbio.storage.stdio import StdoutSink
 from tests.contract.faulty import proxy
 from tests.contract.places import Bucket, Place, blocks, s3_client, write_all
@@ -281,3 +285,29 @@ async def test_nothing_of_a_stream_is_recovered(executor: ThreadPoolExecutor) ->
         assert await sink.sweep(everything, ()) == []
         async with sink.lock("run7"), sink.lock("run8"):
             pass
+
+
+async def test_what_is_left_of_a_compaction_is_swept(place: Place) -> None:
+    async with place.sink() as sink:
+        create, begun = sink.create, asyncio.Event()
+
+        async def create_slow(name: str, *, max_bytes: int) -> OutputFile:
+            file = await create(name, max_bytes=max_bytes)
+
+            async def never() -> int:
+                begun.set()
+                return await asyncio.Future()
+
+            if isinstance(file, S3OutputFile):
+                await file.begin()
+            file.seal = never  # type: ignore[method-assign, assignment]
+            return file
+
+        sink.create = create_slow  # type: ignore[method-assign]
+        ledger = Ledger(Journal(sink, compact_after=1))
+        await ledger.record([Used()])
+        await begun.wait()
+        assert len(place.unfinished()) == 1
+        await sweep(ledger, sink, "T")
+        assert place.unfinished() == []
+        assert list(place.finished()) == ["_ddbio/journal/00000001.json"]

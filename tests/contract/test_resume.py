@@ -147,8 +147,16 @@ async def begin(counting: StartCounting, place: Place, journaled: Journaled) -> 
     return Exports(await counting(Table(items=ITEMS), on_request=service), service, journaled, place)
 
 
-@pytest.mark.parametrize("seed", range(2))
-async def test_an_export_stopped_anywhere_again_and_again_ends_as_if_undisturbed(exports: Exports, seed: int) -> None:
+def compact_every(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let journals be compacted after so many chunks."""
+    monkeypatch.setattr("ddbio.ledger.journal.COMPACT_AFTER", chunks)
+
+
+@pytest.mark.parametrize(("seed", "every"), [(0, 512), (1, 2)])
+async def test_an_export_stopped_anywhere_again_and_again_ends_as_if_undisturbed(
+    exports: Exports, seed: int, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compact_every(every, monkeypatch)
     rng = random.Random(seed)
     stops = 0
     while await exports.interrupt(rng.randint(1, 6), rng.choice([0, rng.uniform(0, 0.1)]), resume=stops > 0):
@@ -394,11 +402,12 @@ async def test_a_damaged_manifest_does_not_tell_of_a_finished_job(local: Exports
     local.check(await local.run(overwrite=True))
 
 
-@pytest.mark.parametrize("calls", [1, 2, 4, 7])
+@pytest.mark.parametrize(("calls", "every"), [(1, 512), (2, 512), (4, 512), (7, 512), (1, 3), (2, 3), (4, 3)])
 async def test_an_overwrite_that_died_on_the_way_leaves_nothing_that_claims_to_be_whole(
-    local: Exports, calls: int
+    local: Exports, calls: int, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the export that is replaced was finished or not."""
+    compact_every(every, monkeypatch)
     for finished in (True, False):
         await (local.run(overwrite=True) if finished else local.interrupt(overwrite=True))
         with pytest.MonkeyPatch.context() as patch:
@@ -418,12 +427,13 @@ def fail_at(patch: pytest.MonkeyPatch, calls: int) -> None:
 
     delete, left = LocalSink.delete, calls
 
-    async def die(self: LocalSink, name: str) -> None:
+    async def die(self: LocalSink, *names: str) -> None:
         nonlocal left
-        left -= 1
-        if not left:
-            raise ArithmeticError
-        await delete(self, name)
+        for name in names:
+            left -= 1
+            if not left:
+                raise ArithmeticError
+            await delete(self, name)
 
     patch.setattr(LocalSink, "delete", die)
 

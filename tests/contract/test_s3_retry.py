@@ -74,6 +74,21 @@ async def test_what_stays_wrong_ends_in_an_error(bucket: Bucket, code: str, atte
     assert bucket.unfinished() == []
 
 
+@pytest.mark.parametrize("kind", ["slow_down", "internal_error", "reset_before", "reset_after"])
+async def test_a_deletion_is_sent_again(moto: Server, kind: str) -> None:
+    async with FaultProxy(moto.url) as proxy, s3_client(moto, proxy.url) as client:
+        bucket = Bucket(moto, client)
+        async with bucket.sink() as sink:
+            for round_of in range(8):
+                await sink.put("a", b"")
+                await sink.put("b", b"")
+                proxy.schedule = Schedule(round_of, {kind: 0.3})
+                await sink.delete("a", "b")
+                proxy.schedule = Schedule(round_of, {})
+        assert proxy.account.faults[kind] > 0
+        assert bucket.finished() == {}
+
+
 def test_who_waits_for_long_is_told_why(caplog: pytest.LogCaptureFixture) -> None:
     tried = 0
 

@@ -155,6 +155,18 @@ async def test_small_objects_are_put_read_listed_and_deleted(place: Place) -> No
     assert place.unfinished() == []
 
 
+async def test_many_are_deleted_at_once(place: Place) -> None:
+    names = [f"{name}.json" for name in ("a", "b & <c>", "d'\"e", "é ü", "f+g%20", "_ddbio/journal/1")]
+    async with place.sink() as sink:
+        await sink.delete()
+        await sink.delete("never", "there")
+        for name in (*names, "stays"):
+            await sink.put(name, b"x")
+        await sink.delete(*names, "never")
+        await sink.delete(*names)
+        assert [file.name for file in await sink.list()] == ["stays"]
+
+
 async def test_a_check_leaves_nothing_behind(place: Place) -> None:
     async with place.sink() as sink:
         assert await sink.check(1000) == []

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from ddbio.errors import DestinationError, PreflightError
 from ddbio.options import S3Options
+from ddbio.retry import Backoff
 from ddbio.storage.s3 import MIB, MOST_PARTS, SMALLEST_PART, S3OutputFile, S3Sink, part_size
 from tests.contract.faulty import proxy
 from tests.contract.places import Bucket, blocks, s3_client, write_all
@@ -99,6 +100,88 @@ async def completed_and_forgotten(bucket: Bucket) -> None:
         with pytest.raises(DestinationError, match=r"complete s3://.*/other.json"):
             await other.seal()
     assert bucket.finished() == {NAME: b"{}\n"}
+
+
+class Deleting(Spy):
+    """A client that notes how many objects each request deletes, and lets the first ones fail."""
+
+    def __init__(self, client: Any, *errors: ClientError | list[dict[str, str]]) -> None:
+        super().__init__(client)
+        self.asked: list[int] = []
+        self._errors = list(errors)
+
+    async def delete_objects(self, **arguments: Any) -> Any:
+        self.asked.append(len(arguments["Delete"]["Objects"]))
+        error = self._errors.pop(0) if self._errors else None
+        if isinstance(error, ClientError):
+            raise error
+        return {"Errors": error} if error else await self._client.delete_objects(**arguments)
+
+    async def delete_object(self, **arguments: Any) -> Any:
+        self.asked.append(1)
+        return await self._client.delete_object(**arguments)
+
+
+FOUR = {f"{number}.json": b"" for number in range(4)}
+
+
+def refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "No."}}, "DeleteObjects")
+
+
+async def test_objects_are_deleted_so_many_at_once(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ddbio.storage.s3.MOST_KEYS", 3)
+    client = Deleting(bucket.client)
+    async with bucket.sink(client=client) as sink:
+        for name in FOUR:
+            await sink.put(name, b"x")
+        await sink.delete(*FOUR)
+    assert client.asked == [3, 1]
+    assert bucket.finished() == {}
+
+
+@pytest.mark.parametrize("code", ["NotImplemented", "MethodNotAllowed", "MalformedXML"])
+async def test_where_many_can_not_be_deleted_at_once_each_is(bucket: Bucket, code: str) -> None:
+    client = Deleting(bucket.client, refusal(code))
+    async with bucket.sink(client=client) as sink:
+        for name in FOUR:
+            await sink.put(name, b"x")
+        await sink.delete(*FOUR)
+    assert client.asked == [4, 1, 1, 1, 1]
+    assert bucket.finished() == {}
+
+
+async def test_a_key_that_xml_can_not_hold_is_deleted(bucket: Bucket) -> None:
+    class Strict(Deleting):
+        async def delete_objects(self, **arguments: Any) -> Any:
+            if any("\x01" in each["Key"] for each in arguments["Delete"]["Objects"]):
+                raise refusal("MalformedXML")  # as S3 does; the servers here differ
+            return await super().delete_objects(**arguments)
+
+    async with bucket.sink(client=Strict(bucket.client)) as sink:
+        await sink.delete("a\x01", "b\x01")
+
+
+async def test_an_object_that_is_not_deleted_is_an_error(bucket: Bucket) -> None:
+    denied = [{"Key": "exports/run 1/2.json", "Code": "AccessDenied", "Message": "No."}]
+    async with bucket.sink(client=Deleting(bucket.client, denied)) as sink:
+        with pytest.raises(
+            DestinationError, match=r"delete s3://.* \(4 objects\): AccessDenied: .*2\.json: No"
+        ) as caught:
+            await sink.delete(*FOUR)
+    assert "s3:DeleteObject" in str(caught.value.hint)
+
+
+async def test_an_object_that_is_not_deleted_yet_is_tried_again(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ddbio.storage.s3_retry.BACKOFF", Backoff(base=0.0))
+    passing = [{"Key": "exports/run 1/2.json", "Code": "InternalError", "Message": "We failed."}]
+    gone = [{"Key": "exports/run 1/2.json", "Code": "NoSuchKey", "Message": "It is gone."}]
+    client = Deleting(bucket.client, passing, gone)
+    async with bucket.sink(client=client) as sink:
+        await sink.delete(*FOUR)
+    assert client.asked == [4, 4]
 
 
 async def test_a_cancelled_upload_is_aborted(bucket: Bucket) -> None:

@@ -10,7 +10,18 @@ import pytest
 from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
 from ddbio.exported import claim
 from ddbio.ledger.checkpoint import check_units, look, refuse_unfinished, same_job
-from ddbio.ledger.entries import Commit, Entry, FileState, Identity, Opened, Recovered, Unit
+from ddbio.ledger.entries import (
+    Commit,
+    Entry,
+    FileState,
+    Identity,
+    KnownFile,
+    KnownUnit,
+    Opened,
+    Recovered,
+    Unit,
+    UnitState,
+)
 from ddbio.ledger.journal import Journal
 from ddbio.storage.base import JOURNAL, MANIFEST
 from tests.fakes import MemorySink, all_entries
@@ -143,6 +154,9 @@ HOSTILE: dict[str, Entry] = {
     "no segment": msgspec.structs.replace(COMMIT, unit=-1),
     "a position that is no key": msgspec.structs.replace(COMMIT, position='{"pk":{"S":"p"}},"Limit":1'),
     "a key of a wrong type": msgspec.structs.replace(COMMIT, position='{"pk":{"S":1}}'),
+    "a file in a compacted journal": KnownFile(msgspec.structs.replace(FILE, name="../x")),
+    "a unit in a compacted journal": KnownUnit(1, UnitState('{"pk":')),
+    "a token of a wrong form": file(token={"upload_id": "x", "parts": [["1", 2]]}),
     "a recovered file": Recovered(1, msgspec.structs.replace(FILE, name="../../x"), gone=True),
 }
 
@@ -207,8 +221,9 @@ UNITS = [unit(0, 0, 30), unit(1, 30, 60), unit(2, 60, None), PACKED]
 
 
 def test_the_units_of_an_import_may_be_cut_otherwise() -> None:
-    check_units(UNITS, [unit(0, 0, None), PACKED])
-    check_units([unit(0, 0, None), PACKED], UNITS)
+    whole = [unit(0, 0, None), msgspec.structs.replace(PACKED, id=1)]
+    check_units(UNITS, whole)
+    check_units(whole, UNITS)
     empty = unit(0, 0, None, size=0)
     check_units([empty], [empty])
 

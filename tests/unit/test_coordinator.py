@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -12,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ddbio import planning
 from ddbio.capacity import Bucket, Budget, Pace
 from ddbio.errors import LedgerError
 from ddbio.fleet.coordinator import Coordinator, Decision
 from ddbio.fleet.protocol import Failure, Grant, Report
-from ddbio.ledger.entries import Commit, Lease, Unit
-from ddbio.ledger.ledger import UnitState
+from ddbio.ledger.entries import Commit, Lease, Unit, UnitState
 from ddbio.pipeline.meter import Usage
 
 NUMBERS = count(1)
@@ -177,10 +178,23 @@ def test_while_a_lost_workers_unit_is_not_given_back_no_source_has_ended() -> No
 
 def test_sources_that_were_done_before_are_passed_over() -> None:
     units = [Unit(number, source=number // 2) for number in range(6)]
-    done = {number: UnitState(finished=True) for number in (0, 1, 2)}
-    subject = Coordinator(units, workers=1, budget=Budget(Pace(BUDGET)), rng=random.Random(1), progress=done)
+    subject = Coordinator(units, workers=1, budget=Budget(Pace(BUDGET)), rng=random.Random(1), done={0, 1, 2})
     assert subject.units_done == 3
     assert [lease.unit.id for lease in subject.report(report(wanted=9), 0).grant.leases] == [3]
+
+
+def test_what_is_not_begun_takes_no_more_than_its_number() -> None:
+    tracemalloc.start()
+    try:
+        subject = Coordinator(planning.segments(200_000), workers=2, budget=Budget(Pace(1)), rng=random.Random(1))
+        leases = subject.report(report(wanted=32), 0).grant.leases
+        for second, lease in enumerate(leases, 1):
+            subject.report(report(wanted=1, commits=(commit(lease, 1, done=True),)), second)
+        assert tracemalloc.get_traced_memory()[0] < 200_000 * 6
+    finally:
+        tracemalloc.stop()
+    assert subject.units_done == 32
+    assert len(subject.lost(0)) == 32
 
 
 # Stopping
@@ -240,9 +254,13 @@ def test_a_unit_whose_worker_had_committed_its_end_is_done() -> None:
 
 
 def test_what_is_known_to_be_done_is_not_leased_again() -> None:
-    progress = {0: UnitState(finished=True), 2: UnitState(position="p", number=3)}
     subject = Coordinator(
-        map(Unit, range(3)), workers=1, budget=Budget(Pace(1)), rng=random.Random(1), progress=progress
+        list(map(Unit, range(3))),
+        workers=1,
+        budget=Budget(Pace(1)),
+        rng=random.Random(1),
+        progress={2: UnitState(position="p", number=3)},
+        done={0},
     )
     leases = {lease.unit.id: lease for lease in subject.report(report(wanted=9), 0).grant.leases}
     assert sorted(leases) == [1, 2]
@@ -305,7 +323,7 @@ def test_what_one_worker_can_not_use_goes_to_the_one_that_waits() -> None:
 def test_what_a_partition_bears_comes_first_for_each_large_item_collection(
     budget: float, collections: list[int], expected: list[float]
 ) -> None:
-    subject = Coordinator(map(Unit, range(8)), workers=2, budget=Budget(Pace(budget)), rng=random.Random(1))
+    subject = Coordinator(list(map(Unit, range(8))), workers=2, budget=Budget(Pace(budget)), rng=random.Random(1))
     rates = [subject.report(report(number, wanted=4), 0).grant.rate for number in range(2)]
     for second in range(1, 4):
         for number, inside in enumerate(collections):
@@ -543,7 +561,7 @@ def test_a_budget_that_changes_is_kept_when_all_have_heard_of_it(
     workers: int, changes: list[tuple[float, int]]
 ) -> None:
     budget = Budget(Pace(BUDGET))
-    subject = Coordinator(map(Unit, range(20)), workers=workers, budget=budget, rng=random.Random(1))
+    subject = Coordinator(list(map(Unit, range(20))), workers=workers, budget=budget, rng=random.Random(1))
     rates, most = [0.0] * workers, BUDGET
     for rate, seed in [(BUDGET, 0), *changes]:
         budget.set(Pace(rate))

@@ -204,11 +204,12 @@ class Dying(MemorySink):
 
     left = 2
 
-    async def delete(self, name: str) -> None:
-        if not self.left:
-            raise DestinationError("killed")
-        self.left -= 1
-        await super().delete(name)
+    async def delete(self, *names: str) -> None:
+        for name in names:
+            if not self.left:
+                raise DestinationError("killed")
+            self.left -= 1
+            await super().delete(name)
 
 
 OPENED = Opened("run", Identity("export", "1", "r", "T", "id", (), "/out", {}), 3)

@@ -106,7 +106,10 @@ def test_segments_are_many_but_never_tiny(asked: int | None, size: int, processe
 
 
 def test_each_segment_is_a_unit() -> None:
-    assert [unit.id for unit in planning.segments(5)] == [0, 1, 2, 3, 4]
+    units = planning.segments(5)
+    assert [unit.id for unit in units] == [0, 1, 2, 3, 4]
+    assert [unit.id for unit in units[1:3]] == [1, 2]
+    assert (len(units), units[-1].id) == (5, 4)
 
 
 def source(name: str, size: int | None, compression: Any = "none") -> SourceFile:
