@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ddbio.capacity import Budget
 from ddbio.capacity.shares import PARTITION_READ, share
 from ddbio.errors import LedgerError
-from ddbio.fleet.protocol import Failure, Grant, Report
+from ddbio.fleet.protocol import Failure, Grant, Report, lanes_for
 from ddbio.ledger.entries import Commit, Lease, Unit
 from ddbio.ledger.ledger import UnitState
 from ddbio.pipeline.meter import Usage
@@ -227,13 +227,15 @@ class Coordinator:
     def _lease(self, number: int, wanted: int) -> tuple[Lease, ...]:
         leases: list[Lease] = []
         without = sum(not worker.holding for other, worker in self._workers.items() if other != number)
-        most = min(wanted, math.ceil(len(self._waiting) / (without + 1)))  # the rest is for those who have none
-        while len(leases) < most:
+        most = math.ceil(len(self._waiting) / (without + 1))  # the rest is for those who have none
+        lanes = 0.0
+        while lanes < wanted and len(leases) < most:
             state = self._units[self._waiting.popleft()]
             state.epoch += 1
             state.holder = number
             state.seq = 0
             leases.append(Lease(state.unit, state.epoch, state.position, state.number))
+            lanes += lanes_for(state.unit)
         self._workers[number].holding += len(leases)
         return tuple(leases)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +22,7 @@ from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.reading import SpanReader
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import SegmentScan
+from ddbio.pipeline.sending import Dispatcher
 from ddbio.pipeline.writing import TableWriter
 from ddbio.storage.places import open_sink, open_source
 from ddbio.wire.dynamodb import DynamoDB
@@ -32,7 +34,7 @@ class Engine(Protocol):
     """What works on a unit: an exporter or an importer."""
 
     async def work(self, lease: Lease) -> None:
-        """Do the whole unit, committing on the way."""
+        """Do the unit, committing on the way; what is left to do when this returns is done in a task of the engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +122,12 @@ async def _importer(
         echo=RecordEncoder(job.table.keys, "dynamodb-json", {}),
     )
     source = open_source(job.options.source, client=client, executor=tools.executor, stream=tools.stream)
+    dispatcher = Dispatcher(writer, requester=requester, lanes=tools.lanes, meter=tools.meter, clock=tools.clock)
     return Importer(
         reader=SpanReader(await stack.enter_async_context(source), tools.executor),
         encoder=RecordEncoder(job.table.keys, job.options.format, job.hints),
-        writer=writer,
-        requester=requester,
-        lanes=tools.lanes,
+        dispatcher=await stack.enter_async_context(dispatcher),
+        group=await stack.enter_async_context(asyncio.TaskGroup()),
         outbox=tools.outbox,
         meter=tools.meter,
         executor=tools.executor,
