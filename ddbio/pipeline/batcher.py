@@ -37,19 +37,23 @@ class Batch(NamedTuple):
 
 
 class Batcher:
-    """Collects entries into batches of at most `MAX_ITEMS` and `MAX_BYTES`, no key twice among all that are out."""
+    """Collects entries into batches of at most `MAX_ITEMS` and `MAX_BYTES`, no key twice among all that are out.
+
+    The batches of an owner are its own, until it has `ended`; what is left then fills batches with that of others.
+    """
 
     def __init__(self) -> None:
-        self._ready: list[Entry] = []
+        self._ready: dict[int, list[Entry]] = {}
+        self._left: list[Entry] = []
         self._flying: dict[bytes, Entry] = {}
         self._held: dict[bytes, deque[Entry]] = {}
         self._open: Counter[int] = Counter()
         self._waiting_bytes: Counter[int] = Counter()
 
     @property
-    def ready(self) -> int:
-        """How many records could go out now."""
-        return len(self._ready)
+    def left(self) -> int:
+        """How many records of owners that have ended could go out now."""
+        return len(self._left)
 
     def open(self, owner: int) -> int:
         """How many records of this owner are not settled."""
@@ -61,18 +65,27 @@ class Batcher:
 
     def add(self, entries: list[Entry], owner: int) -> None:
         """Take records in."""
+        self._ready.setdefault(owner, [])
         self._open[owner] += len(entries)
         self._take_off(entries, owner)
 
-    def take(self, *, flush: bool, most_units: float = math.inf) -> Batch | None:
-        """The next batch if a full one is ready, or with `flush` any; else None. It has one item, or `most_units`."""
-        batch = Batch.of(self._ready[:MAX_ITEMS])
+    def end(self, owner: int) -> None:
+        """This owner brings nothing more."""
+        self._left += self._ready.pop(owner, [])
+
+    def take(self, owner: int | None, *, flush: bool, most_units: float = math.inf) -> Batch | None:
+        """The next batch if a full one is ready, or with `flush` any; else None. It has one item, or `most_units`.
+
+        `owner` None: of those that have ended.
+        """
+        ready = self._left if owner is None else self._ready.get(owner, [])
+        batch = Batch.of(ready[:MAX_ITEMS])
         full = len(batch.entries) == MAX_ITEMS or batch.size >= MAX_BYTES or batch.units >= most_units
         if not batch.entries or not (flush or full):
             return None
         while (batch.size > MAX_BYTES or batch.units > most_units) and len(batch.entries) > 1:
             batch = Batch.of(batch.entries[:-1])
-        del self._ready[: len(batch.entries)]
+        del ready[: len(batch.entries)]
         return batch
 
     def finish(self, entries: list[Entry], *, written: bool) -> tuple[dict[int, int], list[Entry]]:
@@ -97,11 +110,12 @@ class Batcher:
 
     def put_back(self, entries: list[Entry]) -> None:
         """These records of a batch go out again, first of all."""
-        self._ready[:0] = entries
+        for entry in reversed(entries):
+            self._ready.get(entry.owner, self._left).insert(0, entry)
 
     def _take_off(self, entries: list[Entry], owner: int) -> None:
         ready, held = take_off(entries, self._flying, owner)
-        self._ready += ready
+        self._ready.get(owner, self._left).extend(ready)
         for entry in held:
             self._held.setdefault(entry.key, deque()).append(entry)
             self._waiting_bytes[owner] += len(entry.request)

@@ -38,10 +38,10 @@ REJECT_BYTES = 1024 * 1024
 """So many bytes of rejects are reported before the span goes on."""
 AHEAD_BYTES = 8 * 1024 * 1024
 """Memory of the records between the first that is still on its way and the last that was read, for each span."""
-SETTLING_BYTES = 8 * 1024 * 1024
+SETTLING_BYTES = 4 * 1024 * 1024
 """Memory of the spans that are read to their end and settle behind others."""
 LITTLE_LEFT = 64 * 1024
-"""Only a span with so few bytes of records and rejects on their way settles behind others."""
+"""Bytes of records and rejects that are on their way, of each of these spans at most."""
 _SPAN_BYTES = 8 * 1024
 """About what a span takes besides its records."""
 LARGE_RECORD = 64 * 1024
@@ -78,17 +78,13 @@ class Importer:
     async def work(self, lease: Lease) -> None:
         """Import one span; what is not committed when this fails or is cancelled will be read again.
 
-        Where little of it is left to settle, that is done when this has returned.
+        The little that is left of it then settles when this has returned.
         """
         span = _SpanImport(self, lease)
         await span.read()
-        left = span.held_bytes
-        if left > LITTLE_LEFT:
-            await span.settle()
-            return
         # By the time that this task runs, the next span may be there to fill up the batch.
         settling = self._group.create_task(span.settle())
-        size = _SPAN_BYTES + left
+        size = _SPAN_BYTES + span.held_bytes
         await self._room.take(size)
         settling.add_done_callback(lambda _: self._room.give(size))
 
@@ -114,7 +110,7 @@ class _SpanImport:
         return self._watermark.held_bytes + self._reject_bytes
 
     async def read(self) -> None:
-        """Read the span to its end, or to a fault, and send its records."""
+        """Read the span to its end, or to a fault, and send its records, until little of it is left."""
         await self._do(self._read())
 
     async def settle(self) -> None:
@@ -139,6 +135,8 @@ class _SpanImport:
             await self._take_all()
         except SourceError as error:
             self._fault = error  # every record before the fault is still settled
+        while self.held_bytes > LITTLE_LEFT:
+            await (self._commit() if self._sender.empty else self._push())
 
     async def _settle(self) -> None:
         await self._sender.finish()
@@ -198,8 +196,11 @@ class _SpanImport:
     async def _drain(self) -> None:
         """Push until none of this span's records waits or is out."""
         while not self._sender.empty:
-            await self._sender.push()
-            await self._commit_now_and_then()
+            await self._push()
+
+    async def _push(self) -> None:
+        await self._sender.push()
+        await self._commit_now_and_then()
 
     async def _commit_now_and_then(self) -> None:
         if self._engine.clock.now() - self._committed_at >= COMMIT_SECONDS:

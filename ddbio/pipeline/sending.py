@@ -1,13 +1,15 @@
 """Sending: entries into batches, several batches at once, what comes back unprocessed out again.
 
-All spans of a process fill the same batches. One that is not full waits until nobody is about to bring more, or until
-somebody waits for the memory of records that are not in. That is never for ever: whoever is about to bring more reads,
-or waits for a lane or for the coordinator, and then brings something, comes to an end, or has to wait for memory too.
+While a span is read, its batches are its own. What is left at its end fills batches together with what is left of other
+spans of the process; one that is not full goes out when nobody is about to bring more, or when somebody waits for the
+memory of records that are not in. That is never for ever: whoever is about to bring more reads, or waits for a lane or
+for the coordinator, and then brings something, comes to an end, or has to wait for memory too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from itertools import count
 
@@ -76,16 +78,19 @@ class Dispatcher:
         if self._failure is not None:
             raise self._failure
 
-    async def send_full(self, most: int) -> None:
-        """Send full batches with about so many records at most; whoever adds more sends as many."""
-        await self._send_ready(most, flush=False)
+    async def send(self, number: int, *, flush: bool) -> None:
+        """Send what this sender has ready: full batches, or with `flush` all of it."""
+        await self._send_batches(number, math.inf, flush=flush)
 
-    async def flush(self) -> None:
-        """Send all that is ready now."""
-        await self._send_ready(self.batcher.ready, flush=True)
+    async def send_left(self, most: float) -> None:
+        """Of what is left of senders that have ended, send full batches, with about so many records at most; all where
+        nobody can fill them up, or somebody waits for memory.
+        """
+        flush = self.pressed > 0 or not self.bringing
+        await self._send_batches(None, self.batcher.left if flush else most, flush=flush)
 
-    async def _send_ready(self, most: int, *, flush: bool) -> None:
-        while most > 0 and (batch := self.batcher.take(flush=flush, most_units=self._writer.affordable)):
+    async def _send_batches(self, owner: int | None, most: float, *, flush: bool) -> None:
+        while most > 0 and (batch := self.batcher.take(owner, flush=flush, most_units=self._writer.affordable)):
             most -= len(batch.entries)
             try:
                 await self._lanes.take(batch.size)
@@ -120,21 +125,15 @@ class Dispatcher:
         if outcome.unprocessed:
             await self._rest(outcome.unprocessed)
             ready += len(outcome.unprocessed)
-        await self._send_again(ready)
+        if ready:
+            await self.send_left(ready)
 
     def _finish(self, entries: list[Entry], *, written: bool) -> int:
-        """Settle these entries; return how many others are ready now for that."""
+        """Settle these entries; return how many others are ready now."""
         owners, released = self.batcher.finish(entries, written=written)
         self._tell(owners)
         self._tell(entry.owner for entry in released)
         return len(released)
-
-    async def _send_again(self, ready: int) -> None:
-        """So many entries were added to those that are ready, and not by a sender."""
-        if ready and (self.pressed or not self.bringing):
-            await self.flush()
-        else:
-            await self.send_full(ready)
 
     async def _rest(self, entries: list[Entry]) -> None:
         """Wait before records that were not processed are sent again, the longer the more often they came back.
@@ -186,7 +185,7 @@ class Sender:
         batcher = self._dispatcher.batcher
         self._dispatcher.raise_failure()
         batcher.add(entries, self._number)
-        await self._dispatcher.send_full(len(entries))
+        await self._dispatcher.send(self._number, flush=False)
         while batcher.waiting_bytes(self._number) > HELD_BYTES:
             await self.push()
 
@@ -200,7 +199,8 @@ class Sender:
         dispatcher.bringing.discard(self)
         dispatcher.pressed += 1
         try:
-            await dispatcher.flush()
+            await dispatcher.send(self._number, flush=True)
+            await dispatcher.send_left(0)
             await self.moved()
         finally:
             dispatcher.pressed -= 1
@@ -208,10 +208,11 @@ class Sender:
                 dispatcher.bringing.add(self)
 
     async def finish(self) -> None:
-        """This sender brings nothing more: no batch waits for it."""
-        self._dispatcher.bringing.discard(self)
-        if not self._dispatcher.bringing:
-            await self._dispatcher.flush()
+        """This sender brings nothing more."""
+        dispatcher, before = self._dispatcher, self._dispatcher.batcher.left
+        dispatcher.bringing.discard(self)
+        dispatcher.batcher.end(self._number)
+        await dispatcher.send_left(dispatcher.batcher.left - before)
 
     async def moved(self) -> None:
         """Wait until an entry of this sender moves on. Raises what made a batch fail."""

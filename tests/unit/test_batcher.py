@@ -35,9 +35,9 @@ def entry(key: str, *, offset: int = 0, length: int = 100) -> Entry:
     return Entry(Big(length), key.encode(), length, Block(offset, None, b"{}"), offset, 2)
 
 
-def take(batcher: Batcher, *, flush: bool, most_units: float = inf) -> list[Entry]:
+def take(batcher: Batcher, owner: int | None = ME, *, flush: bool, most_units: float = inf) -> list[Entry]:
     """The entries of the next batch, if there is one."""
-    batch = batcher.take(flush=flush, most_units=most_units)
+    batch = batcher.take(owner, flush=flush, most_units=most_units)
     if batch is None:
         return []
     assert batch.size == sum(len(one.request) for one in batch.entries)
@@ -114,27 +114,44 @@ def test_a_key_on_its_way_holds_the_next_record_back() -> None:
     assert batcher.open(ME) == 0
 
 
-def test_records_of_several_owners_fill_a_batch_and_one_key_is_held_back_for_all() -> None:
+def test_what_is_left_of_several_owners_fills_a_batch_and_one_key_is_held_back_for_all() -> None:
     batcher = filled("abc")
     batcher.add([entry("d"), entry("b"), entry("b")], OTHER)
-    assert (batcher.ready, batcher.open(ME), batcher.open(OTHER)) == (4, 3, 3)
+    assert (batcher.open(ME), batcher.open(OTHER)) == (3, 3)
     assert (batcher.waiting_bytes(ME), batcher.waiting_bytes(OTHER)) == (0, 200)
-    batch = take(batcher, flush=True)
+    assert take(batcher, None, flush=True) == []
+    batcher.end(ME)
+    batcher.end(OTHER)
+    assert batcher.left == 4
+    batch = take(batcher, None, flush=True)
     assert keys(batch) == "abcd"
     assert [one.owner for one in batch] == [ME, ME, ME, OTHER]
     owners, released = batcher.finish(batch, written=True)
     assert owners == {ME: 3, OTHER: 1}
     assert [one.owner for one in released] == [OTHER]
+    assert batcher.left == 1
     assert (batcher.open(ME), batcher.open(OTHER), batcher.waiting_bytes(OTHER)) == (0, 2, 100)
+
+
+def test_what_comes_back_goes_out_with_what_is_left_once_its_owner_has_ended() -> None:
+    batcher = filled("abc")
+    batcher.add(entries := [entry("x"), entry("y")], OTHER)
+    first, second = take(batcher, flush=True), take(batcher, OTHER, flush=True)
+    batcher.end(OTHER)
+    batcher.put_back([first[1], *second])
+    assert keys(take(batcher, flush=True)) == "b"
+    assert take(batcher, None, flush=True) == entries
 
 
 def test_what_rests_counts_as_waiting_until_it_goes_on() -> None:
     batcher = filled("abc")
     batch = take(batcher, flush=True)
     batcher.rest(batch[:2])
-    assert (batcher.ready, batcher.waiting_bytes(ME)) == (0, 200)
+    assert batcher.waiting_bytes(ME) == 200
+    assert take(batcher, flush=True) == []
     batcher.go_on(batch[:2])
-    assert (batcher.ready, batcher.waiting_bytes(ME), batcher.open(ME)) == (2, 0, 3)
+    assert (batcher.waiting_bytes(ME), batcher.open(ME)) == (0, 3)
+    assert take(batcher, flush=True) == batch[:2]
 
 
 def test_what_was_not_processed_goes_first_and_still_holds_its_key() -> None:
@@ -162,8 +179,8 @@ def test_whatever_happens_nothing_is_lost_doubled_or_overtaken(
     resting: list[list[Entry]] = []
     done: list[Entry] = []
 
-    def send(*, flush: bool) -> None:
-        while batch := take(batcher, flush=flush, most_units=most_units):
+    def send(owner: int | None, *, flush: bool) -> None:
+        while batch := take(batcher, owner, flush=flush, most_units=most_units):
             assert len(batch) <= MAX_ITEMS
             assert len(batch) == 1 or sum(-(-one.size // 1_024) for one in batch) <= most_units
             assert sum(len(one.request) for one in batch) <= MAX_BYTES
@@ -185,15 +202,17 @@ def test_whatever_happens_nothing_is_lost_doubled_or_overtaken(
 
     while waiting:
         some = rng.randint(1, 30)
-        batcher.add(waiting[:some], rng.randint(1, 3))
+        batcher.add(waiting[:some], owner := rng.randint(1, 3))
         del waiting[:some]
-        send(flush=rng.random() < 0.2)
+        send(owner, flush=rng.random() < 0.2)
         while out and rng.random() < 0.4:
             come_back()
         while resting and rng.random() < 0.5:
             go_on()
+    for owner in range(1, 4):
+        batcher.end(owner)
     while len(done) < len(records):
-        send(flush=True)
+        send(None, flush=True)
         while out:
             come_back()
         while resting:
