@@ -21,7 +21,7 @@ from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import SegmentScan
-from ddbio.pipeline.sending import Sender
+from ddbio.pipeline.sending import Dispatcher, Sender
 from ddbio.pipeline.writing import TableWriter
 from ddbio.runtime import threads
 from ddbio.session import Session
@@ -124,16 +124,11 @@ class BatchWriter:
             requester = Requester(governor, meter, clock)
             self._encoder = RecordEncoder(table.keys, "dynamodb-json", {})
             writer = TableWriter(options.table, dynamodb=dynamodb, requester=requester, meter=meter, echo=self._encoder)
-            self._sender = await stack.enter_async_context(
-                Sender(
-                    writer,
-                    requester=requester,
-                    lanes=Lanes(options.concurrency),
-                    meter=meter,
-                    clock=clock,
-                    refused=lambda _, message: self._refusals.append(message),
-                )
+            lanes = Lanes(options.concurrency)
+            dispatcher = await stack.enter_async_context(
+                Dispatcher(writer, requester=requester, lanes=lanes, meter=meter, clock=clock)
             )
+            self._sender = dispatcher.sender(lambda _, message: self._refusals.append(message))
             self._stack = stack.pop_all()
         return self
 

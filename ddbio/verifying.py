@@ -27,7 +27,7 @@ from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter, peak_rss_bytes
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import SegmentScan
-from ddbio.pipeline.sending import Sender
+from ddbio.pipeline.sending import Dispatcher
 from ddbio.pipeline.writing import TableWriter
 from ddbio.report import Difference, VerifyReport
 from ddbio.runtime import threads
@@ -303,19 +303,14 @@ class _Run:
             self._options.table or "", dynamodb=dynamodb, requester=requester, meter=self._meter, echo=echo
         )
         before = self._meter.items
-        async with Sender(
-            writer,
-            requester=requester,
-            lanes=Lanes(BATCHES),
-            meter=self._meter,
-            clock=self._clock,
-            refused=lambda _, message: refusals.append(message),
-        ) as sender:
+        async with Dispatcher(
+            writer, requester=requester, lanes=Lanes(BATCHES), meter=self._meter, clock=self._clock
+        ) as dispatcher:
             repair = Repair(
                 self._source,
                 self._export.numbered(),
                 encoder=encoder,
-                sender=sender,
+                sender=dispatcher.sender(lambda _, message: refusals.append(message)),
                 executor=self._executor,
                 refused=refusals.append,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from itertools import takewhile
 
@@ -13,10 +14,11 @@ class Entry:
     """One record that can be written, and what has become of it.
 
     `request`, `key` and `size` are those of `Put`; it is the record of `length` bytes at `offset`, in `block`. Whoever
-    sends it notes in the end whether it was `written` (None until then), and how often it was `returned` before.
+    sends it notes the number of its `owner` first (0 until then), in the end whether it was `written` (None until
+    then), and how often it was `returned` before.
     """
 
-    __slots__ = ("block", "key", "length", "offset", "request", "returned", "size", "written")
+    __slots__ = ("block", "key", "length", "offset", "owner", "request", "returned", "size", "written")
 
     def __init__(self, request: bytes, key: bytes, size: int, block: Block, offset: int, length: int) -> None:
         self.request = request
@@ -27,6 +29,7 @@ class Entry:
         self.length = length
         self.written: bool | None = None
         self.returned = 0
+        self.owner = 0
 
 
 def weigh(entries: list[Entry]) -> tuple[int, int]:
@@ -36,25 +39,28 @@ def weigh(entries: list[Entry]) -> tuple[int, int]:
     return sum(len(entry.request) for entry in entries), sum(-(-entry.size // WRITE_UNIT_BYTES) for entry in entries)
 
 
-def take_off(entries: list[Entry], flying: dict[bytes, Entry]) -> tuple[list[Entry], list[Entry]]:
-    """Add the entries to those `flying`, by key. Returns those whose key was free, and the others, left as they are."""
+def take_off(entries: list[Entry], flying: dict[bytes, Entry], owner: int) -> tuple[list[Entry], list[Entry]]:
+    """Note the `owner` of the entries, and add them to those `flying`, by key. Returns those whose key was free, and
+    the others, which are not added.
+    """
     ready: list[Entry] = []
     held: list[Entry] = []
     for entry in entries:
+        entry.owner = owner
         (ready if flying.setdefault(entry.key, entry) is entry else held).append(entry)
     return ready, held
 
 
 def settle(
     entries: list[Entry], written: bool, flying: dict[bytes, Entry], awaited: Mapping[bytes, object]
-) -> list[bytes]:
+) -> tuple[list[bytes], dict[int, int]]:
     """Note whether the entries were `written`, and take them out of those `flying`. Returns their keys that are
-    `awaited`.
+    `awaited`, and how many of them each owner has.
     """
     for entry in entries:
         entry.written = written
         del flying[entry.key]
-    return [entry.key for entry in entries if entry.key in awaited]
+    return [entry.key for entry in entries if entry.key in awaited], dict(Counter(entry.owner for entry in entries))
 
 
 def count_settled(entries: list[Entry]) -> tuple[int, int]:

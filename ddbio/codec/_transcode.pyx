@@ -248,6 +248,7 @@ cdef class Entry:
     cdef readonly Py_ssize_t length
     cdef public object written
     cdef public int returned
+    cdef readonly Py_ssize_t owner
 
     def __init__(self, request, key, Py_ssize_t size, block, Py_ssize_t offset, Py_ssize_t length):
         self.request = request
@@ -268,11 +269,12 @@ def weigh(list entries not None):
     return size, units
 
 
-def take_off(list entries not None, dict flying not None):
-    """Add these entries to those that fly; those whose key was free, and the others."""
+def take_off(list entries not None, dict flying not None, Py_ssize_t owner):
+    """Note whose these entries are, and add them to those that fly; those whose key was free, and the others."""
     cdef Entry entry
     cdef list ready = [], held = []
     for entry in entries:
+        entry.owner = owner
         if <object>PyDict_SetDefault(flying, entry.key, entry) is entry:
             ready.append(entry)
         else:
@@ -281,16 +283,27 @@ def take_off(list entries not None, dict flying not None):
 
 
 def settle(list entries not None, bint written, dict flying not None, dict awaited not None):
-    """Note whether these entries were written, and take them out of those that fly; their keys that are awaited."""
+    """Note whether these entries were written, and take them out of those that fly; their keys that are awaited, and
+    how many entries each owner has.
+    """
     cdef Entry entry
     cdef object noted = written
     cdef list found = []
+    cdef dict owners = {}
+    cdef Py_ssize_t owner = 0, count = 0
     for entry in entries:
         entry.written = noted
         del flying[entry.key]
         if len(awaited) and entry.key in awaited:
             found.append(entry.key)
-    return found
+        if entry.owner != owner and count:  # entries of one owner mostly follow one another
+            owners[owner] = owners.get(owner, 0) + count
+            count = 0
+        owner = entry.owner
+        count += 1
+    if count:
+        owners[owner] = owners.get(owner, 0) + count
+    return found, owners
 
 
 def count_settled(list entries not None):

@@ -17,7 +17,7 @@ from operator import attrgetter
 from ddbio.capacity import Budget
 from ddbio.capacity.shares import PARTITION_READ, share
 from ddbio.errors import LedgerError
-from ddbio.fleet.protocol import Failure, Grant, Report
+from ddbio.fleet.protocol import Failure, Grant, Report, lanes_for
 from ddbio.ledger.entries import Commit, Lease, Unit, UnitState
 from ddbio.pipeline.meter import Usage
 
@@ -270,14 +270,16 @@ class Coordinator:
     def _lease(self, number: int, wanted: int) -> tuple[Lease, ...]:
         leases: list[Lease] = []
         without = sum(not worker.holding for other, worker in self._workers.items() if other != number)
-        most = min(wanted, math.ceil(len(self._waiting) / (without + 1)))  # the rest is for those who have none
-        while len(leases) < most:
-            unit = self._waiting.pop()
-            state = self._begun.setdefault(unit, _Begun())
+        most = math.ceil(len(self._waiting) / (without + 1))  # the rest is for those who have none
+        lanes = 0.0
+        while lanes < wanted and len(leases) < most:
+            chosen = self._waiting.pop()
+            unit, state = self._units[chosen], self._begun.setdefault(chosen, _Begun())
             state.epoch += 1
             state.holder = number
             state.seq = 0
-            leases.append(Lease(self._units[unit], state.epoch, state.known.position, state.known.number))
+            leases.append(Lease(unit, state.epoch, state.known.position, state.known.number))
+            lanes += lanes_for(unit)
         self._workers[number].holding += len(leases)
         return tuple(leases)
 

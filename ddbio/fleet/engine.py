@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +22,7 @@ from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.reading import Input, SpanReader
 from ddbio.pipeline.requests import Requester
 from ddbio.pipeline.scanning import SegmentScan
+from ddbio.pipeline.sending import Dispatcher
 from ddbio.pipeline.writing import TableWriter
 from ddbio.storage.places import open_sink, open_source
 from ddbio.wire.dynamodb import DynamoDB
@@ -32,7 +34,7 @@ class Engine(Protocol):
     """What works on a unit: an exporter or an importer."""
 
     async def work(self, lease: Lease) -> None:
-        """Do the whole unit, committing on the way."""
+        """Do the unit, committing on the way; what is left to do when this returns is done in a task of the engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +121,11 @@ async def _importer(
         meter=tools.meter,
         echo=RecordEncoder(job.table.keys, "dynamodb-json", {}),
     )
+    dispatcher = Dispatcher(writer, requester=requester, lanes=tools.lanes, meter=tools.meter, clock=tools.clock)
     return Importer(
         inputs=await _inputs(job, tools, stack),
-        writer=writer,
-        requester=requester,
-        lanes=tools.lanes,
+        dispatcher=await stack.enter_async_context(dispatcher),
+        group=await stack.enter_async_context(asyncio.TaskGroup()),
         outbox=tools.outbox,
         meter=tools.meter,
         executor=tools.executor,

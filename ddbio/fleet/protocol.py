@@ -11,10 +11,22 @@ from typing import Literal
 
 import msgspec
 
-from ddbio.ledger.entries import Commit, Lease
+from ddbio.ledger.entries import Commit, Lease, Unit
 from ddbio.pipeline.job import Job
 from ddbio.pipeline.meter import Usage
 from ddbio.wire.signing import Credentials
+
+LANE_BYTES = 1024 * 1024
+LANE_UNITS = 64
+"""Files so small, or so many, are leased at once for one lane: Reports are too few for one at a time."""
+
+
+def lanes_for(unit: Unit) -> float:
+    """How many lanes this unit keeps busy until the next Report."""
+    if unit.size is None:
+        return 1.0
+    length = (unit.size if unit.end is None else unit.end) - unit.start
+    return min(max(length / LANE_BYTES, 1 / LANE_UNITS), 1.0)
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -33,7 +45,7 @@ class Report(msgspec.Struct, frozen=True):
     number: int
     """1, 2, 3 …; one that is sent again, for want of a Grant, keeps its number."""
     wanted: int
-    """Units that it could begin at once."""
+    """Lanes for which it has no units (see `lanes_for`)."""
     rate: float
     """The rate that it keeps to, in capacity units per second."""
     usage: Usage

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
 from itertools import count
+from math import ceil
 from typing import BinaryIO
 
 from ddbio.capacity import Governor
@@ -21,7 +22,7 @@ from ddbio.fleet import frames
 from ddbio.fleet.credentials import CredentialBox
 from ddbio.fleet.engine import Engine, Tools, open_engine
 from ddbio.fleet.failure import describe
-from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
+from ddbio.fleet.protocol import Failure, Grant, Report, Welcome, lanes_for
 from ddbio.ledger.entries import Lease
 from ddbio.pipeline.job import FIRST_LANES, most_lanes, requests_at_once, units_at_once
 from ddbio.pipeline.lanes import Lanes
@@ -63,7 +64,9 @@ class Worker:
         self._count = AdaptiveLanes(fewest=fixed or 1, first=fixed or FIRST_LANES, most=most, now=clock.now())
         self._lanes = Lanes(self._count.count)
         self._leases: asyncio.Queue[Lease | None] = asyncio.Queue()
-        self._open = self._idle = 0
+        self._open = 0
+        self._busy = 0.0
+        """Lanes for which there are leases."""
         self._numbers = count(1)
 
     async def run(self) -> None:
@@ -123,7 +126,6 @@ class Worker:
         while self._open < self._wanted:
             group.create_task(self._lane(engine))
             self._open += 1
-            self._idle += 1
 
     @property
     def _wanted(self) -> int:
@@ -133,11 +135,11 @@ class Worker:
         """Do one unit after the other."""
         while (lease := await self._leases.get()) is not None:
             await engine.work(lease)
+            self._busy -= lanes_for(lease.unit)
             self._wake.set()
             if self._open > self._wanted:
                 self._open -= 1
                 return
-            self._idle += 1
 
     async def _report_until_done(self, adapt: Callable[[], None]) -> None:
         """Report and take Grants in; ends with the lanes when all is done."""
@@ -166,9 +168,9 @@ class Worker:
         return Report(
             worker=self._number,
             number=next(self._numbers),
-            wanted=0 if stopped else self._idle,
+            wanted=0 if stopped else max(int(self._open - self._busy), 0),
             rate=self._governor.rate,
-            at_once=requests_at_once(self._job, self._lanes.limit, self._open - self._idle),
+            at_once=requests_at_once(self._job, self._lanes.limit, ceil(self._busy)),
             collections=self._meter.collections,
             usage=self._meter.usage(self._governor.spent if stopped else self._governor.settled, self._governor),
             commits=self._outbox.pending(),
@@ -186,7 +188,7 @@ class Worker:
             self._wake.set()  # the others wait for this worker to say that it spends less
         self._governor.set_rate(grant.rate)
         for lease in grant.leases:
-            self._idle -= 1
+            self._busy += lanes_for(lease.unit)
             self._leases.put_nowait(lease)
 
 

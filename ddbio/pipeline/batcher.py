@@ -1,13 +1,14 @@
 """The batcher: which records go out together. Pure state, no I/O.
 
 A key is in flight from the moment its record is taken in until the service has it. A later record with the same key is
-held back until then, so that the last line of a span wins and no request names a key twice.
+held back until then, so that the last line of a span wins and no request names a key twice. Each record has an owner,
+told by a number: the span that it is of.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from typing import NamedTuple
 
 from ddbio.codec import Entry, settle, take_off, weigh
@@ -36,55 +37,100 @@ class Batch(NamedTuple):
 
 
 class Batcher:
-    """Collects entries into batches of at most `MAX_ITEMS` and `MAX_BYTES`, no key twice among all that are out."""
+    """Collects entries into batches of at most `MAX_ITEMS` and `MAX_BYTES`, no key twice among all that are out.
+
+    The batches of an owner are its own, until it has `ended`; what is left then fills batches with that of others.
+    """
 
     def __init__(self) -> None:
-        self._ready: list[Entry] = []
+        self._ready: dict[int, list[Entry]] = {}
+        self._left: list[Entry] = []
         self._flying: dict[bytes, Entry] = {}
         self._held: dict[bytes, deque[Entry]] = {}
-        self.held_bytes = 0
-        self._out = 0
+        self._open: Counter[int] = Counter()
+        self._waiting_bytes: Counter[int] = Counter()
 
     @property
-    def empty(self) -> bool:
-        """Nothing waits, nothing is out."""
-        return not self._ready and not self._out and not self._held
+    def left(self) -> int:
+        """How many records of owners that have ended could go out now."""
+        return len(self._left)
 
-    def add(self, entries: list[Entry]) -> None:
+    def open(self, owner: int) -> int:
+        """How many records of this owner are not settled."""
+        return self._open[owner]
+
+    def waiting_bytes(self, owner: int) -> int:
+        """Bytes of this owner's records that wait for an earlier one with the same key, or rest."""
+        return self._waiting_bytes[owner]
+
+    def add(self, entries: list[Entry], owner: int) -> None:
         """Take records in."""
-        ready, held = take_off(entries, self._flying)
-        self._ready += ready
-        for entry in held:
-            self._held.setdefault(entry.key, deque()).append(entry)
-            self.held_bytes += len(entry.request)
+        self._ready.setdefault(owner, [])
+        self._open[owner] += len(entries)
+        self._take_off(entries, owner)
 
-    def take(self, *, flush: bool, most_units: float = math.inf) -> Batch | None:
-        """The next batch if a full one is ready, or with `flush` any; else None. It has one item, or `most_units`."""
-        batch = Batch.of(self._ready[:MAX_ITEMS])
+    def end(self, owner: int) -> None:
+        """This owner brings nothing more."""
+        self._left += self._ready.pop(owner, [])
+
+    def take(self, owner: int | None, *, flush: bool, most_units: float = math.inf) -> Batch | None:
+        """The next batch if a full one is ready, or with `flush` any; else None. It has one item, or `most_units`.
+
+        `owner` None: of those that have ended.
+        """
+        ready = self._left if owner is None else self._ready.get(owner, [])
+        batch = Batch.of(ready[:MAX_ITEMS])
         full = len(batch.entries) == MAX_ITEMS or batch.size >= MAX_BYTES or batch.units >= most_units
         if not batch.entries or not (flush or full):
             return None
         while (batch.size > MAX_BYTES or batch.units > most_units) and len(batch.entries) > 1:
             batch = Batch.of(batch.entries[:-1])
-        del self._ready[: len(batch.entries)]
-        self._out += len(batch.entries)
+        del ready[: len(batch.entries)]
         return batch
 
-    def finish(self, entries: list[Entry], *, written: bool) -> None:
-        """These records of a batch are settled; the next one held back for each key may go."""
-        self._out -= len(entries)
-        for key in settle(entries, written, self._flying, self._held):
-            self._release(key)
+    def finish(self, entries: list[Entry], *, written: bool) -> tuple[dict[int, int], list[Entry]]:
+        """These records of a batch are settled. Returns how many each owner has of them, and those that were held back
+        for their keys and are ready now.
+        """
+        awaited, owners = settle(entries, written, self._flying, self._held)
+        for owner, count in owners.items():
+            _take_from(self._open, owner, count)
+        return owners, [self._release(key) for key in awaited]
+
+    def rest(self, entries: list[Entry]) -> None:
+        """These records of a batch were not processed; they wait until they `go_on`."""
+        for entry in entries:
+            self._waiting_bytes[entry.owner] += len(entry.request)
+
+    def go_on(self, entries: list[Entry]) -> None:
+        """These records have rested."""
+        for entry in entries:
+            _take_from(self._waiting_bytes, entry.owner, len(entry.request))
+        self.put_back(entries)
 
     def put_back(self, entries: list[Entry]) -> None:
-        """These records of a batch were not processed: they go out again, first of all."""
-        self._out -= len(entries)
-        self._ready[:0] = entries
+        """These records of a batch go out again, first of all."""
+        for entry in reversed(entries):
+            self._ready.get(entry.owner, self._left).insert(0, entry)
 
-    def _release(self, key: bytes) -> None:
+    def _take_off(self, entries: list[Entry], owner: int) -> None:
+        ready, held = take_off(entries, self._flying, owner)
+        self._ready.get(owner, self._left).extend(ready)
+        for entry in held:
+            self._held.setdefault(entry.key, deque()).append(entry)
+            self._waiting_bytes[owner] += len(entry.request)
+
+    def _release(self, key: bytes) -> Entry:
         held = self._held[key]
         entry = held.popleft()
         if not held:
             del self._held[key]
-        self.held_bytes -= len(entry.request)
-        self.add([entry])
+        _take_from(self._waiting_bytes, entry.owner, len(entry.request))
+        self._take_off([entry], entry.owner)
+        return entry
+
+
+def _take_from(counter: Counter[int], owner: int, count: int) -> None:
+    counter[owner] -= count
+    if not counter[owner]:
+        del counter[owner]  # owners come and go

@@ -1,8 +1,12 @@
 """Import: one span of a file, record by record, into the table.
 
+A span that is read to its end, and of which little is left, settles behind the next one. So a file of one record need
+not wait for its batch, which others fill.
+
 Memory of a process: `concurrency` × (about 3 MiB read ahead, up to `AHEAD_BYTES` of records behind one that does not
-get in, and up to `sending.HELD_BYTES` that came back, or wait for one with the same key) + three times the batches in
-flight, of which there are `concurrency` and at most `lanes.IN_FLIGHT_BYTES`: as records, as a body, and as sent.
+get in, and up to `sending.HELD_BYTES` that came back, or wait for one with the same key) + `SETTLING_BYTES` + three
+times the batches in flight, of which there are `concurrency` and at most `lanes.IN_FLIGHT_BYTES`: as records, as a
+body, and as sent.
 Measured (`benchmarks/memory.py`), where no record waits: at most 70 MB + `concurrency` × 5 MB + the batches. Where it
 is not given, it grows to `job.MOST_BATCHES`, and the spans to `job.MOST_SPANS`.
 """
@@ -10,9 +14,10 @@ is not given, it grows to `job.MOST_BATCHES`, and the spans to `job.MOST_SPANS`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, suppress
+from typing import Any
 
 from ddbio.clock import Clock
 from ddbio.codec import Entry, count_lines
@@ -20,22 +25,26 @@ from ddbio.codec.framing import Block, Record
 from ddbio.codec.model import Reason
 from ddbio.errors import LedgerError, SourceError
 from ddbio.ledger.entries import Lease, Reject, by_reason
+from ddbio.pipeline.channel import ByteBudget
 from ddbio.pipeline.encoding import Encoded, encode_block
-from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Committer, Outbox
 from ddbio.pipeline.reading import Input
 from ddbio.pipeline.recognition import recognise
-from ddbio.pipeline.requests import Requester
-from ddbio.pipeline.sending import Sender
+from ddbio.pipeline.sending import Dispatcher
 from ddbio.pipeline.watermark import Watermark
-from ddbio.pipeline.writing import TableWriter
 
 COMMIT_SECONDS = 1.0
 REJECT_BYTES = 1024 * 1024
 """So many bytes of rejects are reported before the span goes on."""
 AHEAD_BYTES = 8 * 1024 * 1024
 """Memory of the records between the first that is still on its way and the last that was read, for each span."""
+SETTLING_BYTES = 4 * 1024 * 1024
+"""Memory of the spans that are read to their end and settle behind others."""
+LITTLE_LEFT = 64 * 1024
+"""Bytes of records and rejects that are on their way, of each of these spans at most."""
+_SPAN_BYTES = 8 * 1024
+"""About what a span takes besides its records."""
 LARGE_RECORD = 64 * 1024
 """A longer record is encoded in a thread, so that the loop stays free."""
 RAW_LIMIT = 1024 * 1024
@@ -43,32 +52,40 @@ RAW_LIMIT = 1024 * 1024
 
 
 class Importer:
-    """Works on spans with one worker's connections and share of the budget."""
+    """Works on spans with one worker's connections and share of the budget. Spans settle in tasks of `group`."""
 
     def __init__(
         self,
         *,
         inputs: Sequence[Input],
-        writer: TableWriter,
-        requester: Requester,
-        lanes: Lanes,
+        dispatcher: Dispatcher,
+        group: asyncio.TaskGroup,
         outbox: Outbox,
         meter: Meter,
         executor: Executor,
         clock: Clock,
     ) -> None:
         self.inputs = inputs
-        self.writer = writer
-        self.requester = requester
-        self.lanes = lanes
+        self.dispatcher = dispatcher
         self.outbox = outbox
         self.meter = meter
         self.executor = executor
         self.clock = clock
+        self._group = group
+        self._room = ByteBudget(SETTLING_BYTES)
 
     async def work(self, lease: Lease) -> None:
-        """Import one span; what is not committed when this fails or is cancelled will be read again."""
-        await _SpanImport(self, lease).run()
+        """Import one span; what is not committed when this fails or is cancelled will be read again.
+
+        The little that is left of it then settles when this has returned.
+        """
+        span = _SpanImport(self, lease)
+        await span.read()
+        # By the time that this task runs, the next span may be there to fill up the batch.
+        settling = self._group.create_task(span.settle())
+        size = _SPAN_BYTES + span.held_bytes
+        await self._room.take(size)
+        settling.add_done_callback(lambda _: self._room.give(size))
 
 
 class _SpanImport:
@@ -81,40 +98,55 @@ class _SpanImport:
         self._committer = Committer(lease, engine.outbox)
         self._start = int(lease.position or lease.unit.start)
         self._watermark = Watermark(self._start)
-        self._sender = Sender(
-            engine.writer,
-            requester=engine.requester,
-            lanes=engine.lanes,
-            meter=engine.meter,
-            clock=engine.clock,
-            refused=self._refused,
-        )
+        self._sender = engine.dispatcher.sender(self._refused)
+        self._fault: SourceError | None = None
         self._head = bytearray()
         self._found = self._passed = self._reject_bytes = self._bytes = 0
         self._committed_at = engine.clock.now()
 
-    async def run(self) -> None:
-        """Import the span; when this is cancelled, what was settled until then is still committed."""
+    @property
+    def held_bytes(self) -> int:
+        """About the memory of the records that are not in, and of the rejects that are not reported."""
+        self._watermark.move()
+        return self._watermark.held_bytes + self._reject_bytes
+
+    async def read(self) -> None:
+        """Read the span to its end, or to a fault, and send its records, until little of it is left."""
+        await self._do(self._read())
+
+    async def settle(self) -> None:
+        """Wait until all records are in or rejected. Raises the SourceError that reading has met with."""
+        await self._do(self._settle())
+        self._sender.close()
+
+    async def _do(self, step: Coroutine[Any, Any, None]) -> None:
+        """Do a step; when it is cancelled, what was settled until then is still committed."""
         try:
-            await self._import()
-        except asyncio.CancelledError:
-            if self._committer.intact:
+            await step
+        except BaseException as error:
+            self._sender.close()
+            if isinstance(error, asyncio.CancelledError) and self._committer.intact:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(0):  # only if there is room for it
                         await self._commit()
             raise
 
-    async def _import(self) -> None:
-        fault: SourceError | None = None
-        async with self._sender:
-            try:
-                await self._take_all()
-            except SourceError as error:
-                fault = error  # every record before the fault is still settled
-            await self._drain()
-        await self._commit(done=fault is None)
-        if fault is not None:
-            raise fault
+    async def _read(self) -> None:
+        try:
+            await self._take_all()
+        except SourceError as error:
+            self._fault = error  # every record before the fault is still settled
+        while self.held_bytes > LITTLE_LEFT:
+            await (self._commit() if self._sender.empty else self._push())
+
+    async def _settle(self) -> None:
+        await self._sender.finish()
+        while not self._sender.empty:
+            await self._sender.moved()
+            await self._commit_now_and_then()
+        await self._commit(done=self._fault is None)
+        if self._fault is not None:
+            raise self._fault
 
     async def _take_all(self) -> None:
         async with aclosing(self._reader.blocks(self._unit, self._start, self._head)) as chunks:
@@ -163,10 +195,13 @@ class _SpanImport:
         await self._commit_now_and_then()
 
     async def _drain(self) -> None:
-        """Send the rest, until nothing waits and nothing is out."""
+        """Push until none of this span's records waits or is out."""
         while not self._sender.empty:
-            await self._sender.push()
-            await self._commit_now_and_then()
+            await self._push()
+
+    async def _push(self) -> None:
+        await self._sender.push()
+        await self._commit_now_and_then()
 
     async def _commit_now_and_then(self) -> None:
         if self._engine.clock.now() - self._committed_at >= COMMIT_SECONDS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from types import ModuleType
 from typing import Any
 
@@ -114,16 +115,22 @@ def test_any_block(lines: list[bytes], ended: bool, offset: int, dropped: int, k
     assert units == sum(math.ceil(weight / 1_024) for *_, weight in seen)
 
 
-def flight(codec: ModuleType, names: list[bytes], landing: list[bool | None], awaited: set[bytes]) -> Any:
-    """What is told of entries with these keys that take off, and of which some land."""
+def flight(codec: ModuleType, names: list[bytes], landing: list[bool | None], awaited: set[bytes], first: int) -> Any:
+    """What is told of entries with these keys that take off, and of which some land; `first` of them are another
+    owner's.
+    """
     entries = [codec.Entry(b"{}", name, 2, None, place, 9) for place, name in enumerate(names)]
     flying: dict[bytes, Any] = {}
-    ready, held = codec.take_off(entries, flying)
+    ready, held = map(
+        list.__add__, codec.take_off(entries[:first], flying, 7), codec.take_off(entries[first:], flying, 3)
+    )
+    assert [entry.owner for entry in entries] == [7 if place < first else 3 for place in range(len(entries))]
     assert all(flying[entry.key] is entry for entry in ready)
     told = []
     for written in (True, False):
         landed = [entry for entry, verdict in zip(ready, landing, strict=False) if verdict is written]
         told.append(codec.settle(landed, written, flying, dict.fromkeys(awaited)))
+        assert told[-1][1] == Counter(entry.owner for entry in landed)
     offsets = [[entry.offset for entry in group] for group in (ready, held, flying.values())]
     return offsets, told, [entry.written for entry in entries], codec.count_settled(entries)
 
@@ -133,9 +140,10 @@ def flight(codec: ModuleType, names: list[bytes], landing: list[bool | None], aw
     names=st.lists(st.integers(0, 20).map(lambda number: b"%d" % number), max_size=40),
     landing=st.lists(st.sampled_from([True, True, True, False, None]), max_size=40),
     awaited=st.sets(st.integers(0, 20).map(lambda number: b"%d" % number)),
+    first=st.integers(0, 40),
 )
-def test_any_flight(names: list[bytes], landing: list[bool | None], awaited: set[bytes]) -> None:
-    expected, found = (flight(codec, names, landing, awaited) for codec in IMPLEMENTATIONS)
+def test_any_flight(names: list[bytes], landing: list[bool | None], awaited: set[bytes], first: int) -> None:
+    expected, found = (flight(codec, names, landing, awaited, first) for codec in IMPLEMENTATIONS)
     assert found == expected
     (ready, held, _), _, written, (settled, how_many) = found
     assert sorted(ready + held) == list(range(len(names)))

@@ -546,12 +546,12 @@ def test_bad_records_do_not_waste_the_budget(tmp_path: Path, monkeypatch: pytest
 
 
 def test_too_many_rejects_stop_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fleet = importing(tmp_path / "in.jsonl", ["nothing"] * 5_000, 2_000, 100)
+    fleet = importing(tmp_path / "in.jsonl", ["nothing"] * 50_000, 20_000, 100)
     run(fleet, monkeypatch)
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "TooManyRejectsError"
     assert not fleet.coordinator.done
-    assert 1_000 < len(rejected(fleet)) == fleet.ledger.rejected < 5_000
+    assert 1_000 < len(rejected(fleet)) == fleet.ledger.rejected < 50_000
 
 
 @pytest.mark.parametrize("bad", [0, 150])
