@@ -91,7 +91,7 @@ async def export_table(
             opened = await begin_export(options, sink, before, ledger, opened, observer)
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=place.s3)
         units = planning.segments(opened.segments)
-        processes = min(wanted, len(units))
+        processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(units))
         observer(_planned(job, table, place, budget.pace, processes, len(units), ledger, sink.location))
         report = await Run(
             job=job,
@@ -165,7 +165,7 @@ async def import_table(
             ledger, opened = await begin_import(options, state, before, opened, observer)
             stack.push_async_callback(ledger.leave)
         units = list(opened.units)
-        processes = max(1, min(wanted, len(units)))
+        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, len(units))
         job = ImportJob(run=run, options=options, table=_facts(table, place), hints=hints, s3=place.s3)
         size = planning.plain_bytes(files)
         folder = None if place.streams else state.location
