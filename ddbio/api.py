@@ -89,7 +89,7 @@ async def export_table(
             await _warn_of_names(sink, table.name, observer)
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=bucket.facts)
         units = planning.segments(opened.segments)
-        processes = min(wanted, len(units))
+        processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(units))
         observer(_planned(job, table, place, budget.pace, processes, len(units), ledger, sink.location))
         report = await Run(
             job=job,
@@ -165,7 +165,7 @@ async def import_table(
             ledger, opened = await begin_import(options, state, before, opened, observer)
             stack.push_async_callback(ledger.leave)
         units = list(opened.units)
-        processes = max(1, min(wanted, planning.largest_source(units)))
+        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, planning.largest_source(units))
         facts = _source_facts(options, found, buckets)
         job = ImportJob(run=run, options=options, table=_facts(table, place), sources=facts)
         size = planning.plain_bytes([file for each in files for file in each])
