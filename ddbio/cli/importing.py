@@ -32,7 +32,7 @@ Examples:
   From another program:
     zcat orders.json.gz | ddbio import -r eu-west-1 -t Orders -s -
 
-Memory of an import, at most about: 80 MB, and for each process 70 MB + parts of files read at once x 5 MB + three times
+Memory of an import, at most about: 80 MB, and for each process 75 MB + parts of files read at once x 5 MB + three times
 the batches in flight (concurrency x 25 items, never over 64 MiB); parts x 12 MiB more while records wait for others to
 get in. Where it is not given, the concurrency grows to 128 batches and 16 parts at most. It does not grow with the
 files.

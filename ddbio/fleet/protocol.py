@@ -18,7 +18,7 @@ from ddbio.wire.signing import Credentials
 
 LANE_BYTES = 1024 * 1024
 LANE_UNITS = 64
-"""Files so small, or so many, are leased at once for one lane: Reports are too few for one at a time."""
+"""Small files are leased many at once, so many bytes or files for each lane: Reports come too seldom for one each."""
 
 
 def lanes_for(unit: Unit) -> float:

@@ -1,7 +1,7 @@
 """Import: one span of a file, record by record, into the table.
 
-A span that is read to its end, and of which little is left, settles behind the next one. So a file of one record need
-not wait for its batch, which others fill.
+The last records of a span settle while the next one is read, so that a file of a few records need not wait for the
+batch that others fill up with theirs.
 
 Memory of a process: `concurrency` × (about 3 MiB read ahead, up to `AHEAD_BYTES` of records behind one that does not
 get in, and up to `sending.HELD_BYTES` that came back, or wait for one with the same key) + `SETTLING_BYTES` + three

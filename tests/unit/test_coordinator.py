@@ -17,7 +17,7 @@ from ddbio import planning
 from ddbio.capacity import Bucket, Budget, Pace
 from ddbio.errors import LedgerError
 from ddbio.fleet.coordinator import Coordinator, Decision
-from ddbio.fleet.protocol import Failure, Grant, Report
+from ddbio.fleet.protocol import LANE_BYTES, Failure, Grant, Report
 from ddbio.ledger.entries import Commit, Lease, Unit, UnitState
 from ddbio.pipeline.meter import Usage
 
@@ -75,6 +75,31 @@ def test_a_worker_gets_as_many_units_as_it_wants() -> None:
     assert len(subject.report(report(wanted=3), 0).grant.leases) == 3
     assert subject.report(report(wanted=0), 1).grant.leases == ()
     assert len(subject.report(report(wanted=3), 2).grant.leases) == 2
+
+
+def of_files(*sizes: int, workers: int = 1) -> Coordinator:
+    units = [Unit(number, size=size) for number, size in enumerate(sizes)]
+    return Coordinator(units, workers=workers, budget=Budget(Pace(BUDGET)), rng=random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("size", "leased"), [(0, 128), (100, 128), (LANE_BYTES // 64, 128), (LANE_BYTES // 8, 16), (LANE_BYTES, 2)]
+)
+def test_small_files_are_leased_many_for_a_lane(size: int, leased: int) -> None:
+    assert len(of_files(*[size] * 500).report(report(wanted=2), 0).grant.leases) == leased
+
+
+def test_a_lane_that_has_small_files_gets_a_large_one_at_most_behind_them() -> None:
+    subject = of_files(*[LANE_BYTES // 2, 100 * LANE_BYTES] * 50)
+    for _ in range(20):
+        leases = subject.report(report(wanted=1), 0).grant.leases
+        assert sum(lease.unit.size or 0 for lease in leases[:-1]) < LANE_BYTES
+
+
+def test_small_files_are_spread_over_the_workers() -> None:
+    subject = of_files(*[100] * 100, workers=4)
+    grants = [subject.report(report(number, wanted=4), number / 100).grant for number in range(4)]
+    assert [len(grant.leases) for grant in grants] == [25] * 4
 
 
 def test_few_units_are_spread_over_the_workers() -> None:
