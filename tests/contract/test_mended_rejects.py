@@ -14,7 +14,7 @@ from ddbio.codec import reference
 from ddbio.fleet import engine
 from ddbio.ledger.manifest import read_manifest
 from ddbio.options import Capacity, Connection, ImportOptions
-from ddbio.pipeline import batcher, encoding, sending, watermark, writing
+from ddbio.pipeline import batcher, encoding, watermark, writing
 from ddbio.storage.base import MANIFEST
 from tests.conftest import StartCounting
 from tests.servers.tables import Table
@@ -32,7 +32,6 @@ ENTRY_FUNCTIONS = (
     (batcher, "settle"),
     (batcher, "take_off"),
     (batcher, "weigh"),
-    (sending, "weigh"),
     (watermark, "count_settled"),
     (writing, "weigh"),
 )
