@@ -133,7 +133,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-Table = Annotated[str, typer.Option("--table", "-t", parser=name, metavar="TABLE", help="Name of the table.")]
+Table = Annotated[str, typer.Option("--table", "-t", parser=name, metavar="TABLE", help="Name or ARN of the table.")]
 Region = Annotated[
     str | None,
     typer.Option(

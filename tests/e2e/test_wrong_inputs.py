@@ -59,6 +59,19 @@ def reasons(done: Done) -> Sequence[str]:
         ("manifest.json", json.dumps({"ddbio_manifest": 1}, indent=2).encode(), "is a manifest of ddbio's"),
         ("in.json", b'{"id":"a"}\n{"id":"b"}\n', "2 records key_missing, like line 1 of PLACE: The key attribute 'pk'"),
     ],
+    ids=[
+        "CSV, the reason",
+        "CSV",
+        "array",
+        "array over several lines",
+        "array longer than a record",
+        "object over several lines",
+        "gzip without its ending",
+        "UTF-16",
+        "array in a gzip file",
+        "manifest",
+        "another table's items",
+    ],
 )
 def test_an_input_of_which_nothing_can_be_written(imported: Import, name: str, content: bytes, told: str) -> None:
     (place := imported.folder / name).write_bytes(content)
