@@ -82,7 +82,13 @@ class Importer:
         span = _SpanImport(self, lease)
         await span.read()
         # By the time that this task runs, the next span may be there to fill up the batch.
-        settling = self._group.create_task(span.settle())
+        settle = span.settle()
+        try:
+            settling = self._group.create_task(settle)
+        except RuntimeError:  # another span has failed: whoever called this is about to be cancelled
+            settle.close()
+            await span.settle()
+            return
         size = _SPAN_BYTES + span.held_bytes
         await self._room.take(size)
         settling.add_done_callback(lambda _: self._room.give(size))

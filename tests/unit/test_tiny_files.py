@@ -90,6 +90,18 @@ def test_a_file_that_is_broken_fails_the_job_when_what_was_read_of_it_is_in(tmp_
     assert int(fleet.ledger.unit(number).position) == len("".join(f"{line(f'zip {n}')}\n" for n in range(10))) - 1
 
 
+@pytest.mark.parametrize("whole", [0, 3])
+def test_several_files_that_are_broken_fail_the_job_like_one(whole: int, tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "in", [[line(number)] for number in range(whole)])
+    for number in range(60):
+        packed = gzip.compress(f"{line(f'zip {number}')}\n".encode())
+        (folder / f"broken-{number}.json.gz").write_bytes(packed[:-4])
+    fleet = importing(folder)
+    run(fleet)
+    assert fleet.coordinator.failure is not None
+    assert fleet.coordinator.failure.kind == "SourceError"
+
+
 def test_a_batch_that_fails_fails_the_job_whoever_had_records_in_it(tmp_path: Path) -> None:
     fleet = importing(write_files(tmp_path / "in", [[line(number)] for number in range(200)]), 2)
     fleet.table.hook = lambda operation, payload: error_reply("AccessDeniedException", "no")
