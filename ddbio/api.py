@@ -32,7 +32,7 @@ from ddbio.report import JobReport
 from ddbio.running import Run
 from ddbio.runtime import threads
 from ddbio.session import Session
-from ddbio.sources import FoundSource, common_hints, find_all, lossy
+from ddbio.sources import FoundSource, common_types, find_all, lossy
 from ddbio.storage import home_path, parse_location
 from ddbio.storage.base import Sink
 from ddbio.storage.local import LocalSink
@@ -190,7 +190,7 @@ async def import_table(
         ).execute()
         if streams:
             return report
-        return await conclude(state, opened, table, ledger, report, hints=common_hints(found))
+        return await conclude(state, opened, table, ledger, report, common_types(found))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ddbio.errors import JournalError, UsageError
+from ddbio.errors import JournalError, SourceError, UsageError
 from ddbio.ledger.checkpoint import Checkpoint
 from ddbio.ledger.entries import Commit, KnownFile, Recovered
 from ddbio.ledger.manifest import read_files
@@ -22,7 +22,9 @@ async def claim(sink: Sink, table: str, before: Checkpoint, *, overwrite: bool) 
     old = {file.name for file in await sink.list(f"{stem(table)}-") if is_mine(file.name)}
     old |= await _named(before)
     if before.manifest is not None:
-        old |= {MANIFEST, *read_files(before.manifest, sink.location)}
+        old.add(MANIFEST)
+        with suppress(SourceError):  # then it names nothing, and goes with the files that are called like this table's
+            old.update(read_files(before.manifest, sink.location))
     if old and not overwrite:
         raise UsageError(
             f"{sink.location} already holds an export: {_some(sorted(old))}.",

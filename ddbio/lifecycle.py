@@ -127,13 +127,14 @@ async def conclude(
     table: TableInfo,
     ledger: Ledger,
     report: JobReport,
-    *,
-    hints: dict[str, HintType] | None = None,
+    types: tuple[dict[str, HintType], list[str]] | None = None,
 ) -> JobReport:
     """Write the manifest, then remove the journal that it replaces.
 
-    `hints` are those that an import has used: its rejects are read by them too, once they are mended.
+    `types` are the type hints that an import has used, and the paths that it had none for, though they may have held
+    sets or binary: its rejects are read by them too, once they are mended.
     """
+    hints, mixed = types or (ledger.types.hints(), ledger.types.mixed())
     manifest = Manifest(
         ddbio_manifest=1,
         run=opened.run,
@@ -146,8 +147,8 @@ async def conclude(
         ),
         segments=opened.segments,
         files=sorted(ledger.files.values(), key=lambda file: file.name),
-        type_hints=ledger.types.hints() if hints is None else hints,
-        mixed=ledger.types.mixed(),
+        type_hints=hints,
+        mixed=mixed,
         types_cut_off=ledger.types.cut_off,
         totals=Totals(
             items=report.items,

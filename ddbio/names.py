@@ -14,7 +14,7 @@ ENDINGS = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 """What the name of a compressed file ends in."""
 LONGEST_STEM = 180
 """File systems take names of 255 bytes, and an unfinished file's name has about 60 more than the stem."""
-_NUMBERS = r"-\d{4,}-\d{5,}\.json(\.gz|\.zst)?"
+_NUMBERS = r"-([0-9]{4}|[1-9][0-9]{4,})-([0-9]{5}|[1-9][0-9]{5,})\.json(\.gz|\.zst)?"
 _EXPORTED = re.compile(r"[A-Za-z0-9_.-]+" + _NUMBERS)
 
 

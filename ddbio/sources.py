@@ -28,6 +28,8 @@ class FoundSource(NamedTuple):
 
     files: list[SourceFile]
     hints: dict[str, HintType]
+    mixed: list[str]
+    """Paths that held sets or binary, and other types as well, as that manifest says."""
 
 
 async def find_all(
@@ -78,6 +80,7 @@ class _Inspection:
 
     async def look(self, source: Source, survey: Survey) -> FoundSource:
         hints: dict[str, HintType] = {}
+        mixed: list[str] = []
         gaps: list[_Gap] = []
         unused: list[str] = []
         sizes = {file.name: file.size for file in survey.files}
@@ -95,7 +98,7 @@ class _Inspection:
             gaps += _incomplete(place, listed, sizes)
             self._compare_origin(told, place)
             if export.root == survey.root:
-                hints = self._usable(told, place)
+                hints, mixed = self._usable(told, place), told.mixed
             elif told.type_hints:
                 unused.append(place)
         files = [*survey.files, *(file for file in survey.hidden if file.name in sizes)]
@@ -106,7 +109,7 @@ class _Inspection:
             )
         self._tell_gaps(gaps, survey)
         self._tell_unused(unused)
-        return FoundSource(sorted(files), hints)
+        return FoundSource(sorted(files), hints, mixed)
 
     def _usable(self, told: Types, place: str) -> dict[str, HintType]:
         try:
@@ -156,10 +159,12 @@ class _Inspection:
         self._observer(Warned(message))
 
 
-def common_hints(sources: Sequence[FoundSource]) -> dict[str, HintType]:
-    """The type hints that all sources have."""
+def common_types(sources: Sequence[FoundSource]) -> tuple[dict[str, HintType], list[str]]:
+    """The type hints that all sources have, and the paths whose type nobody can tell without knowing the source."""
     first, *others = [source.hints for source in sources]
-    return {path: kind for path, kind in first.items() if all(hints.get(path) == kind for hints in others)}
+    hints = {path: kind for path, kind in first.items() if all(more.get(path) == kind for more in others)}
+    lost = {path for source in sources for path in (*source.hints, *source.mixed)}
+    return hints, sorted(lost - hints.keys())
 
 
 def lossy(mixed: Sequence[str], place: str) -> str:

@@ -18,7 +18,8 @@ from ddbio.wire.signing import Credentials
 
 LANE_BYTES = 1024 * 1024
 LANE_UNITS = 64
-"""Small files are leased many at once, so many bytes or files for each lane: Reports come too seldom for one each."""
+"""Small files are leased many at once, so many bytes or files for each lane: Reports come too seldom for one each.
+Both are powers of two, so that parts of lanes add up exactly."""
 
 
 def lanes_for(unit: Unit) -> float:

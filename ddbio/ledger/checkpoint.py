@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from ddbio.errors import CheckpointMismatchError, JournalError, UnfinishedJobError
+from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
 from ddbio.ledger.entries import Entry, Identity, Opened, Unit
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import read_manifest
@@ -48,12 +48,14 @@ class Checkpoint(NamedTuple):
             async for chunk in chunks:
                 vetting.check(chunk)
                 yield chunk
+        vetting.end()
 
 
 async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
     """Find out what is at `sink`.
 
-    Raises JournalError where a journal's beginning is damaged, unless it is to be overwritten.
+    Raises JournalError where a journal's beginning is damaged, SourceError where the manifest is: unless they are to be
+    overwritten.
     """
     journal, manifest = Journal(sink), await sink.get(MANIFEST)
     nothing_to_do = Checkpoint("none" if manifest is None else "finished", journal, manifest=manifest)
@@ -64,7 +66,7 @@ async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
             return nothing_to_do
         vet_opening(opened, sink.location)
         return Checkpoint("unfinished", journal, opened, location=sink.location)
-    except JournalError:
+    except (JournalError, SourceError):
         if not overwrite:
             raise
         return nothing_to_do

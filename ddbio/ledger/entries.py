@@ -39,7 +39,7 @@ class UnitState(msgspec.Struct, frozen=True):
     """How far one unit is: what a new lease on it begins with."""
 
     position: str = ""
-    number: int = 0
+    number: Natural = 0
     finished: bool = False
     open_file: str | None = None
     """The file of its last commit, if that is not sealed."""
@@ -117,25 +117,25 @@ def add_up(total: dict[str, Rejection], more: Mapping[str, Rejection]) -> None:
 class Commit(msgspec.Struct, frozen=True, tag="commit"):
     """A step of one unit that has become durable; the counts are since the unit's last commit."""
 
-    unit: int
-    epoch: int
-    seq: int
+    unit: Natural
+    epoch: Natural
+    seq: Natural
     """1, 2, 3 … within one lease."""
     position: str
     """How far the unit is done: the LastEvaluatedKey as JSON, "" or `END`; for an import an offset in the file."""
     done: bool = False
     file: FileState | None = None
     """Export: what is durable of the file now, from its first byte."""
-    read: int = 0
+    read: Natural = 0
     """Export: Σ `Count` of the replies. Import: records found. Up to `position`."""
-    written: int = 0
+    written: Natural = 0
     """Export: items counted in the bytes written. Import: records that the service acknowledged."""
-    bytes: int = 0
+    bytes: Natural = 0
     """Export: bytes written. Import: bytes read."""
-    rejected: int = 0
+    rejected: Natural = 0
     rejects: tuple[Reject, ...] = ()
     """The rejected records themselves; they go into the rejects file, not into the journal."""
-    types: dict[str, int] = {}
+    types: dict[str, Natural] = {}
     """Type masks by attribute path (`ddbio.codec.hints`)."""
     reasons: dict[str, Rejection] = {}
     """The same rejects by the code of their reason; these stay in the journal."""
@@ -144,7 +144,7 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
 class Recovered(msgspec.Struct, frozen=True, tag="recovered"):
     """A file that was left behind: sealed at its last commit, or gone (then its unit goes back to `first`)."""
 
-    unit: int
+    unit: Natural
     file: FileState
     gone: bool = False
 
@@ -209,10 +209,10 @@ class Compacted(msgspec.Struct, frozen=True, tag="compacted"):
 
     done: bytes
     """The units that are done (`ddbio.ledger.numbers`)."""
-    read: int
-    written: int
-    rejected: int
-    size: int
+    read: Natural
+    written: Natural
+    rejected: Natural
+    size: Natural
     """`bytes` of all commits."""
     types: PathTypes
     used: tuple[Used, ...]
@@ -222,7 +222,7 @@ class Compacted(msgspec.Struct, frozen=True, tag="compacted"):
 class KnownUnit(msgspec.Struct, frozen=True, tag="unit"):
     """A unit that was begun and is not done, as it was when the journal was compacted."""
 
-    unit: int
+    unit: Natural
     state: UnitState
 
 

@@ -43,6 +43,9 @@ class Vetting:
         self._opened = opened
         self._location = location
         self._starts = {unit.id: unit.start for unit in opened.units}
+        self._key = dict(opened.identity.keys)
+        self._files: set[str] = set()
+        self._open_files: dict[int, str] = {}
 
     def check(self, entries: Iterable[Entry]) -> None:
         """Raises JournalError where one of these entries does not belong to the job."""
@@ -51,38 +54,57 @@ class Vetting:
             if not belongs:
                 raise _refused(self._location, f"an entry about unit {unit}")
 
+    def end(self) -> None:
+        """Raises JournalError where a unit has a file of which no entry speaks: those came behind it."""
+        for unit, name in self._open_files.items():
+            if name not in self._files:
+                raise _refused(self._location, f"an entry about unit {unit}")
+
     def _look(self, entry: Entry) -> tuple[int, bool]:
         """The unit that an entry is about, and whether it could be about that one."""
         match entry:
             case Commit(unit=unit, position=position, file=file):
                 return unit, self._is_position(unit, position) and (file is None or self._is_ours(file, unit))
             case Recovered(unit=unit, file=file):
-                return unit, self._is_ours(file, unit)
+                return unit, file.name in self._files and self._is_ours(file, unit)
             case KnownFile(file=file):
                 return file.segment, self._is_ours(file, file.segment)
             case KnownUnit(unit=unit, state=state):
+                if state.open_file is not None:
+                    self._open_files[unit] = state.open_file
                 return unit, not state.position or self._is_position(unit, state.position)
-        return 0, True
+        return 0, not isinstance(entry, Opened) or entry == self._opened
 
     def _is_position(self, unit: int, position: str) -> bool:
         if self._opened.identity.command == "export":
-            return 0 <= unit < self._opened.segments and _is_key(position)
+            return 0 <= unit < self._opened.segments and self._is_key(position)
         start = self._starts.get(unit)
         return start is not None and _OFFSET.fullmatch(position) is not None and int(position) >= start
 
     def _is_ours(self, file: FileState, unit: int) -> bool:
         identity = self._opened.identity
         compression = identity.what.get("compress")
+        self._files.add(file.name)
         return (
             identity.command == "export"
             and 0 <= unit < self._opened.segments
             and compression in ENDINGS
             and file.segment == unit
             and file.name == file_name(identity.table, file.segment, file.number, compression)
-            and _is_key(file.first)
-            and _is_key(file.last)
+            and self._is_key(file.first)
+            and self._is_key(file.last)
             and _is_token(file.token, file.name)
         )
+
+    def _is_key(self, position: str) -> bool:
+        """Whether an export's position is the beginning or the end of its segment, or a key of its table or index."""
+        if position in ("", END):
+            return True
+        try:
+            key = msgspec.json.decode(position, type=Key)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        return all(key.get(name, {}).keys() == {kind} for name, kind in self._key.items())
 
 
 def _is_token(token: dict[str, Any] | None, name: str) -> bool:
@@ -92,17 +114,6 @@ def _is_token(token: dict[str, Any] | None, name: str) -> bool:
     except msgspec.ValidationError:
         return False
     return found.part is None or is_part_of(found.part, name)
-
-
-def _is_key(position: str) -> bool:
-    """Whether an export's position is the beginning or the end of its segment, or a key."""
-    if position in ("", END):
-        return True
-    try:
-        msgspec.json.decode(position, type=Key)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return True
 
 
 def _refused(location: str, what: str) -> JournalError:

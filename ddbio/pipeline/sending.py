@@ -1,19 +1,19 @@
 """Sending: entries into batches, several batches at once, what comes back unprocessed out again.
 
 While a span is read, its batches are its own. What is left at its end fills batches together with what is left of other
-spans of the process; one that is not full goes out when nobody is about to bring more, or when somebody waits for the
-memory of records that are not in. That is never for ever: whoever is about to bring more reads, or waits for a lane or
-for the coordinator, and then brings something, comes to an end, or has to wait for memory too.
+spans of the process; one that is not full goes out when nobody is about to bring more, when somebody waits for the
+memory of records that are not in, or after `LEFT_SECONDS`: who is about to bring more may read a slow stream.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from itertools import count
+from typing import Any
 
-from ddbio.clock import Clock, sleep
+from ddbio.clock import Clock, Timer, sleep
 from ddbio.codec import Entry
 from ddbio.errors import JobFailedError
 from ddbio.pipeline.batcher import Batch, Batcher
@@ -25,6 +25,9 @@ from ddbio.retry import Backoff
 
 HELD_BYTES = 4 * 1024 * 1024
 """Most bytes of records that wait for an earlier one with the same key, or since they came back, for each sender."""
+
+LEFT_SECONDS = 1.0
+"""So long what is left of a span waits for others at most."""
 
 REST = Backoff(cap=3.2)
 """How long records rest that came back. Longer, and a partition with nothing but hot keys left would often be idle."""
@@ -41,6 +44,7 @@ class Dispatcher:
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
+        self._timer: Timer | None = None
         self._senders: dict[int, Sender] = {}
         self._numbers = count(1)
         self.batcher = Batcher()
@@ -55,6 +59,8 @@ class Dispatcher:
     async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         # Not a TaskGroup: an application may enter a writer in one task and use it in others.
         failure, self._failure = self._failure, self._failure or JobFailedError("The writer was left before the end.")
+        if self._timer is not None:
+            self._timer.cancel()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -88,6 +94,12 @@ class Dispatcher:
         """
         flush = self.pressed > 0 or not self.bringing
         await self._send_batches(None, self.batcher.left if flush else most, flush=flush)
+        if self.batcher.left and self._timer is None:
+            self._timer = self._clock.call_at(self._clock.now() + LEFT_SECONDS, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self._start(self._send_batches(None, self.batcher.left, flush=True))
 
     async def _send_batches(self, owner: int | None, most: float, *, flush: bool) -> None:
         while most > 0 and (batch := self.batcher.take(owner, flush=flush, most_units=self._writer.affordable)):
@@ -100,9 +112,12 @@ class Dispatcher:
             if self._failure is not None:
                 self._lanes.give(batch.size)
                 raise self._failure
-            task = asyncio.create_task(self._send(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            self._start(self._send(batch))
+
+    def _start(self, sending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(sending)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

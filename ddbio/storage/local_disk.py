@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from ddbio.errors import DestinationError, PreflightError
@@ -35,6 +36,7 @@ _HINTS = {
     errno.EOPNOTSUPP: "The file system has no locks: choose another destination.",
     errno.ELOOP: "Only a name inside the destination is used, and no link that leads out of it.",
 }
+LOOKED_AT = 1_000
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 """Journals and the state of imports hold item data."""
@@ -217,8 +219,10 @@ def walk(root: Path, prefix: str = "") -> Iterator[StoredFile]:
 
 
 def input_below(root: Path) -> Iterator[str]:
-    """The relative names of the files that an import from `root` would read."""
-    for folder, folders, names in os.walk(root):
+    """The relative names of the files that an import from `root` would read, as far as the first `LOOKED_AT` folders
+    hold them.
+    """
+    for folder, folders, names in islice(os.walk(root), LOOKED_AT):
         folders[:] = [name for name in folders if not is_hidden(name)]
         found = (Path(folder, name).relative_to(root).as_posix() for name in names)
         yield from filter(is_seen, found)

@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 from ddbio.errors import NoInputError, PreflightError, SourceError
 from ddbio.names import is_exported
 from ddbio.storage.base import JOURNAL, MANIFEST, ExportFolder, Source, SourceFile, Survey
+from ddbio.storage.local_disk import read
 from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input, is_seen, is_unfinished
 from ddbio.storage.stdio import CHUNK, read_stream, refuse_start
 
@@ -256,9 +257,10 @@ def _root(pattern: str) -> Path:
 def _manifest(pattern: str, root: str | None) -> bytes | None:
     try:
         folder = _root(pattern) if root is None else Path(root)
-        return (folder / MANIFEST).read_bytes()
+        return read(folder / MANIFEST, None)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         hint = "Where it can't be read, nobody can tell whether the export is whole: make it readable."
-        raise SourceError(f"Could not read {error.filename}: {error.strerror}.", hint=hint) from error
+        where = error.filename or f"the manifest of {pattern}"
+        raise SourceError(f"Could not read {where}: {error.strerror}.", hint=hint) from error

@@ -220,6 +220,11 @@ async def test_each_source_is_read_by_its_own_hints(imports: Imports, tmp_path: 
     ]
     manifest = read_manifest((imports.state / MANIFEST).read_bytes(), "there")
     assert manifest.type_hints == {"both": "SS"}
+    assert manifest.mixed == ["a", "b", "x", "y"]
+    imports.events.clear()
+    write(imports.state / "mended.jsonl", [json.dumps({"pk": "mended", "sk": 1, "x": ["1"], "both": ["s"]})])
+    await imports.run(source=str(imports.state), state=str(tmp_path / "next"))
+    assert imports.warnings[0].startswith(f"In {imports.state}, a and 3 other attributes held sets or binary")
 
 
 async def test_sources_may_lie_in_several_buckets_and_in_a_folder(

@@ -151,10 +151,14 @@ HOSTILE: dict[str, Entry] = {
     "a part that is no text": file(token={"part": 1}),
     "a file that begins at no key": file(first="},"),
     "a segment that is not there": msgspec.structs.replace(COMMIT, unit=3),
-    "no segment": msgspec.structs.replace(COMMIT, unit=-1),
     "a position that is no key": msgspec.structs.replace(COMMIT, position='{"pk":{"S":"p"}},"Limit":1'),
     "a key of a wrong type": msgspec.structs.replace(COMMIT, position='{"pk":{"S":1}}'),
     "a file in a compacted journal": KnownFile(msgspec.structs.replace(FILE, name="../x")),
+    "a key of another table": msgspec.structs.replace(COMMIT, position='{"id":{"S":"p"}}'),
+    "no key": msgspec.structs.replace(COMMIT, position="{}"),
+    "a file that nobody has begun": Recovered(1, msgspec.structs.replace(FILE, number=7, name="T-0001-00007.json")),
+    "a unit's file that is not there": KnownUnit(1, UnitState(KEY, 3, open_file="../../x")),
+    "another job": msgspec.structs.replace(OPENED, segments=4),
     "a unit in a compacted journal": KnownUnit(1, UnitState('{"pk":')),
     "a token of a wrong form": file(token={"upload_id": "x", "parts": [["1", 2]]}),
     "a recovered file": Recovered(1, msgspec.structs.replace(FILE, name="../../x"), gone=True),
@@ -171,6 +175,22 @@ async def test_what_does_not_belong_to_the_job_is_not_taken_from_a_journal(entry
     kept = dict(sink.sealed)
     await claim(sink, "Other", await look(sink, overwrite=True), overwrite=True)
     assert (sink.sealed, sink.small) == (kept, {})
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        msgspec.structs.replace(COMMIT, unit=-1),
+        msgspec.structs.replace(COMMIT, read=-5),
+        msgspec.structs.replace(COMMIT, types={"a": -1}),
+        KnownUnit(1, UnitState(KEY, -5)),
+        file(bytes=-1),
+    ],
+)
+async def test_no_count_is_less_than_nothing(entry: Entry) -> None:
+    found = await look(await journaled(OPENED, entry))
+    with pytest.raises(JournalError, match="can't be read"):
+        [entries async for entries in found.entries()]
 
 
 @pytest.mark.parametrize("run", ["", "../../x", "a/b", "a.b", "x" * 65])

@@ -102,12 +102,29 @@ def test_senders_fill_a_batch_together_and_the_rest_goes_when_nobody_brings_more
             await first.add(entries("abcdefghijklmnop"))
             await second.add(entries("ABCDEFGHIJKLMNOP"))
             settling = asyncio.create_task(settle(first))
-            await asyncio.sleep(10)
+            await asyncio.sleep(sending.LEFT_SECONDS / 2)
             assert table.sent == []
             assert not settling.done()
             await settle(second)
             await settling
             assert table.sent == ["abcdefghijklmnopABCDEFGHI", "JKLMNOP"]
+
+    run(main())
+
+
+def test_what_is_left_does_not_wait_for_others_for_ever() -> None:
+    async def main() -> None:
+        table = Table()
+        async with dispatching(table) as dispatcher:
+            ended, slow = dispatcher.sender(refuse_none), dispatcher.sender(refuse_none)
+            await ended.add(entries("abc"))
+            await slow.add(entries("xyz"))
+            began = asyncio.get_running_loop().time()
+            await settle(ended)
+            taken = asyncio.get_running_loop().time() - began
+            assert taken == pytest.approx(sending.LEFT_SECONDS + table.latency, abs=0.01)
+            assert table.sent == ["abc"]
+            await settle(slow)
 
     run(main())
 
@@ -122,7 +139,7 @@ def test_whoever_waits_for_memory_has_what_is_ready_sent_and_what_comes_back(mon
             other, pressed, idle = (dispatcher.sender(refuse_none) for _ in range(3))
             await other.add(entries("kk"))
             settling = asyncio.create_task(settle(other))
-            await asyncio.sleep(10)
+            await asyncio.sleep(sending.LEFT_SECONDS / 2)
             assert table.sent == []
             await pressed.add(entries("akk"))
             assert table.sent[:3] == ["a", "k", "k"]
