@@ -15,9 +15,8 @@ from typing import Any
 
 from ddbio.credentials import RenewingCredentials
 from ddbio.errors import CredentialsUnavailableError, DdbioError, PreflightError, UsageError
-from ddbio.names import TABLE_NAME
 from ddbio.options import Connection
-from ddbio.table import TableInfo
+from ddbio.table import TableInfo, refuse_other_region
 from ddbio.wire.signing import Credentials, CredentialSource
 from ddbio.wire.transport import HttpTransport
 
@@ -28,7 +27,6 @@ MAX_MESSAGE = 300
 PART_CONNECTIONS = 8
 """To S3, for parts: more than are on their way at once."""
 _REGION = re.compile(r"[a-z0-9-]+")
-_TABLE_ARN = re.compile(rf"arn:[a-z0-9-]+:dynamodb:(?P<region>[a-z0-9-]+):\d+:table/{TABLE_NAME.pattern}")
 _REFUSED_CREDENTIALS = {
     "UnrecognizedClientException",
     "InvalidSignatureException",
@@ -143,7 +141,7 @@ class Session:
         """
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
-        self._refuse_region(table)
+        refuse_other_region(table, self.region)
         try:
             if self._control_plane is None:  # kept: its first request loads the trusted certificates, on the loop
                 self._control_plane = await self._stack.enter_async_context(self.dynamodb_client())
@@ -160,21 +158,6 @@ class Session:
                 hint="Name the table exactly as the service does, or by its ARN.",
             )
         return found
-
-    def _refuse_region(self, table: str) -> None:
-        """Raises UsageError where an ARN is not of a table in this region."""
-        if not table.startswith("arn:"):
-            return
-        arn = _TABLE_ARN.fullmatch(table)
-        if arn is None:
-            raise UsageError(
-                f"{table} is not the ARN of a table.", hint="It looks like arn:aws:dynamodb:REGION:ACCOUNT:table/NAME."
-            )
-        if arn["region"] != self.region:
-            raise UsageError(
-                f"{table} is in {arn['region']}, and the connection goes to {self.region}.",
-                hint=f"Give --region {arn['region']}.",
-            )
 
     def _no_such_table(self, table: str) -> PreflightError:
         return PreflightError(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from ddbio.codec.model import MAX_HASH_BYTES, MAX_RANGE_BYTES, KeyAttribute, KeyType
-from ddbio.errors import PreflightError
+from ddbio.errors import PreflightError, UsageError
 from ddbio.names import TABLE_NAME
 
 Role = Literal["HASH", "RANGE"]
 Billing = Literal["provisioned", "on-demand"]
 
+_ARN = re.compile(rf"arn:[a-z0-9-]+:dynamodb:(?P<region>[a-z0-9-]+):\d+:table/{TABLE_NAME.pattern}")
 _LIMITS: dict[Role, int] = {"HASH": MAX_HASH_BYTES, "RANGE": MAX_RANGE_BYTES}
 
 
@@ -105,6 +107,19 @@ class TableInfo:
             max_on_demand_read=_on_demand_limit(paying, "Read"),
             max_on_demand_write=_on_demand_limit(paying, "Write"),
         )
+
+
+def refuse_other_region(table: str, region: str) -> None:
+    """Raises UsageError where `table` is an ARN, and not of a table in this region."""
+    if not table.startswith("arn:"):
+        return
+    arn = _ARN.fullmatch(table)
+    if arn is None:
+        hint = "It looks like arn:aws:dynamodb:REGION:ACCOUNT:table/NAME."
+        raise UsageError(f"{table} is not the ARN of a table.", hint=hint)
+    if arn["region"] != region:
+        hint = f"Give --region {arn['region']}."
+        raise UsageError(f"{table} is in {arn['region']}, and the connection goes to {region}.", hint=hint)
 
 
 def _no_such_index(table: str, index: str, indexes: Iterable[str]) -> PreflightError:
