@@ -24,6 +24,7 @@ from ddbio.errors import (
     UnavailableError,
     UsageError,
 )
+from ddbio.unreadable import UNREADABLE
 from ddbio.wire.signing import Credentials, CredentialSource, Signer
 from ddbio.wire.transport import Reply, Transport
 
@@ -253,7 +254,7 @@ def _verified(operation: str, reply: Reply) -> bytes | bytearray:
             f"The reply to {operation} has no x-amz-crc32 header.",
             hint="Every DynamoDB reply has one: look for a proxy that rewrites replies, or another endpoint.",
         )
-    if not expected.isdecimal() or crc32(reply.body) != int(expected):
+    if expected != str(crc32(reply.body)):
         raise CorruptReplyError(f"The reply to {operation} ({len(reply.body)} bytes) does not match its CRC32.")
     return reply.body
 
@@ -261,7 +262,7 @@ def _verified(operation: str, reply: Reply) -> bytes | bytearray:
 def _batch_reply(body: bytes | bytearray) -> BatchReply:
     try:
         decoded = _decode_batch(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise CorruptReplyError("The reply to BatchWriteItem is not what the service sends.") from None
     unprocessed = [bytes(write.put.item) for writes in decoded.unprocessed.values() for write in writes]
     units = [own for entry in decoded.capacity or () if (own := entry.own) is not None]
@@ -271,7 +272,7 @@ def _batch_reply(body: bytes | bytearray) -> BatchReply:
 def _service_error(reply: Reply, now: datetime) -> ServiceError:
     try:
         body = _decode_error(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         body = _ErrorBody()
     code = (body.type or "").rpartition("#")[2] or f"Http{reply.status}"
     if reply.status == 413:

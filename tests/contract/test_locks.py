@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError, IncompleteReadError
 from ddbio.errors import JobLockedError, PreflightError
 from ddbio.storage import local_lock, s3_lock
 from ddbio.storage.base import LOCK
+from ddbio.storage.holder import read
 from ddbio.storage.local import LocalSink
 from ddbio.storage.s3 import S3Sink
 from ddbio.storage.s3_lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
@@ -202,6 +203,11 @@ async def test_a_folder_that_can_not_be_locked_is_named(executor: ThreadPoolExec
 
 
 # --- S3
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 20_000])
+def test_a_lock_that_makes_no_sense_names_nobody(content: bytes) -> None:
+    assert read(content) is None
 
 
 class Later:

@@ -26,6 +26,7 @@ from tests.servers.certificate import write_certificate
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 STATIC = StaticCredentials(Credentials("AKIA", "secret-key", "session-token"))
+DEEP = b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
 PAGE = b'{"Count":0,"Items":[],"ScannedCount":0}'
 
 
@@ -188,7 +189,14 @@ async def test_unprocessed_items_come_back_as_they_were_written() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"{}", b'{"UnprocessedItems":null}', b'{"UnprocessedItems":{"T":[{"DeleteRequest":{"Key":{}}}]}}'],
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"UnprocessedItems":null}',
+        b'{"UnprocessedItems":{"T":[{"DeleteRequest":{"Key":{}}}]}}',
+        DEEP,
+    ],
 )
 async def test_a_batch_reply_of_another_shape_is_corrupt(body: bytes) -> None:
     with pytest.raises(errors.CorruptReplyError, match="BatchWriteItem"):
@@ -196,7 +204,14 @@ async def test_a_batch_reply_of_another_shape_is_corrupt(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"x-amz-crc32": str(crc32(PAGE) ^ 1)}, {"x-amz-crc32": "what"}, {"x-amz-crc32": "²"}]
+    "headers",
+    [
+        {},
+        {"x-amz-crc32": str(crc32(PAGE) ^ 1)},
+        {"x-amz-crc32": "what"},
+        {"x-amz-crc32": "²"},
+        {"x-amz-crc32": "1" * 5_000},
+    ],
 )
 async def test_a_reply_without_its_checksum_is_corrupt(headers: dict[str, str]) -> None:
     with pytest.raises(errors.CorruptReplyError):
@@ -262,6 +277,7 @@ async def test_the_reason_of_throttling_names_the_index(reasons: list[dict[str, 
         (400, b'{"__type":"x#RequestTimeout"}', "RequestTimeout", errors.UnavailableError),
         (429, b"\xff", "Http429", errors.ThrottledError),
         (403, b'{"__type":7}', "Http403", errors.RefusedError),
+        (500, DEEP, "Http500", errors.UnavailableError),
         (301, b"", "Http301", errors.RefusedError),
     ],
 )
