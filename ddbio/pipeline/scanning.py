@@ -17,7 +17,7 @@ from ddbio.options import ScanFilter
 from ddbio.pipeline.item_collections import CollectionTurns
 from ddbio.pipeline.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
-from ddbio.wire.dynamodb import DynamoDB, ScanPlan
+from ddbio.wire.dynamodb import DynamoDB, ScanPlan, credible
 
 LARGE_BODY = 1536 * 1024
 """A page larger than this is transcoded in a thread, so that the loop stays free."""
@@ -83,7 +83,10 @@ class SegmentScan:
     async def _fetch(self, plan: ScanPlan, last_key: bytes | None) -> Page:
         # Only now is it known what there is to spend: before, the job may have been paused.
         limit = self._limit.items(self._requester.rate)
-        reply = await self._dynamodb.scan(plan.body(last_key, limit))
+        page = await self._transcoded(await self._dynamodb.scan(plan.body(last_key, limit)))
+        return page._replace(capacity=credible(page.capacity))
+
+    async def _transcoded(self, reply: bytes | bytearray) -> Page:
         transcode = partial(codec.transcode_page, reply, self._format, self._fingerprint)
         try:
             if len(reply) > LARGE_BODY or codec.CODEC == "reference":

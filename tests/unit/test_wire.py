@@ -148,6 +148,12 @@ async def test_what_global_indexes_consume_is_not_the_tables() -> None:
     assert (await service(wire).batch_write("T", [], 0)).capacity == 5.0
 
 
+@pytest.mark.parametrize("units", ["-1", "1e300", '3,"GlobalSecondaryIndexes":{"g":{"CapacityUnits":4}}'])
+async def test_what_no_batch_can_consume_is_not_believed(units: str) -> None:
+    wire = Wire(200, b'{"UnprocessedItems":{},"ConsumedCapacity":[{"CapacityUnits":%s}]}' % units.encode())
+    assert (await service(wire).batch_write("T", [], 0)).capacity is None
+
+
 async def test_a_batch_is_joined_from_its_requests() -> None:
     wire = Wire(200, b'{"UnprocessedItems":{},"ConsumedCapacity":[{"TableName":"T","CapacityUnits":3.0}]}')
     put = b'{"PutRequest":{"Item":{"pk":{"N":"1.0"}}}}'
