@@ -84,6 +84,8 @@ class SegmentScan:
         # Only now is it known what there is to spend: before, the job may have been paused.
         limit = self._limit.items(self._requester.rate)
         page = await self._transcoded(await self._dynamodb.scan(plan.body(last_key, limit)))
+        if last_key is not None and page.last_key == last_key:
+            raise CorruptReplyError("A Scan reply says to go on where the request had begun.")
         return page._replace(capacity=credible(page.capacity))
 
     async def _transcoded(self, reply: bytes | bytearray) -> Page:
@@ -93,7 +95,7 @@ class SegmentScan:
                 return await asyncio.get_running_loop().run_in_executor(self._executor, transcode)
             return transcode()
         except MalformedPageError as error:
-            raise CorruptReplyError(f"A Scan reply can't be understood: {error}.") from error
+            raise CorruptReplyError(f"A Scan reply can't be understood: {error}") from error
 
 
 def _plan(table: str, what: ScanFilter, total: int) -> ScanPlan:

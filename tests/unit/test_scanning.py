@@ -10,6 +10,7 @@ import pytest
 
 from ddbio.capacity import Governor, Permit
 from ddbio.codec.model import Page
+from ddbio.errors import CorruptReplyError
 from ddbio.options import ScanFilter
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
@@ -110,3 +111,14 @@ def reply(tail: str) -> bytes:
 async def test_what_no_page_can_consume_is_not_believed(units: str) -> None:
     [page] = await pages_of(reply(f',"ConsumedCapacity":{{"CapacityUnits":{units}}}'))
     assert page.capacity is None
+
+
+async def test_a_reply_that_leads_back_to_where_it_began_is_no_page() -> None:
+    onward = reply(',"LastEvaluatedKey":{"id":{"S":"a"}}')
+    with pytest.raises(CorruptReplyError, match="go on where the request had begun"):
+        await pages_of(onward, onward, reply(""))
+
+
+async def test_a_reply_that_is_no_page_is_told_in_one_sentence() -> None:
+    with pytest.raises(CorruptReplyError, match=r"[^.]\.$"):
+        await pages_of(b"[]")
