@@ -315,7 +315,7 @@ def _clock_hint(reply: Reply, now: datetime) -> str:
     try:
         theirs = parsedate_to_datetime(reply.headers.get("date", ""))
         skew = now - theirs
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return fallback
     if abs(skew) < MAX_SKEW:
         return fallback

@@ -320,8 +320,13 @@ async def test_a_wrong_clock_is_named(late: timedelta, hint: str) -> None:
     assert hint in error.hint
 
 
-async def test_without_a_date_nothing_is_said_of_the_clock() -> None:
-    error = await failure(400, {"__type": "x#InvalidSignatureException", "message": "m"}, {})
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", "Mon, 30 Nov 99999999999 10:00:00 GMT", "Mon, 23 Nov 2026 12:00:00 -0000"]
+)
+async def test_without_a_date_nothing_is_said_of_the_clock(date: str) -> None:
+    error = await failure(
+        400, {"__type": "x#InvalidSignatureException", "message": "m"}, {"date": date} if date else {}
+    )
     assert error.hint == "Check the secret access key."
 
 
