@@ -27,6 +27,9 @@ MAX_MESSAGE = 300
 PART_CONNECTIONS = 8
 """To S3, for parts: more than are on their way at once."""
 _REGION = re.compile(r"[a-z0-9-]+")
+_NO_DESCRIPTION = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""What botocore and `TableInfo.parse` raise for a reply that has members missing, or of other types. (A `DdbioError` is
+none of these.)"""
 _REFUSED_CREDENTIALS = {
     "UnrecognizedClientException",
     "InvalidSignatureException",
@@ -146,11 +149,16 @@ class Session:
             if self._control_plane is None:  # kept: its first request loads the trusted certificates, on the loop
                 self._control_plane = await self._stack.enter_async_context(self.dynamodb_client())
             reply = await self._control_plane.describe_table(TableName=table)
+            found = TableInfo.parse(reply["Table"], index)
         except (BotoCoreError, ClientError) as error:
             if _code(error) == "ResourceNotFoundException":
                 raise self._no_such_table(table) from error
             raise _explained(error, f"Describing table {table} in {self.region}", self.dynamodb_endpoint) from error
-        found = TableInfo.parse(reply["Table"], index)
+        except _NO_DESCRIPTION as error:
+            raise PreflightError(
+                f"{self.dynamodb_endpoint} answers with something else than the description of table {table}.",
+                hint="Check the endpoint, and look for a proxy or a login page that answers in its place.",
+            ) from error
         if table not in (found.name, found.arn):
             # By its bare name, another account's table would be taken for our own table of that name.
             raise PreflightError(

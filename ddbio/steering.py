@@ -16,6 +16,7 @@ from ddbio.errors import DdbioError
 from ddbio.events import Observer, Steered, Warned
 from ddbio.options import Capacity
 from ddbio.storage.base import OWN_FOLDER, Sink
+from ddbio.unreadable import UNREADABLE
 
 CONTROL = f"{OWN_FOLDER}/control.json"
 """Where it lies, relative to the export's destination or the import's state folder."""
@@ -85,7 +86,7 @@ async def _obey(text: bytes, control: Control, observer: Observer) -> None:
         wishes = msgspec.json.decode(text.removeprefix(BOM_UTF8), type=Wishes)
         if wishes.capacity is not None:
             await _set_capacity(_capacity(wishes.capacity), control, observer)
-    except (msgspec.DecodeError, UnicodeDecodeError, DdbioError) as error:
+    except (*UNREADABLE, DdbioError) as error:
         known = " (it knows capacity and paused)" if isinstance(error, msgspec.ValidationError) else ""
         observer(Warned(f"{CONTROL} changes nothing: {error}{known}"))
         return

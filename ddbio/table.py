@@ -15,6 +15,7 @@ Role = Literal["HASH", "RANGE"]
 Billing = Literal["provisioned", "on-demand"]
 
 _ARN = re.compile(rf"arn:[a-z0-9-]+:dynamodb:(?P<region>[a-z0-9-]+):\d+:table/{TABLE_NAME.pattern}")
+_TYPES: dict[str, KeyType] = {"S": "S", "N": "N", "B": "B"}
 _LIMITS: dict[Role, int] = {"HASH": MAX_HASH_BYTES, "RANGE": MAX_RANGE_BYTES}
 
 
@@ -67,12 +68,14 @@ class TableInfo:
     @classmethod
     def parse(cls, description: Mapping[str, Any], index: str | None = None) -> TableInfo:
         """Read the `Table` member of a DescribeTable reply; raises `PreflightError` where `index` is not there, or the
-        name is no table's.
+        name is no table's. Where it describes no table, it raises what Python does.
         """
         name = description["TableName"]
         if not TABLE_NAME.fullmatch(name):  # files will be called like it
             raise PreflightError(f"The endpoint says that the table is called {name!r}, which no table is.")
-        types = {entry["AttributeName"]: entry["AttributeType"] for entry in description["AttributeDefinitions"]}
+        types = {
+            entry["AttributeName"]: _TYPES[entry["AttributeType"]] for entry in description["AttributeDefinitions"]
+        }
         global_indexes = description.get("GlobalSecondaryIndexes") or []
         indexes = {
             entry["IndexName"]: entry for entry in (*global_indexes, *description.get("LocalSecondaryIndexes", []))
@@ -99,8 +102,8 @@ class TableInfo:
             key_schema=_elements(chosen, types),
             keys=required + optional,
             index_keys=optional,
-            item_count=chosen.get("ItemCount", 0),
-            size_bytes=chosen.get("TableSizeBytes" if index is None else "IndexSizeBytes", 0),
+            item_count=int(chosen.get("ItemCount", 0)),
+            size_bytes=int(chosen.get("TableSizeBytes" if index is None else "IndexSizeBytes", 0)),
             billing=billing,
             read_capacity=_capacity(paying, billing, "Read"),
             write_capacity=_capacity(paying, billing, "Write"),
@@ -130,10 +133,13 @@ def _no_such_index(table: str, index: str, indexes: Iterable[str]) -> PreflightE
 
 
 def _elements(description: Mapping[str, Any], types: Mapping[str, KeyType]) -> tuple[KeyElement, ...]:
-    return tuple(
+    elements = tuple(
         KeyElement(entry["AttributeName"], types[entry["AttributeName"]], entry["KeyType"])
         for entry in sorted(description["KeySchema"], key=lambda entry: entry["KeyType"] != "HASH")
     )
+    if elements[0].role != "HASH":
+        raise ValueError("There is no partition key.")
+    return elements
 
 
 def _constraints(

@@ -119,7 +119,7 @@ def json_object(text: str) -> dict[str, Any]:
     """Read an option's value as a JSON object."""
     try:
         value = json.loads(text, object_pairs_hook=_members)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{text!r} is not JSON: {error}.") from error
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{text!r} is not a JSON object.")

@@ -23,6 +23,7 @@ from ddbio.codec.compression import crc32
 from ddbio.errors import DdbioError, JournalError
 from ddbio.ledger.entries import Entry, Opened
 from ddbio.storage.base import JOURNAL, Sink
+from ddbio.unreadable import UNREADABLE
 
 AT_ONCE = 16
 """Chunks that are read back at once."""
@@ -282,7 +283,7 @@ class Journal:
         first, _, lines = data.partition(b"\n")
         try:
             head = msgspec.json.decode(first, type=_Head)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise self._damaged(f"{chunk.name} can't be read") from error
         checksum = _checksum(chunk.number, head.rejects_bytes, lines)
         if (head.chunk, head.entries, head.crc32) != (chunk.number, lines.count(b"\n"), checksum):
@@ -292,7 +293,7 @@ class Journal:
     def _decode(self, chunk: _Chunk, lines: bytes) -> list[Entry]:
         try:
             return [msgspec.json.decode(line, type=Entry) for line in lines.splitlines()]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise self._damaged(f"{chunk.name} can't be read") from error
 
     def _gone(self, expected: _Chunk, found: _Chunk | None = None) -> JournalError:

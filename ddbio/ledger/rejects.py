@@ -21,6 +21,7 @@ from msgspec import UNSET, UnsetType
 from ddbio.codec.model import Reason, Refused
 from ddbio.errors import DdbioError, DestinationError, PreflightError
 from ddbio.ledger.entries import Reject
+from ddbio.unreadable import UNREADABLE
 
 T = TypeVar("T")
 MARK = b'{"ddbio_reject":'
@@ -45,7 +46,7 @@ def unwrap(line: bytes) -> bytes | Refused:
     while line.startswith(MARK):  # a reject without its record, imported and rejected again, is wrapped twice
         try:
             found = msgspec.json.decode(line, type=_Line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return line
         if isinstance(found.raw, str):
             line = found.raw.encode()

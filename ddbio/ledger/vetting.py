@@ -15,6 +15,7 @@ import msgspec
 from ddbio.errors import JournalError
 from ddbio.ledger.entries import END, Commit, Entry, FileState, KnownFile, KnownUnit, Opened, Recovered
 from ddbio.names import ENDINGS, RUN_NAME, TABLE_NAME, file_name, is_part_of
+from ddbio.unreadable import UNREADABLE
 
 Key = dict[str, dict[str, str]]
 """A LastEvaluatedKey."""
@@ -102,7 +103,7 @@ class Vetting:
             return True
         try:
             key = msgspec.json.decode(position, type=Key)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return False
         return all(key.get(name, {}).keys() == {kind} for name, kind in self._key.items())
 

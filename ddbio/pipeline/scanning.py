@@ -17,7 +17,7 @@ from ddbio.options import ScanFilter
 from ddbio.pipeline.item_collections import CollectionTurns
 from ddbio.pipeline.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
-from ddbio.wire.dynamodb import DynamoDB, ScanPlan
+from ddbio.wire.dynamodb import DynamoDB, ScanPlan, credible
 
 LARGE_BODY = 1536 * 1024
 """A page larger than this is transcoded in a thread, so that the loop stays free."""
@@ -83,14 +83,19 @@ class SegmentScan:
     async def _fetch(self, plan: ScanPlan, last_key: bytes | None) -> Page:
         # Only now is it known what there is to spend: before, the job may have been paused.
         limit = self._limit.items(self._requester.rate)
-        reply = await self._dynamodb.scan(plan.body(last_key, limit))
+        page = await self._transcoded(await self._dynamodb.scan(plan.body(last_key, limit)))
+        if last_key is not None and page.last_key == last_key:
+            raise CorruptReplyError("A Scan reply says to go on where the request had begun.")
+        return page._replace(capacity=credible(page.capacity))
+
+    async def _transcoded(self, reply: bytes | bytearray) -> Page:
         transcode = partial(codec.transcode_page, reply, self._format, self._fingerprint)
         try:
             if len(reply) > LARGE_BODY or codec.CODEC == "reference":
                 return await asyncio.get_running_loop().run_in_executor(self._executor, transcode)
             return transcode()
         except MalformedPageError as error:
-            raise CorruptReplyError(f"A Scan reply can't be understood: {error}.") from error
+            raise CorruptReplyError(f"A Scan reply can't be understood: {error}") from error
 
 
 def _plan(table: str, what: ScanFilter, total: int) -> ScanPlan:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from ddbio.errors import JobLockedError
+from ddbio.unreadable import UNREADABLE
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +52,7 @@ def read(data: bytes) -> Holder | None:
     """What a lock says; None where it says nothing (yet) that makes sense."""
     try:
         return msgspec.json.decode(data, type=Holder)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

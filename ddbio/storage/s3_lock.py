@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
@@ -136,10 +137,8 @@ class Lease:
             reply = await self._client.get_object(**self._address)
             async with reply["Body"]:
                 holder = read(await reply["Body"].read())
-            now = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
-            # A server that does not tell the time leaves no way to know that a lease has run out.
-            age = (parsedate_to_datetime(now) - reply["LastModified"]).total_seconds() if now else 0.0
-            return _Found(holder, reply["ETag"], age)
+            now = reply["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+            return _Found(holder, reply["ETag"], _age(now, reply["LastModified"]))
         return None
 
     async def _write(self, condition: Mapping[str, str]) -> None:
@@ -157,6 +156,14 @@ class Lease:
             await self._client.delete_object(**self._address, IfMatch=found.etag)
             return
         await self._client.delete_object(**self._address)
+
+
+def _age(now: str, written: datetime) -> float:
+    """Seconds; 0 where the server does not tell the time, as nobody can know then that a lease has run out."""
+    try:
+        return (parsedate_to_datetime(now) - written).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 @asynccontextmanager

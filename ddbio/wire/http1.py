@@ -81,6 +81,7 @@ class Connection(asyncio.BufferedProtocol):
             return await reply
         except BaseException:
             self.close()
+            self._expect_reply()  # an error keeps this connection for as long as it is kept, but not what was received
             raise
         finally:
             if self._timer is not None:

@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError, IncompleteReadError
 from ddbio.errors import JobLockedError, PreflightError
 from ddbio.storage import local_lock, s3_lock
 from ddbio.storage.base import LOCK
+from ddbio.storage.holder import read
 from ddbio.storage.local import LocalSink
 from ddbio.storage.s3 import S3Sink
 from ddbio.storage.s3_lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
@@ -204,6 +205,11 @@ async def test_a_folder_that_can_not_be_locked_is_named(executor: ThreadPoolExec
 # --- S3
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 20_000])
+def test_a_lock_that_makes_no_sense_names_nobody(content: bytes) -> None:
+    assert read(content) is None
+
+
 class Later:
     """A client of a server whose clock says a later time; optionally of one that ignores conditions."""
 
@@ -230,6 +236,19 @@ class Later:
         return reply
 
 
+class Timeless(Later):
+    """A client of a server with a clock that makes no sense."""
+
+    def __init__(self, client: Any, date: str) -> None:
+        super().__init__(client)
+        self._date = date
+
+    async def get_object(self, **arguments: Any) -> Any:
+        reply = await self._client.get_object(**arguments)
+        reply["ResponseMetadata"]["HTTPHeaders"]["date"] = self._date
+        return reply
+
+
 class Watched(FakeClock):
     """A clock that knows when somebody waits for the next renewal."""
 
@@ -253,6 +272,17 @@ class Watched(FakeClock):
         self._waiting.clear()
         self.advance(RENEW_SECONDS)
         await self.waited_for()
+
+
+@pytest.mark.parametrize(
+    "date", ["yesterday", "Mon, 30 Nov 99999999999 10:00:00 GMT", "Mon, 30 Nov 1970 10:00:00 -0000"]
+)
+async def test_of_a_server_with_no_clock_no_lease_is_known_to_have_run_out(bucket: Bucket, date: str) -> None:
+    second = bucket.sink(client=Timeless(bucket.client, date))
+    async with bucket.sink().lock("run1"):
+        with pytest.raises(JobLockedError):
+            async with second.lock("run2"):
+                raise AssertionError("no lock")
 
 
 async def test_a_lease_that_ran_out_is_taken_over_and_its_holder_stops(bucket: Bucket) -> None:

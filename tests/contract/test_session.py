@@ -273,9 +273,20 @@ async def test_an_impossible_table_name_is_wrong_usage() -> None:
             await session.describe_table("")
 
 
-async def describe_with(status: int, body: dict[str, str]) -> errors.DdbioError:
+def description(**members: object) -> dict[str, object]:
+    table: dict[str, object] = {
+        "TableName": "T",
+        "TableArn": f"arn:aws:dynamodb:{REGION}:123456789012:table/T",
+        "TableStatus": "ACTIVE",
+        "AttributeDefinitions": [{"AttributeName": "a", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+    }
+    return table | members
+
+
+async def describe_with(status: int, body: bytes) -> errors.DdbioError:
     async def refuse(request: http.Request) -> http.Reply:
-        return http.Reply((json.dumps(body).encode(),), status=status)
+        return http.Reply((body,), status=status)
 
     server = http.HttpServer(refuse)
     url = f"http://127.0.0.1:{await server.start()}"
@@ -297,12 +308,38 @@ async def describe_with(status: int, body: dict[str, str]) -> errors.DdbioError:
     ],
 )
 async def test_refusals_say_what_to_do_and_nothing_secret(code: str, hint: str) -> None:
-    error = await describe_with(400, {"__type": f"x#{code}", "message": "No.\ntoken:very-secret"})
+    body = {"__type": f"x#{code}", "message": "No.\ntoken:very-secret"}
+    error = await describe_with(400, json.dumps(body).encode())
     assert isinstance(error, errors.PreflightError)
     assert code in error.message
     assert "Describing table T in eu-west-1 failed" in error.message
     assert hint in str(error)
     assert "very-secret" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Log in</html>",
+        b"{}",
+        b"[]",
+        b'{"Table":{"TableName":"T"}}',
+        b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+        json.dumps({"Table": description(TableArn="arn:aws")}).encode(),
+        json.dumps({"Table": description(AttributeDefinitions=[])}).encode(),
+        json.dumps(
+            {"Table": description(AttributeDefinitions=[{"AttributeName": "a", "AttributeType": "M"}])}
+        ).encode(),
+        json.dumps({"Table": description(KeySchema=[])}).encode(),
+        json.dumps({"Table": description(KeySchema=[{"AttributeName": "a", "KeyType": "RANGE"}])}).encode(),
+        json.dumps({"Table": description(ItemCount="many")}).encode(),
+    ],
+)
+async def test_an_answer_that_describes_no_table_is_told_with_the_endpoint(body: bytes) -> None:
+    error = await describe_with(200, body)
+    assert isinstance(error, errors.PreflightError)
+    assert "answers with something else than the description of table T" in error.message
+    assert "proxy" in str(error)
 
 
 async def test_nobody_there_is_told_with_the_endpoint(unused_tcp_port: int) -> None:

@@ -213,6 +213,7 @@ def test_the_control_file_is_obeyed_when_it_changes() -> None:
             {"capacity": "20000"},
             {"rate": 3},
             b"{",
+            b"[" * 20_000,
         ]
         await put(sink, files[0])
         async with (
@@ -232,9 +233,9 @@ def test_the_control_file_is_obeyed_when_it_changes() -> None:
             await sink.put(CONTROL, content if isinstance(content, bytes) else json.dumps(content).encode())
 
     run_virtual(main())
-    assert rates == [100, 500, 500, 0, 300, 300, 300, 300]
+    assert rates == [100, 500, 500, 0, 300, 300, 300, 300, 300]
     messages = [event.message for event in warned if isinstance(event, Warned)]
-    assert len(messages) == 3
+    assert len(messages) == 4
     assert "The table has 10,000" in messages[0]
     assert "unknown field `rate` (it knows capacity and paused)" in messages[1]
     assert all(CONTROL in message for message in messages)

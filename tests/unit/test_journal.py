@@ -168,6 +168,13 @@ async def test_a_chunk_in_the_place_of_another_is_damage() -> None:
         await all_entries(Journal(sink))
 
 
+async def test_a_chunk_that_is_too_deeply_nested_is_damage() -> None:
+    sink = await filled(2)
+    sink.small[chunk(2)] = b"[" * 20_000
+    with pytest.raises(JournalError, match="can't be read"):
+        await all_entries(Journal(sink))
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_a_chunk_that_differs_in_anything_is_damage(data: st.DataObject) -> None:

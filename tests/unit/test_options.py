@@ -234,6 +234,7 @@ def test_a_stream_runs_inline(jobs: Jobs, line: str) -> None:
         ("export -t T -d s3://b/p --sse x", "'--sse': 'x' is not possible: choose AES256, aws:kms or aws:kms:dsse"),
         ("export -t T -d out --expression-names [1]", "'--expression-names': '[1]' is not a JSON object"),
         ("export -t T -d out --expression-values {", "'--expression-values': '{' is not JSON"),
+        ("export -t T -d out --expression-values " + "[" * 20_000, "is not JSON"),
         ("export -t T -d - --json", "--json and -d - both write to standard output"),
         ("export -t T -d out --acl private", "are for S3"),
         ("export -t T -d out --colour", "No such option: --colour"),

@@ -180,6 +180,7 @@ async def test_a_record_that_was_not_kept_is_to_be_read_from_its_source(tmp_path
         b'{"ddbio_reject":1,"source":"s"',
         b'{"ddbio_reject":2,"source":"s","offset":1,"length":1,"raw":"x"}',
         b'{"ddbio_reject":1,"raw":"x"}',
+        b'{"ddbio_reject":1,"x":' + b"[" * 20_000,
         b'{"ddbio_reject":1,"source":"s","offset":1,"length":1,"raw_base64":"?"}',
         b'{"id":"x","ddbio_reject":1,"source":"s","offset":1,"length":1,"raw":"x"}',
         b"",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import tracemalloc
 from contextlib import suppress
 from functools import partial
 
@@ -93,3 +95,19 @@ async def test_an_impossible_length_is_refused_before_memory_is_taken() -> None:
     async with listening(server.serve) as url, HttpTransport(connections=1) as transport:
         with pytest.raises(TransportError, match="impossible length"):
             await get(transport, url)
+
+
+async def test_what_came_of_a_reply_that_broke_off_is_let_go_at_once() -> None:
+    """An error refers to itself by way of its traceback: it stays until garbage is collected, which may be late."""
+    server = Server(REPLY % (3 * BODY))
+    server.go_on.set()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        async with listening(server.serve) as url, HttpTransport(connections=1) as transport:
+            with pytest.raises(TransportError, match="closed"):
+                await get(transport, url)
+            assert tracemalloc.get_traced_memory()[0] < BODY
+    finally:
+        tracemalloc.stop()
+        gc.enable()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
+
+import pytest
 
 from ddbio.capacity import Governor, Permit
 from ddbio.codec.model import Page
+from ddbio.errors import CorruptReplyError
 from ddbio.options import ScanFilter
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
@@ -71,3 +75,50 @@ async def test_a_large_item_collection_says_when_its_next_page_is_due() -> None:
     assert requester.due[:2] == [None, None]
     assert requester.due[2] is not None
     assert requester.meter.collections == 0
+
+
+class Canned:
+    """Answers each Scan with the next of these replies."""
+
+    def __init__(self, *replies: bytes) -> None:
+        self._replies = iter(replies)
+
+    async def scan(self, body: bytes) -> bytes:
+        return next(self._replies)
+
+
+async def pages_of(*replies: bytes) -> list[Page]:
+    """What a Scan makes of them; it gives up at the first failure."""
+    clock = FakeClock()
+    with ThreadPoolExecutor(1) as executor:
+        scan = SegmentScan(
+            "T",
+            ScanFilter(),
+            total=1,
+            output="jsonl",
+            dynamodb=cast("Any", Canned(*replies)),
+            requester=Requester(Governor(1e9, clock), Meter(), clock, patience=0),
+            executor=executor,
+        )
+        return [page async for page in scan.pages(0)]
+
+
+def reply(tail: str) -> bytes:
+    return f'{{"Items":[],"Count":0,"ScannedCount":0{tail}}}'.encode()
+
+
+@pytest.mark.parametrize("units", ["-1", "1e300", "1e999"])
+async def test_what_no_page_can_consume_is_not_believed(units: str) -> None:
+    [page] = await pages_of(reply(f',"ConsumedCapacity":{{"CapacityUnits":{units}}}'))
+    assert page.capacity is None
+
+
+async def test_a_reply_that_leads_back_to_where_it_began_is_no_page() -> None:
+    onward = reply(',"LastEvaluatedKey":{"id":{"S":"a"}}')
+    with pytest.raises(CorruptReplyError, match="go on where the request had begun"):
+        await pages_of(onward, onward, reply(""))
+
+
+async def test_a_reply_that_is_no_page_is_told_in_one_sentence() -> None:
+    with pytest.raises(CorruptReplyError, match=r"[^.]\.$"):
+        await pages_of(b"[]")

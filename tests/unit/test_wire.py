@@ -26,6 +26,7 @@ from tests.servers.certificate import write_certificate
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 STATIC = StaticCredentials(Credentials("AKIA", "secret-key", "session-token"))
+DEEP = b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
 PAGE = b'{"Count":0,"Items":[],"ScannedCount":0}'
 
 
@@ -147,6 +148,12 @@ async def test_what_global_indexes_consume_is_not_the_tables() -> None:
     assert (await service(wire).batch_write("T", [], 0)).capacity == 5.0
 
 
+@pytest.mark.parametrize("units", ["-1", "1e300", '3,"GlobalSecondaryIndexes":{"g":{"CapacityUnits":4}}'])
+async def test_what_no_batch_can_consume_is_not_believed(units: str) -> None:
+    wire = Wire(200, b'{"UnprocessedItems":{},"ConsumedCapacity":[{"CapacityUnits":%s}]}' % units.encode())
+    assert (await service(wire).batch_write("T", [], 0)).capacity is None
+
+
 async def test_a_batch_is_joined_from_its_requests() -> None:
     wire = Wire(200, b'{"UnprocessedItems":{},"ConsumedCapacity":[{"TableName":"T","CapacityUnits":3.0}]}')
     put = b'{"PutRequest":{"Item":{"pk":{"N":"1.0"}}}}'
@@ -188,7 +195,14 @@ async def test_unprocessed_items_come_back_as_they_were_written() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"{}", b'{"UnprocessedItems":null}', b'{"UnprocessedItems":{"T":[{"DeleteRequest":{"Key":{}}}]}}'],
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"UnprocessedItems":null}',
+        b'{"UnprocessedItems":{"T":[{"DeleteRequest":{"Key":{}}}]}}',
+        DEEP,
+    ],
 )
 async def test_a_batch_reply_of_another_shape_is_corrupt(body: bytes) -> None:
     with pytest.raises(errors.CorruptReplyError, match="BatchWriteItem"):
@@ -196,7 +210,14 @@ async def test_a_batch_reply_of_another_shape_is_corrupt(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"x-amz-crc32": str(crc32(PAGE) ^ 1)}, {"x-amz-crc32": "what"}, {"x-amz-crc32": "²"}]
+    "headers",
+    [
+        {},
+        {"x-amz-crc32": str(crc32(PAGE) ^ 1)},
+        {"x-amz-crc32": "what"},
+        {"x-amz-crc32": "²"},
+        {"x-amz-crc32": "1" * 5_000},
+    ],
 )
 async def test_a_reply_without_its_checksum_is_corrupt(headers: dict[str, str]) -> None:
     with pytest.raises(errors.CorruptReplyError):
@@ -262,6 +283,7 @@ async def test_the_reason_of_throttling_names_the_index(reasons: list[dict[str, 
         (400, b'{"__type":"x#RequestTimeout"}', "RequestTimeout", errors.UnavailableError),
         (429, b"\xff", "Http429", errors.ThrottledError),
         (403, b'{"__type":7}', "Http403", errors.RefusedError),
+        (500, DEEP, "Http500", errors.UnavailableError),
         (301, b"", "Http301", errors.RefusedError),
     ],
 )
@@ -298,8 +320,13 @@ async def test_a_wrong_clock_is_named(late: timedelta, hint: str) -> None:
     assert hint in error.hint
 
 
-async def test_without_a_date_nothing_is_said_of_the_clock() -> None:
-    error = await failure(400, {"__type": "x#InvalidSignatureException", "message": "m"}, {})
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", "Mon, 30 Nov 99999999999 10:00:00 GMT", "Mon, 23 Nov 2026 12:00:00 -0000"]
+)
+async def test_without_a_date_nothing_is_said_of_the_clock(date: str) -> None:
+    error = await failure(
+        400, {"__type": "x#InvalidSignatureException", "message": "m"}, {"date": date} if date else {}
+    )
     assert error.hint == "Check the secret access key."
 
 
