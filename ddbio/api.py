@@ -32,7 +32,7 @@ from ddbio.report import JobReport
 from ddbio.running import Run
 from ddbio.runtime import threads
 from ddbio.session import Session
-from ddbio.sources import FoundSource, common_types, find_all, lossy
+from ddbio.sources import FoundSource, common_types, find_all, lossy, untold
 from ddbio.storage import home_path, parse_location
 from ddbio.storage.base import Sink
 from ddbio.storage.local import LocalSink
@@ -109,6 +109,8 @@ async def export_table(
         ).execute()
         if mixed := ledger.types.mixed():
             observer(Warned(lossy(mixed, table.name)))
+        if ledger.types.cut_off:
+            observer(Warned(untold(table.name)))
         if streams:
             return report
         await sweep(ledger, sink, table.name)

@@ -11,6 +11,7 @@ from ddbio.events import Observer, Warned
 from ddbio.exported import claim
 from ddbio.ledger.checkpoint import (
     Checkpoint,
+    check_order,
     check_units,
     refuse_unfinished,
     same_files,
@@ -62,6 +63,7 @@ async def begin_import(
         rejects = rejects_file(options, state, before.opened.run)
         ledger = Ledger(before.journal, rejects)
         await _replay(before, ledger)
+        check_order(before.opened.units, ledger)
         await rejects.cut(before.journal.rejects_bytes)
         return ledger, before.opened
     _begins_anew(options.resume, state, observer)

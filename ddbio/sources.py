@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ddbio.codec import RecordEncoder
-from ddbio.codec.hints import HintType
+from ddbio.codec.hints import MAX_PATHS, HintType
 from ddbio.errors import NoInputError, PreflightError, SourceError, UsageError
 from ddbio.events import Observer, Warned
 from ddbio.identity import from_anywhere
@@ -121,6 +121,8 @@ class _Inspection:
             ) from error
         if told.mixed:
             self._warn(lossy(told.mixed, place))
+        if told.types_cut_off:
+            self._warn(untold(place))
         return told.type_hints
 
     def _compare_origin(self, told: Types, place: str) -> None:
@@ -173,6 +175,14 @@ def lossy(mixed: Sequence[str], place: str) -> str:
     return (
         f"In {place}, {names} held sets or binary, and other types as well. Plain JSON does not tell which: such sets "
         "are imported as lists, binary as strings. --format dynamodb-json keeps them."
+    )
+
+
+def untold(place: str) -> str:
+    """What may be lost where there were more paths than types were noted for."""
+    return (
+        f"In {place}, attributes have more than {MAX_PATHS:,} paths. Beyond these, plain JSON does not tell sets and "
+        "binary: such sets are imported as lists, binary as strings. --format dynamodb-json keeps them."
     )
 
 

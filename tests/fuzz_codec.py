@@ -205,7 +205,7 @@ class Fuzzer:
     def flight(codec: ModuleType, entries: list[reference.Entry]) -> object:
         """What is told of entries that take off, and of which all but the last one land."""
         flying: dict[bytes, reference.Entry] = {}
-        ready, held = codec.take_off(entries, flying)
+        ready, held = codec.take_off(entries, flying, 1)
         told = codec.settle(ready[:-1], True, flying, {entry.key: None for entry in held})
         left = [entry.offset for entry in flying.values()]
         return len(ready), len(held), told, left, codec.count_settled(entries), codec.weigh(entries)

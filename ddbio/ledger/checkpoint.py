@@ -13,6 +13,7 @@ import msgspec
 from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
 from ddbio.ledger.entries import Entry, Identity, Opened, Unit
 from ddbio.ledger.journal import Journal
+from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.manifest import read_manifest
 from ddbio.ledger.vetting import Vetting, vet_opening
 from ddbio.storage.base import MANIFEST, Sink
@@ -48,7 +49,6 @@ class Checkpoint(NamedTuple):
             async for chunk in chunks:
                 vetting.check(chunk)
                 yield chunk
-        vetting.end()
 
 
 async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
@@ -116,6 +116,16 @@ def check_units(begun: Sequence[Unit], asked: Iterable[Unit]) -> None:
     is_ordered = [unit.id for unit in begun] == list(range(len(begun))) and sources == sorted(sources)
     if not is_ordered or spans.keys() != set(map(_file, asked)) or not all(map(_is_whole, spans.values())):
         raise JournalError("The journal speaks of other files, or parts of files, than the import reads.", hint=ANEW)
+
+
+def check_order(units: Sequence[Unit], ledger: Ledger) -> None:
+    """Raises JournalError where an import has begun a source before all of an earlier one was done: a journal that says
+    so is damaged, and what is left of the earlier one would be written over the later one's lines.
+    """
+    left = min((unit.source for unit in units if unit.id not in ledger.done), default=None)
+    begun = max((unit.source for unit in units if unit.id in ledger.done or unit.id in ledger.units), default=None)
+    if left is not None and begun is not None and begun > left:
+        raise JournalError("The journal speaks of a source that is begun before an earlier one is done.", hint=ANEW)
 
 
 def _file(unit: Unit) -> Unit:

@@ -85,10 +85,13 @@ class Ledger:
         return _DONE if number in self.done else self.units.get(number, UnitState())
 
     def open_files(self, units: Iterable[int] | None = None) -> list[tuple[int, FileState]]:
-        """Files that have commits and are not sealed, with their units; of all units, or of these."""
+        """Files that have commits and are not sealed, with their units; of all units, or of these.
+
+        Raises JournalError where the journal names one and tells nothing else of it.
+        """
         chosen = self.units if units is None else units
         found = [(number, self.unit(number).open_file) for number in chosen]
-        return [(number, self.files[name]) for number, name in found if name is not None]
+        return [(number, self._known(name)) for number, name in found if name is not None]
 
     @property
     def used(self) -> Used:
@@ -96,7 +99,7 @@ class Ledger:
         return sum_of(self._used.values())
 
     def replay(self, entries: Iterable[Entry]) -> None:
-        """Take in what a journal holds already."""
+        """Take in what a journal holds already. Raises JournalError where that contradicts itself."""
         for entry in entries:
             self._apply(entry)
 
@@ -263,11 +266,20 @@ class Ledger:
         if not entry.gone:
             self._keep(entry.unit, self._with_file(unit, file))
             return
-        del self.files[file.name]
+        del self.files[self._known(file.name).name]
         self._keep(entry.unit, msgspec.structs.replace(unit, open_file=None, position=file.first))
         self.read -= file.read
         self.written -= file.items
         self.bytes -= file.bytes
+
+    def _known(self, name: str) -> FileState:
+        found = self.files.get(name)
+        if found is None:
+            raise JournalError(
+                f"The journal is damaged: it speaks of {name}, and does not tell what is in it.",
+                hint="The job can't be resumed: start it anew with --overwrite.",
+            )
+        return found
 
     def _with_file(self, unit: UnitState, file: FileState) -> UnitState:
         known = self.files.get(file.name)

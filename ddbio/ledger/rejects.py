@@ -162,8 +162,11 @@ class RejectsFile:
         return left
 
     def _is_mine(self, line: bytes) -> bool:
-        """Whether this job has written the line; one that does not even tell whose it is holds no record."""
-        return line.startswith(self._begin) or self._begin.startswith(line.rstrip(b"\n"))
+        """Whether this job has written the line; one that breaks off before it tells whose it is holds no record.
+
+        A line that is empty, or a brace and nothing else, is of whatever was in the file before.
+        """
+        return line.startswith(self._begin) or (len(line.rstrip()) > 1 and self._begin.startswith(line.rstrip(b"\n")))
 
 
 def _open(path: Path, mode: Literal["ab", "r+b", "a+b"]) -> BinaryIO:

@@ -45,8 +45,6 @@ class Vetting:
         self._location = location
         self._starts = {unit.id: unit.start for unit in opened.units}
         self._key = dict(opened.identity.keys)
-        self._files: set[str] = set()
-        self._open_files: dict[int, str] = {}
 
     def check(self, entries: Iterable[Entry]) -> None:
         """Raises JournalError where one of these entries does not belong to the job."""
@@ -55,24 +53,16 @@ class Vetting:
             if not belongs:
                 raise _refused(self._location, f"an entry about unit {unit}")
 
-    def end(self) -> None:
-        """Raises JournalError where a unit has a file of which no entry speaks: those came behind it."""
-        for unit, name in self._open_files.items():
-            if name not in self._files:
-                raise _refused(self._location, f"an entry about unit {unit}")
-
     def _look(self, entry: Entry) -> tuple[int, bool]:
         """The unit that an entry is about, and whether it could be about that one."""
         match entry:
             case Commit(unit=unit, position=position, file=file):
                 return unit, self._is_position(unit, position) and (file is None or self._is_ours(file, unit))
             case Recovered(unit=unit, file=file):
-                return unit, file.name in self._files and self._is_ours(file, unit)
+                return unit, self._is_ours(file, unit)
             case KnownFile(file=file):
                 return file.segment, self._is_ours(file, file.segment)
             case KnownUnit(unit=unit, state=state):
-                if state.open_file is not None:
-                    self._open_files[unit] = state.open_file
                 return unit, not state.position or self._is_position(unit, state.position)
         return 0, not isinstance(entry, Opened) or entry == self._opened
 
@@ -85,7 +75,6 @@ class Vetting:
     def _is_ours(self, file: FileState, unit: int) -> bool:
         identity = self._opened.identity
         compression = identity.what.get("compress")
-        self._files.add(file.name)
         return (
             identity.command == "export"
             and 0 <= unit < self._opened.segments

@@ -17,7 +17,7 @@ from ddbio import export_table, import_table, planning
 from ddbio.errors import CheckpointMismatchError, JournalError, NoInputError, UsageError
 from ddbio.events import Event, JobPlanned, Warned
 from ddbio.fleet import desk
-from ddbio.ledger.entries import Opened
+from ddbio.ledger.entries import Commit, Opened
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import read_manifest
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
@@ -201,6 +201,24 @@ async def test_a_journal_that_names_another_file_is_refused(
     with pytest.raises(JournalError, match="speaks of other files"):
         await imports.run(resume=True)
     assert "secret" not in {item["pk"]["S"] for item in imports.server.stored().items}
+
+
+async def test_a_journal_that_begins_a_source_before_its_turn_is_refused(
+    imports: Imports, journaled: Journaled
+) -> None:
+    """Else what is left of the earlier source would come over the lines of the later one that are there."""
+    assert await cancelled(asyncio.ensure_future(imports.run(concurrency=1)), journaled.written, 0.0)
+    async with LocalSink(imports.state, "forger", executor=None) as sink:  # type: ignore[arg-type]
+        journal = Journal(sink)
+        opened = await journal.opened()
+        await journal.remove()
+        assert opened is not None
+        unit = next(unit for unit in opened.units if unit.source == 1)
+        await journal.append([opened, Commit(unit.id, 1, 1, str(unit.size), done=True)])
+    before = imports.service.served
+    with pytest.raises(JournalError, match="begun before an earlier one is done"):
+        await imports.run(resume=True)
+    assert imports.service.served == before
 
 
 async def test_each_source_is_read_by_its_own_hints(imports: Imports, tmp_path: Path) -> None:

@@ -109,6 +109,21 @@ def test_sets_and_binary_come_back_from_plain_json(dynalite: Server, tmp_path: P
         assert after[key]["odd"]["M"]["raw"] == {"S": "YWJj" if "B" in whole["odd"]["M"]["raw"] else "text"}
 
 
+def test_what_is_lost_beyond_the_paths_that_are_noted_is_told(dynalite: Server, tmp_path: Path) -> None:
+    table, copy = dynalite.create_table(key=KEY), dynalite.create_table(key=KEY)
+    sets = {f"s{number:04d}": {"SS": ["a"]} for number in range(1_001)}
+    dynalite.put_items(table, [{"pk": {"S": "p"}, "sk": {"B": b"0"}, **sets}])
+    environment = dynalite.environment()
+    out = tmp_path / "out"
+    gone = ddbio("export", "-t", table, "-d", str(out), environment=environment)
+    come = ddbio("import", "-t", copy, "-s", str(out), "--state", str(tmp_path / "state"), environment=environment)
+    for done, place in ((gone, table), (come, out)):
+        assert done.code == 0, done.err
+        assert f"warning: In {place}, attributes have more than 1,000 paths." in done.err
+    (found,) = dynalite.items(copy)
+    assert any("L" in value for value in found.values())
+
+
 def test_nothing_is_mixed_in_dynamodb_json(dynalite: Server, tmp_path: Path) -> None:
     table, copy = dynalite.create_table(key=KEY), dynalite.create_table(key=KEY)
     items = [item(number) for number in range(ITEMS)]

@@ -156,8 +156,6 @@ HOSTILE: dict[str, Entry] = {
     "a file in a compacted journal": KnownFile(msgspec.structs.replace(FILE, name="../x")),
     "a key of another table": msgspec.structs.replace(COMMIT, position='{"id":{"S":"p"}}'),
     "no key": msgspec.structs.replace(COMMIT, position="{}"),
-    "a file that nobody has begun": Recovered(1, msgspec.structs.replace(FILE, number=7, name="T-0001-00007.json")),
-    "a unit's file that is not there": KnownUnit(1, UnitState(KEY, 3, open_file="../../x")),
     "another job": msgspec.structs.replace(OPENED, segments=4),
     "a unit in a compacted journal": KnownUnit(1, UnitState('{"pk":')),
     "a token of a wrong form": file(token={"upload_id": "x", "parts": [["1", 2]]}),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ddbio.codec.framing import Block
 from ddbio.codec.hints import HintType
 from ddbio.codec.model import InputFormat, KeyAttribute, MalformedPageError, OutputFormat, Put
+from tests.fuzz_codec import Fuzzer
 from tests.unit.codec_cases import IMPLEMENTATIONS, dumped, items, plain_object
 
 pytestmark = pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="the native codec is not built")
@@ -201,3 +202,7 @@ def test_pages_of_many_small_items_grow_as_dynamodb_json() -> None:
     body = b'{"Items":[' + b",".join([b"{}"] * 5000) + b'],"Count":5000,"LastEvaluatedKey":{"a":[1, 2]}}'
     for fmt in ("jsonl", "dynamodb-json"):
         assert page_outcome(IMPLEMENTATIONS[1], body, fmt) == page_outcome(IMPLEMENTATIONS[0], body, fmt)
+
+
+def test_the_fuzzer_knows_how_the_codec_is_called() -> None:
+    Fuzzer(IMPLEMENTATIONS[1], seed=0).run(300)

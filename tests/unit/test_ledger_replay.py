@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ddbio.codec.hints import NS, SS, B, S
 from ddbio.errors import DestinationError, JournalError
-from ddbio.ledger.entries import END, Commit, Entry, FileState, Recovered, Reject, by_reason
+from ddbio.ledger.entries import END, Commit, Entry, FileState, KnownUnit, Recovered, Reject, UnitState, by_reason
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover
@@ -129,6 +129,20 @@ def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int
         again.check()
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        KnownUnit(0, UnitState(open_file="T-0-0")),
+        Recovered(0, FileState("T-0-0", 0, 0, "", "", 0, 0, 0, 0, sealed=False), gone=True),
+    ],
+)
+async def test_a_file_that_a_journal_names_and_does_not_tell_of_is_damage(entry: Entry) -> None:
+    ledger = Ledger(Journal(MemorySink()))
+    with pytest.raises(JournalError, match="T-0-0"):
+        ledger.replay([entry])
+        await recover(ledger, MemorySink())
 
 
 class SlowSink(MemorySink):

@@ -118,6 +118,15 @@ async def test_a_job_without_rejects_of_its_own_does_not_count_those_of_others(t
     assert [line["raw"] for line in lines(path)] == ["0"]
 
 
+async def test_a_job_without_rejects_of_its_own_leaves_what_was_in_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    before = b'{\n  "no": "line of a job"\n}\n\n{\n}\n\n'
+    path.write_bytes(before)
+    size = await RejectsFile(path, "a").add([])
+    await RejectsFile(path, "a").cut(size)
+    assert path.read_bytes() == before
+
+
 async def test_trying_the_file_does_not_remove_what_another_job_has_put_there_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "state" / "r.jsonl"
     async with RejectsFile(path, "b").tried():
