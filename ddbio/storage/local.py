@@ -111,8 +111,7 @@ class LocalSink(Sink):
 
         Once that file is gone, or another one, this sink neither puts, deletes, recovers nor sweeps any more.
         """
-        path = self._folder / LOCK
-        self._lock = FileLock(path, run, lambda: self.make_folder(path.parent))
+        self._lock = FileLock(self._folder / LOCK, run, self._make_lock_folder)
         return hold_folder(self._lock, self.executor)
 
     async def call(self, function: Callable[[], T]) -> T:
@@ -141,8 +140,11 @@ class LocalSink(Sink):
         """Make `folder` and its parents, durably (blocking)."""
         self._folders.make(folder)
 
+    def _make_lock_folder(self) -> None:
+        self.make_folder(disk.inside(self._folder, LOCK).parent)
+
     def _probe(self) -> int:
-        probe = disk.part_of(self._folder / PROBE, self._run)
+        probe = disk.part_of(disk.inside(self._folder, PROBE), self._run)
         try:
             self.make_folder(probe.parent)
             try:

@@ -96,7 +96,7 @@ class FileLock:
             return False
 
     def _try(self) -> int | None:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,7 +104,9 @@ class FileLock:
                 holder = read(os.pread(descriptor, 4096, 0))
                 self.orphaned = holder is not None and is_gone(holder)
                 raise locked(self.path.parent.parent, holder, _HINT) from None
-            if self._is_at_path(descriptor):
+            if os.fstat(descriptor).st_nlink > 1:  # a hard link: what is in it is another file's too
+                self.path.unlink(missing_ok=True)
+            elif self._is_at_path(descriptor):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, msgspec.json.encode(this_process(self._run)), 0)
                 self._descriptor, descriptor = descriptor, -1

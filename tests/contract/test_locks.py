@@ -11,7 +11,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from datetime import datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -506,3 +506,25 @@ async def test_a_job_whose_lock_is_gone_leaves_that_of_the_next(tmp_path: Path, 
             await stack.aclose()
             assert (tmp_path / LOCK).exists()
             await second.put("x", b"second")
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard", "folder"])
+async def test_a_link_in_the_place_of_the_lock_costs_no_other_file(
+    link: str, tmp_path: Path, executor: Executor
+) -> None:
+    folder, victim = tmp_path / "out", tmp_path / "other" / "lock"
+    for each in (folder / "_ddbio").parent, victim.parent:
+        each.mkdir()
+    victim.write_bytes(b"not ours")
+    if link == "folder":
+        (folder / "_ddbio").symlink_to(victim.parent)
+    else:
+        (folder / "_ddbio").mkdir()
+        (folder / LOCK).symlink_to(victim) if link == "symbolic" else (folder / LOCK).hardlink_to(victim)
+    refused = nullcontext() if link == "hard" else pytest.raises(PreflightError, match="link")
+    async with LocalSink(folder, "run7", executor=executor) as sink:
+        with refused:
+            async with sink.lock("run7"):
+                await sink.put("x", b"")
+    assert victim.read_bytes() == b"not ours"
+    assert names(victim.parent) == ["lock"]
