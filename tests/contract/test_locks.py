@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import json
 import os
 import re
 import signal
@@ -506,6 +508,19 @@ async def test_a_job_whose_lock_is_gone_leaves_that_of_the_next(tmp_path: Path, 
             await stack.aclose()
             assert (tmp_path / LOCK).exists()
             await second.put("x", b"second")
+
+
+async def test_a_lock_that_names_an_impossible_process_is_somebody_elses(tmp_path: Path, executor: Executor) -> None:
+    path = tmp_path / LOCK
+    path.parent.mkdir()
+    holder = {"run": "run6", "host": socket.gethostname(), "pid": 10**30, "since": ""}
+    path.write_text(json.dumps(holder))
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        async with LocalSink(tmp_path, "run7", executor=executor) as sink:
+            with pytest.raises(JobLockedError, match="run run6"):
+                async with sink.lock("run7"):
+                    raise AssertionError("two writers")
 
 
 @pytest.mark.parametrize("link", ["symbolic", "hard", "folder"])
