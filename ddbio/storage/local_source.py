@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 from ddbio.errors import NoInputError, PreflightError, SourceError
 from ddbio.names import is_exported
 from ddbio.storage.base import JOURNAL, MANIFEST, ExportFolder, Source, SourceFile, Survey
+from ddbio.storage.local_disk import read, unwaiting
 from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input, is_seen, is_unfinished
 from ddbio.storage.stdio import CHUNK, read_stream, refuse_start
 
@@ -231,12 +232,14 @@ def _chunk(file: SourceFile, start: int) -> bytes:
     """
     length = min(CHUNK, max((file.size or 0) - start, 0))
     try:
-        with Path(file.name).open("rb", buffering=0) as opened:
+        with open(file.name, "rb", buffering=0, opener=unwaiting) as opened:
             opened.seek(start)
             chunk = opened.read(length)
             status = os.fstat(opened.fileno())
     except OSError as error:
         hint = "Leave the source alone while it is read, and run again."
+        if isinstance(error, PermissionError):
+            hint = "Make it readable, and run again."
         raise SourceError(f"Could not read {file.name}: {error.strerror}.", hint=hint) from error
     if _tag(status) != file.tag or (length and not chunk):
         hint = "Run again once nobody writes to it."
@@ -256,7 +259,7 @@ def _root(pattern: str) -> Path:
 def _manifest(pattern: str, root: str | None) -> bytes | None:
     try:
         folder = _root(pattern) if root is None else Path(root)
-        return (folder / MANIFEST).read_bytes()
+        return read(folder / MANIFEST, None)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
