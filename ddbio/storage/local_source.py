@@ -6,7 +6,7 @@ import asyncio
 import glob
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import partial
@@ -146,6 +146,7 @@ def _holds_something(folder: Path) -> bool:
 
 def _match(pattern: str, walk: _Walk) -> Iterator[tuple[str, os.stat_result]]:
     fixed = len(_fixed_part(pattern).parts)
+    _look_into_folders(Path(pattern).parts, fixed)
     # Hidden names are sorted out here, not by `iglob`, to which only a dot hides one.
     for name in glob.iglob(pattern, recursive=True, include_hidden=True):  # noqa: PTH207 (Path.glob is relative)
         *folders, last = Path(name).parts[fixed:] or ("",)
@@ -158,6 +159,15 @@ def _match(pattern: str, walk: _Walk) -> Iterator[tuple[str, os.stat_result]]:
             yield from walk.files(name)
         else:
             yield name, status
+
+
+def _look_into_folders(parts: Sequence[str], fixed: int) -> None:
+    """Raise OSError for a folder on the way of a glob that can't be read: `iglob` would leave it out."""
+    for depth in range(fixed, len(parts)):
+        for name in glob.iglob(str(Path(*parts[:depth])), recursive=True):  # noqa: PTH207
+            path = Path(name)
+            if path.is_dir() and not any(map(is_hidden, path.parts[fixed:])):
+                os.scandir(path).close()
 
 
 def _fixed_part(pattern: str) -> Path:
