@@ -33,7 +33,7 @@ from ddbio.running import Run
 from ddbio.runtime import threads
 from ddbio.session import Session
 from ddbio.sources import FoundSource, common_types, find_all, lossy, untold
-from ddbio.storage import home_path, parse_location
+from ddbio.storage import check_encoding, home_path, parse_location
 from ddbio.storage.base import Sink
 from ddbio.storage.local import LocalSink
 from ddbio.storage.naming import is_hidden
@@ -278,7 +278,9 @@ def _source_facts(
 
 def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Path:
     if options.state is not None:
-        return Path(home_path(options.state)).absolute()
+        folder = Path(home_path(options.state)).absolute()
+        check_encoding(str(folder))
+        return folder
     sources = map(absolute, options.sources)
     digest = short_digest((table.account, table.region, place.session.dynamodb_endpoint, table.table_id, *sources))
     return Path(".ddbio").absolute() / f"{stem(table.name)}-{digest}"

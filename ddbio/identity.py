@@ -11,7 +11,7 @@ import msgspec
 
 from ddbio.ledger.entries import Identity
 from ddbio.options import ExportOptions, ImportOptions
-from ddbio.storage import Local, home_path, parse_location
+from ddbio.storage import Local, check_encoding, home_path, parse_location
 from ddbio.storage.base import SourceFile
 from ddbio.table import TableInfo
 
@@ -90,13 +90,15 @@ def absolute(place: str) -> str:
 
 
 def from_anywhere(name: str) -> str:
-    """A local path without `..` and links (blocking).
+    """A local path without `..` and links (blocking); raises UsageError where it is not UTF-8.
 
     A link to a file is left as it is: its own name tells the compression.
     """
     folder, last = os.path.split(name)
     is_folder = last in ("", "..") or os.path.isdir(name)  # noqa: PTH112 - true of what can't be looked into
-    return os.path.realpath(name) if is_folder else os.path.join(os.path.realpath(folder), last)  # noqa: PTH118
+    found = os.path.realpath(name) if is_folder else os.path.join(os.path.realpath(folder), last)  # noqa: PTH118
+    check_encoding(found)
+    return found
 
 
 def _digest(value: Any) -> str:

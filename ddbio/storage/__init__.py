@@ -48,6 +48,7 @@ def parse_location(text: str) -> Location:
         raise UsageError(
             "A location can't be empty.", hint="Give a path, s3://bucket/prefix, or - for a standard stream."
         )
+    check_encoding(text)
     if "\0" in text:
         raise UsageError(f"{text!r} holds a NUL byte; no place has one.", hint="Give a path, s3://bucket/prefix, or -.")
     scheme = _SCHEME.match(text)
@@ -65,5 +66,15 @@ def parse_location(text: str) -> Location:
 
 
 def home_path(path: str) -> str:
-    """A path whose leading `~` or `~user` is replaced by that home, where there is one."""
-    return os.path.expanduser(path)  # noqa: PTH111 - Path drops a trailing slash, and fails where there is no home
+    """A path whose leading `~` or `~user` is replaced by that home, where there is one; raises UsageError."""
+    found = os.path.expanduser(path)  # noqa: PTH111 - Path drops a trailing slash, and fails where there is no home
+    check_encoding(found)
+    return found
+
+
+def check_encoding(text: str) -> None:
+    """Raises UsageError for a name that neither a journal nor a manifest could hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"The name {text!r} is not UTF-8.", hint="Give the file or folder another name.") from None

@@ -43,7 +43,7 @@ def is_gone(holder: Holder) -> bool:
         os.kill(holder.pid, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:  # somebody else's
+    except (PermissionError, OverflowError):  # somebody else's; or no process could have this id
         return False
     return False
 

@@ -20,7 +20,7 @@ from ddbio.errors import PreflightError
 from ddbio.storage import local_disk as disk
 from ddbio.storage.base import JOURNAL, LOCK, PROBE, OutputFile, Sink, StoredFile
 from ddbio.storage.local_disk import edge
-from ddbio.storage.local_lock import hold_folder
+from ddbio.storage.local_lock import FileLock, hold_folder
 from ddbio.storage.steps import Steps
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class LocalSink(Sink):
         self._run = run
         self.executor = executor
         self._folders = disk.Folders(self._folder, private=private)
+        self._lock: FileLock | None = None
         self._open: set[LocalOutputFile] = set()
 
     @property
@@ -74,7 +75,8 @@ class LocalSink(Sink):
 
     async def put(self, name: str, data: bytes) -> None:
         private = name.startswith(JOURNAL)
-        await self._at(name, "write", lambda path: self._put(path, data, private=private))
+        with edge("write", self._folder / name):
+            await self._change(lambda: self._put(disk.inside(self._folder, name), data, private=private))
 
     async def get(self, name: str, *, most: int | None = None) -> bytes | None:
         return await self._at(name, "read", lambda path: disk.read_if_there(path, most))
@@ -90,26 +92,40 @@ class LocalSink(Sink):
             )
 
     async def delete(self, *names: str) -> None:
-        await self.call(lambda: disk.remove(self._folder, names))
+        with edge("delete files in", self._folder):
+            await self._change(lambda: disk.remove(self._folder, names))
 
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
         if "part" not in token:
             return False
         part = str(token["part"])
-        return await self._at(name, "name", lambda path: disk.seal_at(path, part, size))
+        with edge("name", self._folder / name):
+            return await self._change(lambda: disk.seal_at(disk.inside(self._folder, name), part, size))
 
     async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
         with edge("clear", self._folder):
-            return await self.call(lambda: disk.sweep(self._folder, owns, keep))
+            return await self._change(lambda: disk.sweep(self._folder, owns, keep))
 
     def lock(self, run: str) -> AbstractAsyncContextManager[int]:
-        """A lock of the kernel's on `_ddbio/lock`, which is removed again."""
-        path = self._folder / LOCK
-        return hold_folder(path, run, lambda: self.make_folder(path.parent), self.executor)
+        """A lock of the kernel's on `_ddbio/lock`, which is removed again.
+
+        Once that file is gone, or another one, this sink neither puts, deletes, recovers nor sweeps any more.
+        """
+        self._lock = FileLock(self._folder / LOCK, run, self._make_lock_folder)
+        return hold_folder(self._lock, self.executor)
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run one blocking call in the sink's executor."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, function)
+
+    async def _change(self, function: Callable[[], T]) -> T:
+        """The same, for what only the holder of the lock may do."""
+        return await self.call(lambda: self._unless_lost(function))
+
+    def _unless_lost(self, function: Callable[[], T]) -> T:
+        if self._lock is not None:
+            self._lock.refuse_if_lost()
+        return function()
 
     async def _at(self, name: str, action: str, function: Callable[[Path], T]) -> T:
         """Run one blocking call on the file of this name, in the sink's executor."""
@@ -124,8 +140,11 @@ class LocalSink(Sink):
         """Make `folder` and its parents, durably (blocking)."""
         self._folders.make(folder)
 
+    def _make_lock_folder(self) -> None:
+        self.make_folder(disk.inside(self._folder, LOCK).parent)
+
     def _probe(self) -> int:
-        probe = disk.part_of(self._folder / PROBE, self._run)
+        probe = disk.part_of(disk.inside(self._folder, PROBE), self._run)
         try:
             self.make_folder(probe.parent)
             try:

@@ -101,16 +101,20 @@ def publish(part: Path, final: Path) -> None:
     sync_folder(final.parent)
 
 
+def unwaiting(path: str | Path, flags: int) -> int:
+    """Open what should be a regular file: in the place of one, a pipe would wait for somebody who writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read(path: Path, most: int | None) -> bytes:
     """A regular file's bytes; raises OSError for anything else (a pipe might never end), and for more than `most`."""
-    # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it; regular files know no difference.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    descriptor = unwaiting(path, os.O_RDONLY)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "It is no regular file")
+            raise OSError(errno.EINVAL, "It is no regular file", str(path))
         if most is not None and found.st_size > most:
-            raise OSError(errno.EINVAL, f"It has more than {most:,} bytes")
+            raise OSError(errno.EINVAL, f"It has more than {most:,} bytes", str(path))
         with open(descriptor, "rb", closefd=False) as file:
             return file.read()
     finally:

@@ -6,7 +6,7 @@ import asyncio
 import glob
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from ddbio.errors import NoInputError, PreflightError, SourceError
 from ddbio.names import is_exported
 from ddbio.storage.base import JOURNAL, MANIFEST, ExportFolder, Source, SourceFile, Survey
-from ddbio.storage.local_disk import read
+from ddbio.storage.local_disk import read, unwaiting
 from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input, is_seen, is_unfinished
 from ddbio.storage.stdio import CHUNK, read_stream, refuse_start
 
@@ -146,6 +146,7 @@ def _holds_something(folder: Path) -> bool:
 
 def _match(pattern: str, walk: _Walk) -> Iterator[tuple[str, os.stat_result]]:
     fixed = len(_fixed_part(pattern).parts)
+    _look_into_folders(Path(pattern).parts, fixed)
     # Hidden names are sorted out here, not by `iglob`, to which only a dot hides one.
     for name in glob.iglob(pattern, recursive=True, include_hidden=True):  # noqa: PTH207 (Path.glob is relative)
         *folders, last = Path(name).parts[fixed:] or ("",)
@@ -158,6 +159,15 @@ def _match(pattern: str, walk: _Walk) -> Iterator[tuple[str, os.stat_result]]:
             yield from walk.files(name)
         else:
             yield name, status
+
+
+def _look_into_folders(parts: Sequence[str], fixed: int) -> None:
+    """Raise OSError for a folder on the way of a glob that can't be read: `iglob` would leave it out."""
+    for depth in range(fixed, len(parts)):
+        for name in glob.iglob(str(Path(*parts[:depth])), recursive=True):  # noqa: PTH207
+            path = Path(name)
+            if path.is_dir() and not any(map(is_hidden, path.parts[fixed:])):
+                os.scandir(path).close()
 
 
 def _fixed_part(pattern: str) -> Path:
@@ -232,12 +242,14 @@ def _chunk(file: SourceFile, start: int) -> bytes:
     """
     length = min(CHUNK, max((file.size or 0) - start, 0))
     try:
-        with Path(file.name).open("rb", buffering=0) as opened:
+        with open(file.name, "rb", buffering=0, opener=unwaiting) as opened:
             opened.seek(start)
             chunk = opened.read(length)
             status = os.fstat(opened.fileno())
     except OSError as error:
         hint = "Leave the source alone while it is read, and run again."
+        if isinstance(error, PermissionError):
+            hint = "Make it readable, and run again."
         raise SourceError(f"Could not read {file.name}: {error.strerror}.", hint=hint) from error
     if _tag(status) != file.tag or (length and not chunk):
         hint = "Run again once nobody writes to it."

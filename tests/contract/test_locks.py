@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import json
 import os
 import re
 import signal
@@ -11,7 +13,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from datetime import datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -503,3 +505,71 @@ async def test_the_next_job_waits_for_the_last_worker_of_one_that_is_gone(
     assert not waiting.done()
     os.kill(orphan, signal.SIGKILL)
     await waiting
+
+
+async def test_a_folder_that_was_moved_takes_nothing_more(tmp_path: Path, executor: Executor) -> None:
+    folder = tmp_path / "out"
+    async with LocalSink(folder, "run7", executor=executor) as sink, sink.lock("run7"):
+        await sink.put("_ddbio/a", b"")
+        folder.rename(tmp_path / "moved")
+        for change in (
+            lambda: sink.put("_ddbio/b", b""),
+            lambda: sink.delete("_ddbio/a"),
+            lambda: sink.recover("a.json", 0, {"part": "a.json.run7.part"}),
+            lambda: sink.sweep(lambda _: True, ()),
+        ):
+            with pytest.raises(JobLockedError, match="moved, removed or replaced") as caught:
+                await change()
+            assert "put it back" in str(caught.value)
+        assert not folder.exists()
+        (tmp_path / "moved").rename(folder)
+        await sink.put("_ddbio/b", b"")
+    assert names(folder) == ["_ddbio", "_ddbio/a", "_ddbio/b"]
+
+
+async def test_a_job_whose_lock_is_gone_leaves_that_of_the_next(tmp_path: Path, executor: Executor) -> None:
+    first, second = (LocalSink(tmp_path, run, executor=executor) for run in ("run7", "run8"))
+    async with first, second, AsyncExitStack() as stack:
+        await stack.enter_async_context(first.lock("run7"))
+        (tmp_path / LOCK).unlink()
+        async with second.lock("run8"):
+            with pytest.raises(JobLockedError, match="its lock is gone"):
+                await first.put("x", b"first")
+            await stack.aclose()
+            assert (tmp_path / LOCK).exists()
+            await second.put("x", b"second")
+
+
+async def test_a_lock_that_names_an_impossible_process_is_somebody_elses(tmp_path: Path, executor: Executor) -> None:
+    path = tmp_path / LOCK
+    path.parent.mkdir()
+    holder = {"run": "run6", "host": socket.gethostname(), "pid": 10**30, "since": ""}
+    path.write_text(json.dumps(holder))
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        async with LocalSink(tmp_path, "run7", executor=executor) as sink:
+            with pytest.raises(JobLockedError, match="run run6"):
+                async with sink.lock("run7"):
+                    raise AssertionError("two writers")
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard", "folder"])
+async def test_a_link_in_the_place_of_the_lock_costs_no_other_file(
+    link: str, tmp_path: Path, executor: Executor
+) -> None:
+    folder, victim = tmp_path / "out", tmp_path / "other" / "lock"
+    for each in (folder / "_ddbio").parent, victim.parent:
+        each.mkdir()
+    victim.write_bytes(b"not ours")
+    if link == "folder":
+        (folder / "_ddbio").symlink_to(victim.parent)
+    else:
+        (folder / "_ddbio").mkdir()
+        (folder / LOCK).symlink_to(victim) if link == "symbolic" else (folder / LOCK).hardlink_to(victim)
+    refused = nullcontext() if link == "hard" else pytest.raises(PreflightError, match="link")
+    async with LocalSink(folder, "run7", executor=executor) as sink:
+        with refused:
+            async with sink.lock("run7"):
+                await sink.put("x", b"")
+    assert victim.read_bytes() == b"not ours"
+    assert names(victim.parent) == ["lock"]

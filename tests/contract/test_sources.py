@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ddbio.errors import PreflightError, SourceError
-from ddbio.storage.base import Source, SourceFile, Survey
+from ddbio.storage.base import MANIFEST, Source, SourceFile, Survey
 from ddbio.storage.local_source import LocalSource
 from ddbio.storage.s3 import MIB
 from ddbio.storage.s3_source import PIECE, TRIES, S3Source
@@ -269,6 +269,21 @@ async def test_a_named_pipe_is_read_as_a_stream(folder: Folder, executor: Thread
         await writing
         with pytest.raises(SourceError, match="is a stream"):
             await read(source, file, 1)
+
+
+async def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder: Folder) -> None:
+    path = folder.root / "a.json"
+    path.write_bytes(b"{}")
+    async with folder.source("a.json") as source:
+        file = (await source.survey()).files[0]
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(SourceError, match=r"a\.json"):
+            await anext(source.read(file))
+        (folder.root / MANIFEST).parent.mkdir()
+        os.mkfifo(folder.root / MANIFEST)
+        with pytest.raises(SourceError, match=r"manifest\.json: It is no regular file"):
+            await source.manifest()
 
 
 async def test_a_named_pipe_without_a_writer_can_be_left(folder: Folder) -> None:

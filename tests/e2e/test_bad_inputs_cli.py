@@ -169,7 +169,12 @@ def closed_folder_in_a_folder(root: Path) -> Path:
     return root
 
 
-CLOSED = [closed_file, closed_file_in_a_folder, closed_folder_in_a_folder]
+def closed_folder_in_a_glob(root: Path) -> Path:
+    (root / "c").chmod(0)
+    return root / "**" / "*.json"
+
+
+CLOSED = [closed_file, closed_file_in_a_folder, closed_folder_in_a_folder, closed_folder_in_a_glob]
 
 
 @pytest.mark.parametrize("close", CLOSED, ids=lambda close: close.__name__)

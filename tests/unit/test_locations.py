@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ddbio.errors import UsageError
+from ddbio.identity import absolute
 from ddbio.storage import S3, Local, Location, Std, parse_location
 
 
@@ -55,3 +58,20 @@ def test_a_mistyped_place_in_s3_is_no_folder(text: str) -> None:
         parse_location(text)
     assert parse_location(f"./{text}") == Local(f"./{text}")
     assert f"./{text}" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("text", ["d\udcff", "~/\udcff", "s3://bucket/\udcff", "gs://\udcff"])
+def test_a_name_that_is_not_utf8_is_wrong_usage(text: str) -> None:
+    with pytest.raises(UsageError, match=r"\\udcff' is not UTF-8"):
+        parse_location(text)
+
+
+def test_a_name_below_a_folder_whose_name_is_not_utf8_is_wrong_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "d\udcff"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        absolute("out")
+    assert absolute(str(tmp_path)) == str(tmp_path)
