@@ -219,7 +219,7 @@ def walk(root: Path, prefix: str = "") -> Iterator[StoredFile]:
             relative = path.relative_to(root).as_posix()
             if relative.startswith(prefix):
                 with suppress(FileNotFoundError):  # renamed or removed meanwhile
-                    yield StoredFile(relative, path.stat().st_size)
+                    yield StoredFile(relative, path.lstat().st_size)
 
 
 def input_below(root: Path) -> Iterator[str]:

@@ -405,3 +405,14 @@ async def test_a_reader_that_went_away_is_told_clearly(executor: ThreadPoolExecu
 def open_unbuffered(descriptor: int) -> BinaryIO:
     """As `python -u` opens standard output."""
     return cast("BinaryIO", os.fdopen(descriptor, "wb", buffering=0))
+
+
+async def test_links_to_nowhere_do_not_keep_a_folder_from_being_listed(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "below").symlink_to("loop/below")
+    (tmp_path / "gone").symlink_to("nowhere")
+    async with LocalSink(tmp_path, "run7", executor=executor) as sink:
+        assert [file.name for file in await sink.list()] == ["below", "gone", "loop"]
+        assert await sink.sweep(lambda _: True, ()) == []
