@@ -122,7 +122,14 @@ class Session:
         """An aioboto3 client for DynamoDB's control plane."""
         from aiobotocore.config import AioConfig  # noqa: PLC0415
 
-        config = AioConfig(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})
+        from ddbio.straight import StraightSession  # noqa: PLC0415
+
+        config = AioConfig(
+            connect_timeout=5,
+            read_timeout=20,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            http_session_cls=StraightSession,
+        )
         client: AbstractAsyncContextManager[Any] = self._aioboto3.client(
             "dynamodb", endpoint_url=self.dynamodb_endpoint, config=config
         )
@@ -192,7 +199,12 @@ class Session:
                 raise _explained(error, f"Asking for bucket {bucket}", where) from error
         except BotoCoreError as error:
             raise _explained(error, f"Asking for bucket {bucket}", self.s3_endpoint or "S3") from error
+        except RecursionError as error:  # the SDK asks again and again for the region of a redirection without one
+            hint = f"Check the endpoint: {self.s3_endpoint or 'S3'} names no region."
+            raise PreflightError(f"Asking for bucket {bucket} leads elsewhere.", hint=hint) from error
         region: str = reply["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", self.region)
+        if not _REGION.fullmatch(region):
+            raise PreflightError(f"Asking for bucket {bucket} names {region!r}, which is not a region.")
         return region
 
 
@@ -208,6 +220,7 @@ async def s3_client(
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
     from ddbio.storage.s3_parts import send_parts_through  # noqa: PLC0415
+    from ddbio.straight import StraightSession  # noqa: PLC0415
 
     config = AioConfig(
         connect_timeout=5,
@@ -216,6 +229,7 @@ async def s3_client(
         retries={"mode": "standard", "total_max_attempts": 8},
         s3={"addressing_style": "path"} if endpoint_url else None,
         user_agent_extra="ddbio",
+        http_session_cls=StraightSession,
     )
     async with (
         HttpTransport(connections=PART_CONNECTIONS, ca_bundle=ca_bundle) as transport,

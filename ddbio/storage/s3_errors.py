@@ -39,6 +39,8 @@ _HINTS = {
 }
 # A body that breaks off comes as an error of aiohttp.
 _NETWORK = (boto.ConnectionError, boto.HTTPClientError, aiohttp.ClientError)
+_NO_SENSE = (LookupError, TypeError, ValueError, RecursionError)
+"""What comes of a reply that lacks a member, has one of another type, or redirects without naming a region."""
 _PASSING = frozenset(
     {
         *("BadDigest", "XAmzContentChecksumMismatch", "InternalError", "ServiceUnavailable", "SlowDown"),
@@ -95,6 +97,9 @@ def edge(action: str, error_type: type[DestinationError | PreflightError | Sourc
         raise error_type(f"Could not {action}: {_line(error)}.", hint=hint) from error
     except boto.BotoCoreError as error:
         raise error_type(f"Could not {action}: {_line(error)}.") from error
+    except _NO_SENSE as error:
+        hint = "Check the endpoint, and look for a proxy or a login page that answers in its place."
+        raise error_type(f"Could not {action}: the reply is not one of S3's.", hint=hint) from error
 
 
 def _line(error: Exception) -> str:

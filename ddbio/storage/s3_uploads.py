@@ -38,8 +38,9 @@ async def complete(client: Any, address: Mapping[str, str], upload_id: str, part
         for number, part in enumerate(parts, 1)
     ]
     with ignoring("NoSuchUpload"):
-        await client.complete_multipart_upload(**address, UploadId=upload_id, MultipartUpload={"Parts": listed})
-        return True
+        made = await client.complete_multipart_upload(**address, UploadId=upload_id, MultipartUpload={"Parts": listed})
+        if "ETag" in made:  # else somebody else has answered
+            return True
     # The reply to an earlier request may have been lost; by now the upload is completed and forgotten.
     with ignoring("404"):
         head = await client.head_object(**address)

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from ddbio import errors
 from ddbio.options import Connection
 from ddbio.session import Session, s3_client
+from ddbio.storage.s3_errors import edge
 from ddbio.table import KeyElement
 from ddbio.wire.signing import Credentials, StaticCredentials
 from tests.servers import http
@@ -340,6 +341,33 @@ async def test_an_answer_that_describes_no_table_is_told_with_the_endpoint(body:
     assert isinstance(error, errors.PreflightError)
     assert "answers with something else than the description of table T" in error.message
     assert "proxy" in str(error)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_nothing_goes_where_a_redirection_leads(status: int) -> None:
+    seen: list[str] = []
+
+    async def lead(request: http.Request) -> http.Reply:
+        seen.append(request.path)
+        return http.Reply((), status=status, fields=(("Location", f"{elsewhere}/stolen"),))
+
+    server = http.HttpServer(lead)
+    port = await server.start()
+    url, elsewhere = f"http://127.0.0.1:{port}", f"http://localhost:{port}"
+    try:
+        async with Session(Connection(region=REGION, endpoint_url=url)) as session:
+            with pytest.raises(errors.PreflightError, match=str(status)):
+                await session.describe_table("T")
+            with pytest.raises(errors.PreflightError, match="Asking for bucket bucket"):
+                await session.bucket_region("bucket")
+            async with session.s3_client() as client:
+                with pytest.raises(errors.DestinationError), edge("read", errors.DestinationError):
+                    await client.get_object(Bucket="bucket", Key="key")
+                with pytest.raises(errors.DestinationError), edge("write", errors.DestinationError):
+                    await client.put_object(Bucket="bucket", Key="key", Body=b"body")
+    finally:
+        await server.stop()
+    assert set(seen) <= {"/", "/bucket", "/bucket/key"}
 
 
 async def test_nobody_there_is_told_with_the_endpoint(unused_tcp_port: int) -> None:

@@ -295,3 +295,40 @@ async def test_an_endpoint_that_is_not_there_fails_the_check(s3: Server) -> None
     async with s3_client(s3, "http://127.0.0.1:9") as client, S3Sink(client, "some-bucket", "out") as sink:
         with pytest.raises(PreflightError, match="Check the network and the endpoint URL"):
             await sink.check(None)
+
+
+class Answering:
+    """A client, in whose place somebody else answers one operation: with success, and nothing that S3 would say."""
+
+    def __init__(self, client: Any, operation: str) -> None:
+        self._client = client
+        self._operation = operation
+
+    def __getattr__(self, name: str) -> Any:
+        return self._nothing if name == self._operation else getattr(self._client, name)
+
+    async def _nothing(self, **_: Any) -> dict[str, Any]:
+        return {"ResponseMetadata": {"HTTPHeaders": {}}}
+
+
+@pytest.mark.parametrize("operation", ["create_multipart_upload", "upload_part", "complete_multipart_upload"])
+async def test_a_file_is_not_sealed_by_a_reply_that_is_not_of_s3(bucket: Bucket, operation: str) -> None:
+    async with bucket.sink(client=Answering(bucket.client, operation)) as sink:
+        file = await sink.create(NAME, max_bytes=1)
+        await file.write(b"x")
+        with pytest.raises(DestinationError, match=NAME):
+            await file.seal()
+    assert bucket.finished() == {}
+    assert bucket.unfinished() == []
+
+
+async def test_an_object_is_not_written_or_read_by_a_reply_that_is_not_of_s3(bucket: Bucket) -> None:
+    async with bucket.sink(client=Answering(bucket.client, "put_object")) as sink:
+        with pytest.raises(DestinationError, match="not one of S3's"):
+            await sink.put("small.json", b"x")
+    async with bucket.sink(client=Answering(bucket.client, "get_object")) as sink:
+        with pytest.raises(DestinationError, match="not one of S3's"):
+            await sink.get("small.json")
+        with pytest.raises(PreflightError, match="not one of S3's"):
+            async with sink.lock("run7"):
+                raise AssertionError("no lock")
