@@ -131,8 +131,8 @@ def import_(
     """
     if context.args:
         context.fail(
-            f"{context.args[0]} is one argument too many: quote a glob, so that the shell does not expand it, or name "
-            "the folder."
+            f"{context.args[0]} is one argument too many: give -s before each source, quote a glob, so that the shell "
+            "does not expand it, or name the folder."
         )
     stream = STREAM in source
 

@@ -11,6 +11,7 @@ _LINES = "A line must hold one whole object"
 _ROUNDED = "with jq 1.7 or newer, as older ones round long numbers"
 _SIGNS: tuple[tuple[bytes, str], ...] = (
     (rb"PK\x03\x04", "The file is a zip archive: unzip it, and import what is in it."),
+    (rb".{257}ustar", "The file is a tar archive: unpack it, and import what is in it."),
     (rb"\x1f\x8b", "The file is gzip data: let its name end in .gz, or unpack it first (gzip -dc)."),
     (rb"\x28\xb5\x2f\xfd", "The file is zstd data: let its name end in .zst, or unpack it first (zstd -dc)."),
     (rb"BZh", "The file is bzip2 data: unpack it first (bzip2 -dc)."),

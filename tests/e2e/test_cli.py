@@ -241,7 +241,10 @@ def test_version_names_codec_and_python() -> None:
 def test_wrong_use_tells_what_to_do_instead(tmp_path: Path) -> None:
     for line, told in (
         (["exprt"], "Did you mean 'export'? See: ddbio --help"),
-        (["import", "-t", "T", "-s", "1.json", "2.json"], "2.json is one argument too many: quote a glob"),
+        (
+            ["import", "-t", "T", "-s", "1.json", "2.json"],
+            "2.json is one argument too many: give -s before each source",
+        ),
         (["export", "-t", "T", "-d", "out", "more"], "(more). See: ddbio export --help"),
         (["verify", "-s", "out", "-c", "5"], "Name it with --table"),
         (["verify", "-s", "out", "--consistent-read"], "Name it with --table"),

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import tarfile
 import zipfile
 
 import pytest
@@ -25,6 +26,13 @@ def zipped() -> bytes:
     return file.getvalue()
 
 
+def tarred() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a.json"), io.BytesIO())
+    return file.getvalue()
+
+
 WRONG = {
     "a JSON array": (COMPACT, "'.[]'"),
     "a JSON array with blanks": (b" \n[\n {", "'.[]'"),
@@ -37,6 +45,7 @@ WRONG = {
     "an object in a few lines": (b'{"pk": "a", "n": {\n"a": 1}}\n', "jq -c . FILE"),
     "a reply": (json.dumps({"Items": ITEMS, "Count": 300}, indent=4).encode(), "'.Items[]'"),
     "a zip archive": (zipped(), "unzip"),
+    "a tar archive": (tarred(), "tar archive"),
     "gzip data": (gzip.compress(COMPACT), ".gz"),
     "zstd data": (zstandard.compress(COMPACT), ".zst"),
     "bzip2 data": (bz2.compress(COMPACT), "bzip2 -dc"),
