@@ -105,9 +105,10 @@ class RejectsFile:
         try:
             return await asyncio.to_thread(change, argument)
         except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise kind(
                 f"The rejects file {self.path} can't be written: {error.strerror}.",
-                hint="Give another place with --rejects or --state.",
+                hint="Free some space there." if full else "Give another place with --rejects or --state.",
             ) from error
 
     def _missing(self) -> list[Path]:

@@ -51,6 +51,7 @@ def test_a_value_that_is_empty_or_another_option_is_refused(
     long = max(option.opts, key=len)
     for empty in ([long, ""], [f"{long}="], [long, " \t"]):
         refused(capsys, [command, *empty], f"The value of {long} is empty")
+    refused(capsys, [command, long, "caf\udce9"], f"The value of {long} is not UTF-8: 'caf\\udce9'.")
     refused(capsys, [command, long, "--verbose"], f"{long} has no value: --verbose looks like an option.")
     for short in (name for name in option.opts if len(name) == 2):
         refused(capsys, [command, f"{short}=x"], f"A short option takes its value without the =: write {long}=x.")
