@@ -64,7 +64,7 @@ class SegmentScan:
         Raises WireError where a page can't be had.
         """
         plan = replace(self._plan, segment=segment)
-        last_key = after.encode() or None
+        last_key, cycle = after.encode() or None, _Cycle()
         with CollectionTurns(self._partition_key, self._requester) as turns:
             while True:
                 cost = self._first_cost if last_key is None else self._next_cost
@@ -78,6 +78,8 @@ class SegmentScan:
                 last_key = page.last_key
                 if last_key is None:
                     return
+                if cycle.closes(last_key):
+                    raise CorruptReplyError(f"The Scan of segment {segment} has come to a place where it was before.")
                 turns.passed(last_key, permit)
 
     async def _fetch(self, plan: ScanPlan, last_key: bytes | None) -> Page:
@@ -96,6 +98,23 @@ class SegmentScan:
             return transcode()
         except MalformedPageError as error:
             raise CorruptReplyError(f"A Scan reply can't be understood: {error}") from error
+
+
+class _Cycle:
+    """Finds out that keys come again (Brent's algorithm): of all of them it keeps one, replaced ever more rarely."""
+
+    def __init__(self) -> None:
+        self._kept: bytes | None = None
+        self._passed, self._most = 0, 1
+
+    def closes(self, key: bytes) -> bool:
+        """Whether this key is the one that was kept."""
+        if key == self._kept:
+            return True
+        self._passed += 1
+        if self._passed == self._most:
+            self._kept, self._passed, self._most = key, 0, 2 * self._most
+        return False
 
 
 def _plan(table: str, what: ScanFilter, total: int) -> ScanPlan:

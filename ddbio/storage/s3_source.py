@@ -91,7 +91,12 @@ class S3Source(Source):
             if code_of(error) in {"404", "403"}:
                 return None
             raise
-        return SourceFile(self._key, head["ContentLength"], head["ETag"], compression_of(self._key))
+        return self._file(self._key, head["ContentLength"], head["ETag"])
+
+    def _file(self, key: str, size: int, etag: str) -> SourceFile:
+        if size < 0:
+            raise PreflightError(f"{self.place(key)} has {size:,} bytes, says the endpoint: that is not possible.")
+        return SourceFile(key, size, etag, compression_of(key))
 
     async def _listed(
         self, prefix: str, root: str
@@ -106,7 +111,7 @@ class S3Source(Source):
                 key = each["Key"]
                 name = key[len(root) :]
                 folder, _, last = name.rpartition("/")
-                file = SourceFile(key, each["Size"], each["ETag"], compression_of(key))
+                file = self._file(key, each["Size"], each["ETag"])
                 if is_seen(name):
                     files.append(file)
                 elif is_exported(last) and is_hidden(last) and not any(map(is_hidden, folder.split("/"))):
@@ -155,7 +160,8 @@ class S3Source(Source):
             if code_of(error) in {"PreconditionFailed", "412", "NoSuchKey", "InvalidRange"}:
                 raise SourceError(f"{self.place(file.name)} was changed while it was read.", hint=hint) from error
             raise
-        if reply["ETag"] != file.tag or reply["ContentLength"] != end - first:
+        whole = str(reply.get("ContentRange", "")).rpartition("/")[2]
+        if reply["ETag"] != file.tag or reply["ContentLength"] != end - first or whole not in ("", "*", str(file.size)):
             raise SourceError(f"{self.place(file.name)}: the reply is not the range that was asked for.", hint=hint)
         return reply
 

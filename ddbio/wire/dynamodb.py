@@ -144,8 +144,8 @@ class _ErrorBody(msgspec.Struct):
     type: str | None = msgspec.field(name="__type", default=None)
     message: str | None = None
     capital_message: str | None = msgspec.field(name="Message", default=None)
-    reasons: list[_Reason] | None = msgspec.field(name="throttlingReasons", default=None)
-    capital_reasons: list[_Reason] | None = msgspec.field(name="ThrottlingReasons", default=None)
+    reasons: list[_Reason | None] | None = msgspec.field(name="throttlingReasons", default=None)
+    capital_reasons: list[_Reason | None] | None = msgspec.field(name="ThrottlingReasons", default=None)
 
 
 _decode_batch = msgspec.json.Decoder(_BatchBody).decode
@@ -289,7 +289,7 @@ def _service_error(reply: Reply, now: datetime) -> ServiceError:
     # Only the first line: what follows it in a signature error is the request itself, session token included.
     sentence = message.partition("\n")[0][:MAX_MESSAGE]
     given = body.reasons or body.capital_reasons or ()
-    reasons = [(each.reason, each.resource or "") for each in given if each.reason]
+    reasons = [(each.reason, each.resource or "") for each in given if each and each.reason]
     return _kind(code, reply.status)(
         code,
         sentence,

@@ -335,6 +335,23 @@ async def test_a_body_that_always_breaks_off_is_given_up(bucket: Bucket) -> None
         assert line.cut == TRIES
 
 
+async def test_an_object_that_is_longer_than_was_listed_is_not_read_in_part(bucket: Bucket) -> None:
+    bucket.fill({"a.json": b"{}\n" * 9})
+    async with bucket.source() as source:
+        file = await only(source)
+        with pytest.raises(SourceError, match="the reply is not the range that was asked for"):
+            await read(source, file._replace(size=24))
+
+
+async def test_an_object_of_less_than_no_bytes_is_refused() -> None:
+    class Client:
+        async def head_object(self, **_: str) -> dict[str, Any]:
+            return {"ContentLength": -1, "ETag": '"x"'}
+
+    with pytest.raises(PreflightError, match="has -1 bytes"):
+        await S3Source(Client(), "bucket", "a.json").survey()
+
+
 async def test_a_missing_bucket_is_named(s3: Server) -> None:
     async with s3_client(s3) as client, S3Source(client, "no-such-bucket-here", "x") as source:
         with pytest.raises(PreflightError, match=r"look into s3://no-such-bucket-here/x: NoSuchBucket.*no such bucket"):

@@ -42,7 +42,8 @@ class Scripted(Requester):
 
 
 async def test_empty_segments_say_nothing_of_the_next_pages_of_others() -> None:
-    requester = Scripted(FULL, *[EMPTY] * 20, FULL, EMPTY)
+    other = FULL._replace(last_key=b'{"pk":{"S":"behind the first"}}')
+    requester = Scripted(FULL, *[EMPTY] * 20, other, EMPTY)
     nothing = cast("Any", None)
     scan = SegmentScan(
         "T", ScanFilter(), total=30, output="jsonl", dynamodb=nothing, requester=requester, executor=nothing
@@ -51,7 +52,7 @@ async def test_empty_segments_say_nothing_of_the_next_pages_of_others() -> None:
     await anext(full)
     for segment in range(1, 21):
         assert [page async for page in scan.pages(segment)] == [EMPTY]
-    assert [page async for page in full] == [FULL, EMPTY]
+    assert [page async for page in full] == [other, EMPTY]
     assert requester.expected[:2] == [FULL_PAGE_UNITS, 128.0]
     assert requester.expected[20] == 0.5
     assert requester.expected[21:] == [FULL_PAGE_UNITS, 128.0]
@@ -117,6 +118,15 @@ async def test_a_reply_that_leads_back_to_where_it_began_is_no_page() -> None:
     onward = reply(',"LastEvaluatedKey":{"id":{"S":"a"}}')
     with pytest.raises(CorruptReplyError, match="go on where the request had begun"):
         await pages_of(onward, onward, reply(""))
+
+
+@pytest.mark.parametrize("before", [0, 1, 5])
+@pytest.mark.parametrize("length", [2, 3, 7])
+async def test_a_scan_that_goes_round_in_circles_ends(before: int, length: int) -> None:
+    numbers = [*range(before), *(before + number % length for number in range(50))]
+    free = ',"ConsumedCapacity":{"CapacityUnits":0},"LastEvaluatedKey":'
+    with pytest.raises(CorruptReplyError, match="has come to a place where it was before"):
+        await pages_of(*(reply(f'{free}{{"id":{{"S":"{number}"}}}}') for number in numbers))
 
 
 async def test_a_reply_that_is_no_page_is_told_in_one_sentence() -> None:

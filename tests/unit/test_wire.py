@@ -262,12 +262,13 @@ async def test_throttling_reasons_are_kept(member: str) -> None:
     ("reasons", "told"),
     [
         ([{"reason": None, "resource": None}], "ThrottlingException"),
+        ([None], "ThrottlingException"),
         ([], "ThrottlingException"),
         ([{"reason": "TableReadAccountLimitExceeded", "resource": "arn:x:table/T"}], "TableReadAccountLimitExceeded"),
         ([{"reason": "IndexWriteOther", "resource": "arn:x:table/T/index/by-date"}], "IndexWriteOther by-date"),
     ],
 )
-async def test_the_reason_of_throttling_names_the_index(reasons: list[dict[str, str | None]], told: str) -> None:
+async def test_the_reason_of_throttling_names_the_index(reasons: list[dict[str, str | None] | None], told: str) -> None:
     error = await failure(400, {"__type": "x#ThrottlingException", "Message": "m", "ThrottlingReasons": reasons})
     assert isinstance(error, errors.ThrottledError)
     assert error.reason == told
