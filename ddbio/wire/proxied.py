@@ -22,7 +22,10 @@ class ProxiedTransport:
 
     def __init__(self, connections: int, timeout: float, context: ssl.SSLContext | None, room: Room) -> None:
         self._connections = connections
-        self._timeout = aiohttp.ClientTimeout(total=10 * timeout, sock_connect=timeout, sock_read=timeout)
+        # A proxy may be silent over CONNECT too: only `connect` counts that.
+        self._timeout = aiohttp.ClientTimeout(
+            total=10 * timeout, connect=timeout, sock_connect=timeout, sock_read=timeout
+        )
         self._context = context
         self._room = room
         self._session: aiohttp.ClientSession | None = None
@@ -61,6 +64,8 @@ class ProxiedTransport:
             if isinstance(error.certificate_error, ssl.SSLCertVerificationError):
                 raise error.certificate_error from None
             raise HttpError("certificate refused") from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise HttpError(f"the proxy answers with HTTP status {error.status}") from None
         except aiohttp.InvalidURL:
             raise PreflightError(
                 "The proxy that the environment names has no valid address.",

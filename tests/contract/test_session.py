@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import ClientError, ConnectTimeoutError, SSLError
 
 from ddbio import errors
 from ddbio.options import Connection
 from ddbio.session import Session, s3_client
 from ddbio.storage.s3_errors import edge
+from ddbio.straight import StraightSession
 from ddbio.table import KeyElement
 from ddbio.wire.signing import Credentials, StaticCredentials
 from tests.servers import http
 from tests.servers.aws import ACCESS_KEY, SECRET_KEY, Server
+from tests.servers.certificate import write_certificate
+from tests.servers.raw import listening, say_nothing, tunnels
 
 Configure = Callable[[str], None]
 REGION = "eu-west-1"
@@ -368,6 +372,42 @@ async def test_nothing_goes_where_a_redirection_leads(status: int) -> None:
     finally:
         await server.stop()
     assert set(seen) <= {"/", "/bucket", "/bucket/key"}
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+
+
+async def test_who_answers_behind_a_proxy_is_verified(tmp_path: Path) -> None:
+    write_certificate(certificate := tmp_path / "server.pem")
+    async with listening(answer, certificate) as port, tunnels(port) as proxy:
+        request = AWSRequest("GET", f"https://127.0.0.1:{port}/").prepare()
+        async with StraightSession(proxies={"https": proxy}) as session:
+            with pytest.raises(SSLError, match="self-signed certificate"):
+                await session.send(request)
+        async with StraightSession(str(certificate), proxies={"https": proxy}) as session:
+            assert (await session.send(request)).status_code == 200
+
+
+async def test_a_trusted_certificate_of_another_host_is_refused(tmp_path: Path) -> None:
+    write_certificate(certificate := tmp_path / "server.pem")
+    async with listening(answer, certificate) as port, tunnels(port) as proxy:
+        request = AWSRequest("GET", f"https://localhost:{port}/").prepare()
+        for proxies in ({}, {"https": proxy}):
+            async with StraightSession(str(certificate), proxies=proxies) as session:
+                with pytest.raises(SSLError, match="Hostname mismatch"):
+                    await session.send(request)
+
+
+async def test_the_sdk_does_not_wait_for_ever_for_a_tunnel() -> None:
+    request = AWSRequest("GET", "https://s3.invalid/").prepare()
+    async with listening(say_nothing) as port:
+        proxies = {"https": f"http://127.0.0.1:{port}"}
+        async with StraightSession(proxies=proxies, timeout=(5, 0.3)) as session:
+            with pytest.raises(ConnectTimeoutError):
+                async with asyncio.timeout(5):
+                    await session.send(request)
 
 
 async def test_nobody_there_is_told_with_the_endpoint(unused_tcp_port: int) -> None:

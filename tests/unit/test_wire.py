@@ -23,6 +23,7 @@ from ddbio.wire.signing import Credentials, StaticCredentials
 from ddbio.wire.transport import HttpTransport, Reply
 from tests.servers import http
 from tests.servers.certificate import write_certificate
+from tests.servers.raw import listening, say_nothing
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 STATIC = StaticCredentials(Credentials("AKIA", "secret-key", "session-token"))
@@ -525,6 +526,24 @@ async def test_a_proxy_that_is_no_address_is_no_passing_failure(monkeypatch: pyt
             await transport("http://dynamodb.invalid/", {}, b"")
     assert "http_proxy" in str(raised.value.hint)
     assert "secret" not in f"{raised.value} {raised.value.hint}"
+
+
+async def test_a_proxy_that_does_not_answer_connect_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening(say_nothing) as port, HttpTransport(connections=1, timeout=0.3) as transport:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+        with pytest.raises(errors.TransportError, match="timeout"):
+            async with asyncio.timeout(2):
+                await transport("https://dynamodb.invalid/", {}, b"")
+
+
+async def test_what_a_proxy_says_to_connect_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_: http.Request) -> http.Reply:
+        return http.Reply((b"no",), 407)
+
+    async with serving(refuse) as url, HttpTransport(connections=1) as transport:
+        monkeypatch.setenv("https_proxy", url)
+        with pytest.raises(errors.TransportError, match="the proxy answers with HTTP status 407"):
+            await transport("https://dynamodb.invalid/", {}, b"")
 
 
 @pytest.fixture(scope="module")
