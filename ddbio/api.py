@@ -24,7 +24,7 @@ from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import sweep
-from ddbio.lifecycle import begin_export, begin_import, conclude, finished_report, rejects_file
+from ddbio.lifecycle import all_journaled, begin_export, begin_import, conclude, finished_report, rejects_file
 from ddbio.names import is_file_of, stem
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
@@ -113,8 +113,9 @@ async def export_table(
             observer(Warned(untold(table.name)))
         if streams:
             return report
-        await sweep(ledger, sink, table.name)
-        return await conclude(sink, opened, table, ledger, report)
+        with all_journaled():
+            await sweep(ledger, sink, table.name)
+            return await conclude(sink, opened, table, ledger, report)
 
 
 async def import_table(
@@ -192,7 +193,8 @@ async def import_table(
         ).execute()
         if streams:
             return report
-        return await conclude(state, opened, table, ledger, report, common_types(found))
+        with all_journaled():
+            return await conclude(state, opened, table, ledger, report, common_types(found))
 
 
 @dataclass(frozen=True, kw_only=True)

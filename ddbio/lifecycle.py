@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from ddbio.codec.hints import HintType
-from ddbio.errors import UsageError
+from ddbio.errors import DestinationError, UsageError
 from ddbio.events import Observer, Warned
 from ddbio.exported import claim
 from ddbio.ledger.checkpoint import (
@@ -121,6 +123,16 @@ def finished_report(text: bytes, asked: Identity, sink: Sink, observer: Observer
         throttle_reasons=manifest.throttle_reasons,
         timeline=tuple(manifest.timeline),
     )
+
+
+@contextmanager
+def all_journaled() -> Iterator[None]:
+    """Nothing is left to do inside but the job's conclusion: where that can't be written, `resume` does it again."""
+    try:
+        yield
+    except DestinationError as error:
+        error.resumable = True
+        raise
 
 
 async def conclude(

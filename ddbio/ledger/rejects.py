@@ -105,11 +105,13 @@ class RejectsFile:
         try:
             return await asyncio.to_thread(change, argument)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise kind(
-                f"The rejects file {self.path} can't be written: {error.strerror}.",
-                hint="Free some space there." if full else "Give another place with --rejects or --state.",
-            ) from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                hint = "Free some space there."
+            elif kind is PreflightError:
+                hint = "Give another place with --rejects or --state."
+            else:  # a job that has begun keeps to its file
+                hint = "See that it can be written again, and resume; or begin anew with another --rejects and --state."
+            raise kind(f"The rejects file {self.path} can't be written: {error.strerror}.", hint=hint) from error
 
     def _missing(self) -> list[Path]:
         """The file and the folders above it that do not exist, the innermost first."""

@@ -75,7 +75,8 @@ class FileLock:
             with suppress(OSError):  # a file that stays locks nothing
                 if self._is_at_path(self._descriptor):
                     self.path.unlink()
-            os.close(self._descriptor)
+            with suppress(OSError):  # it is closed all the same, whatever is told of what was written to it (NFS)
+                os.close(self._descriptor)
             self._descriptor = None
 
     def refuse_if_lost(self) -> None:

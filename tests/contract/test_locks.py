@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
@@ -22,7 +23,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, IncompleteReadError
 
-from ddbio.errors import JobLockedError, PreflightError
+from ddbio.errors import JobFailedError, JobLockedError, PreflightError
 from ddbio.storage import local_lock, s3_lock
 from ddbio.storage.base import LOCK
 from ddbio.storage.holder import read
@@ -202,6 +203,26 @@ async def test_a_folder_that_can_not_be_locked_is_named(executor: ThreadPoolExec
         with pytest.raises(PreflightError, match=r"lock /sys/kernel/out/_ddbio/lock: .*Check the permissions"):
             async with sink.lock("run7"):
                 raise AssertionError("no lock")
+
+
+async def test_a_lock_that_is_closed_with_an_error_is_free(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS tells only then that there was no room for what was written to it. The job's own error is the one to tell."""
+
+    def close(descriptor: int) -> None:
+        really(descriptor)
+        if descriptor == held:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    async with LocalSink(tmp_path, "run7", executor=executor) as sink:
+        with pytest.raises(JobFailedError, match="the job's own"), monkeypatch.context() as patch:
+            async with sink.lock("run7") as held:
+                really = os.close
+                patch.setattr(os, "close", close)
+                raise JobFailedError("the job's own")
+        async with sink.lock("run7"):
+            pass
 
 
 # --- S3

@@ -24,6 +24,7 @@ from ddbio.audit.manifest import contradictions, read_options
 from ddbio.errors import (
     CheckpointMismatchError,
     DdbioError,
+    DestinationError,
     JobLockedError,
     JournalError,
     LimitReachedError,
@@ -40,7 +41,7 @@ from ddbio.options import Capacity, Connection, ExportOptions, S3Options, ScanFi
 from ddbio.pipeline import segment_files
 from ddbio.report import JobReport
 from ddbio.storage import s3
-from ddbio.storage.base import MANIFEST, OWN_FOLDER
+from ddbio.storage.base import JOURNAL, MANIFEST, OWN_FOLDER
 from ddbio.storage.local import LocalSink
 from tests.conftest import StartCounting
 from tests.contract.places import PREFIX, Bucket, Folder, Place
@@ -211,6 +212,26 @@ async def test_an_export_that_failed_can_be_resumed(exports: Exports) -> None:
         await exports.run()
     assert caught.value.resumable
     exports.check(await exports.run(resume=True, concurrency=5))
+
+
+@pytest.mark.parametrize(("call", "first"), [("put", MANIFEST), ("delete", f"{JOURNAL}00000001.json")])
+async def test_an_export_whose_end_could_not_be_written_can_be_resumed(
+    local: Exports, monkeypatch: pytest.MonkeyPatch, call: str, first: str
+) -> None:
+    """The disk is full, or lost, when nothing is left to do but to write the manifest, or to remove the journal."""
+    real = getattr(LocalSink, call)
+
+    async def lost(sink: LocalSink, *arguments: Any) -> None:
+        if first in arguments:
+            raise DestinationError("No space left on device.")
+        await real(sink, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalSink, call, lost)
+        with pytest.raises(DestinationError) as caught:
+            await local.run()
+    assert caught.value.resumable
+    local.check(await local.run(resume=True))
 
 
 async def test_an_export_whose_first_requests_were_refused_just_runs_once_it_is_corrected(exports: Exports) -> None:

@@ -15,13 +15,21 @@ from typing import Any
 import pytest
 
 from ddbio import export_table, import_table, planning
-from ddbio.errors import CheckpointMismatchError, DdbioError, TooManyRejectsError, UnfinishedJobError, UsageError
+from ddbio.errors import (
+    CheckpointMismatchError,
+    DdbioError,
+    DestinationError,
+    TooManyRejectsError,
+    UnfinishedJobError,
+    UsageError,
+)
 from ddbio.events import Event, JobPlanned, Warned
 from ddbio.fleet import desk
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.pipeline import importing
 from ddbio.report import JobReport
 from ddbio.storage.base import MANIFEST, OWN_FOLDER
+from ddbio.storage.local import LocalSink
 from tests.conftest import StartCounting
 from tests.contract.stopping import Journaled, Service, cancelled
 from tests.servers.counting import CountingServer
@@ -158,6 +166,24 @@ async def test_an_import_that_failed_can_be_resumed(imports: Imports) -> None:
         await imports.run()
     assert caught.value.resumable
     imports.check(await imports.run(resume=True, concurrency=1))
+
+
+async def test_an_import_whose_manifest_could_not_be_written_can_be_resumed(
+    imports: Imports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = LocalSink.put
+
+    async def full(sink: LocalSink, name: str, data: bytes) -> None:
+        if name == MANIFEST:
+            raise DestinationError("No space left on device.")
+        await real(sink, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalSink, "put", full)
+        with pytest.raises(DestinationError) as caught:
+            await imports.run()
+    assert caught.value.resumable
+    imports.check(await imports.run(resume=True))
 
 
 async def test_rejects_that_no_commit_speaks_of_are_cut_off(imports: Imports) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ddbio.codec.model import Reason, Refused
-from ddbio.errors import DestinationError
+from ddbio.errors import DestinationError, PreflightError
 from ddbio.ledger.entries import Reject
 from ddbio.ledger.rejects import MARK, RejectsFile, unwrap
 
@@ -142,8 +142,19 @@ async def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").touch()
     with pytest.raises(DestinationError, match=r"folder/r\.jsonl can't be written") as caught:
         await RejectsFile(tmp_path / "folder" / "r.jsonl", "run").add([reject(b"secret contents")])
-    assert "--rejects" in str(caught.value.hint)
+    assert "and resume" in str(caught.value.hint)
     assert "secret" not in str(caught.value)
+
+
+async def test_another_place_is_advised_only_before_the_job_has_begun(tmp_path: Path) -> None:
+    """A job that is resumed with another rejects file is refused."""
+    (tmp_path / "folder").touch()
+    file = RejectsFile(tmp_path / "folder" / "r.jsonl", "run")
+    with pytest.raises(PreflightError, match="Give another place with --rejects"):
+        async with file.tried():
+            raise AssertionError("it can't be written")
+    with pytest.raises(DestinationError, match="can be written again, and resume"):
+        await file.add([reject(b"1")])
 
 
 GOLDEN = (
