@@ -162,6 +162,7 @@ class S3Source(Source):
             raise
         whole = str(reply.get("ContentRange", "")).rpartition("/")[2]
         if reply["ETag"] != file.tag or reply["ContentLength"] != end - first or whole not in ("", "*", str(file.size)):
+            reply["Body"].close()
             raise SourceError(f"{self.place(file.name)}: the reply is not the range that was asked for.", hint=hint)
         return reply
 
