@@ -19,7 +19,7 @@ from tests.servers.aws import ACCESS_KEY, REGION, SECRET_KEY
 from tests.servers.http import BLOCK, WITHOUT_BODY, Fields, PeerGoneError, Reply, Request
 
 LARGE = 8 * 1024 * 1024
-"""A larger body of S3 is never held whole."""
+"""A body of S3 that says to be larger is never held whole."""
 IDLE_SECONDS = 2.0
 """A connection is not kept longer: servers close idle ones, and a request that meets this is lost."""
 HOP_BY_HOP = {
@@ -105,7 +105,7 @@ async def _reply(reply: aiohttp.ClientResponse, whole: bool) -> Reply:
     if reply.method == "HEAD" or reply.status in WITHOUT_BODY:
         reply.release()
         return Reply((), reply.status, fields=fields, length=size)
-    if not whole and (size is None or size > LARGE):
+    if not whole and size is not None and size > LARGE:
         return Reply((), reply.status, fields=fields, length=size, stream=_stream(reply))
     body = await reply.read()
     return Reply((body,), reply.status, crc=None if crc is None else int(crc), fields=fields)
