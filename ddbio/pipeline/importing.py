@@ -7,8 +7,8 @@ Memory of a process: `concurrency` × (about 3 MiB read ahead, up to `AHEAD_BYTE
 get in, and up to `sending.HELD_BYTES` that came back, or wait for one with the same key) + `SETTLING_BYTES` + three
 times the batches in flight, of which there are `concurrency` and at most `lanes.IN_FLIGHT_BYTES`: as records, as a
 body, and as sent.
-Measured (`benchmarks/memory.py`), where no record waits: at most 75 MB + `concurrency` × 5 MB + the batches. Where it
-is not given, it grows to `job.MOST_BATCHES`, and the spans to `job.MOST_SPANS`.
+Measured (`benchmarks/memory.py`) without `SETTLING_BYTES`, where no record waits: at most 70 MB + `concurrency` × 5 MB
++ the batches. Where it is not given, it grows to `job.MOST_BATCHES`, and the spans to `job.MOST_SPANS`.
 """
 
 from __future__ import annotations
