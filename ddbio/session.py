@@ -306,7 +306,7 @@ async def _find_credentials(profile: str | None, region: str, *, patient: bool) 
     if patient:
         _raise_to(session, "metadata_service_timeout", METADATA_SECONDS)
         _raise_to(session, "metadata_service_num_attempts", METADATA_ATTEMPTS)
-    found = await _in_thread(session.get_credentials())
+    found = await _in_thread(session.get_credentials)
     if found is None and patient:
         raise CredentialsUnavailableError("The AWS configuration holds no credentials any more.")
     if found is None:
@@ -317,13 +317,16 @@ async def _find_credentials(profile: str | None, region: str, *, patient: bool) 
     if found.method == "iam-role" and not patient:
         # Not before: where there is no instance, patience would hold up the message that there are no credentials.
         return await _find_credentials(profile, region, patient=True)
-    await _in_thread(found.get_frozen_credentials())
+    await _in_thread(found.get_frozen_credentials)
     return found
 
 
-async def _in_thread(call: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine of botocore's on a loop of its own: at first use it reads files and loads models."""
-    return await asyncio.to_thread(asyncio.run, call)
+async def _in_thread(call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a coroutine of botocore's on a loop of its own: at first use it reads files and loads models.
+
+    The coroutine is made in the thread: whoever is cancelled while all threads are busy leaves none behind.
+    """
+    return await asyncio.to_thread(lambda: asyncio.run(call()))
 
 
 def _raise_to(session: Any, variable: str, least: int) -> None:

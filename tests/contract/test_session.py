@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -129,6 +132,31 @@ async def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch) -
     async with Session(HERE) as session:
         assert await session.credentials() == Credentials(ACCESS_KEY, SECRET_KEY, "a-token")
         assert await session.credential_source().get() == await session.credentials()
+
+
+async def test_cancelled_before_a_thread_was_free() -> None:
+    """A coroutine that nobody awaits is a warning, and so an error, once it is collected."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        began.set()
+        go_on.wait()
+
+    loop = asyncio.get_running_loop()
+    async with Session(HERE) as session:
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        held = loop.run_in_executor(None, hold)
+        while not began.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        looking = asyncio.create_task(session.credentials())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking
+        go_on.set()
+        await held
+    gc.collect()
 
 
 async def test_no_credentials_at_all(configure: Configure) -> None:
