@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 from benchmarks.inputs import page_records, write_items
 from benchmarks.wire.running import WireServer
 from benchmarks.wire.tables import page_of
-from ddbio.codec.model import Compression, OutputFormat
-from tests.servers.aws import Server
-from tests.servers.items import Shape, mean_size
-from tests.servers.seaweed import find_weed, run_seaweed
+from ddbio.model import Compression, OutputFormat
+from tests.kit.servers.aws import Server
+from tests.kit.servers.items import Shape, mean_size
+from tests.kit.servers.seaweed import find_weed, run_seaweed
 
 Direction = Literal["export", "import"]
 Place = Literal["folder", "S3"]

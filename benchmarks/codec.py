@@ -20,7 +20,7 @@ from typing import Any
 
 from ddbio.codec import reference
 from ddbio.codec.framing import LineFramer
-from ddbio.codec.model import KeyAttribute, OutputFormat
+from ddbio.model import KeyAttribute, OutputFormat
 
 KEYS = (KeyAttribute("hash", "S", 2048), KeyAttribute("range", "S", 1024))
 FORMATS: tuple[OutputFormat, ...] = ("jsonl", "dynamodb-json")

@@ -18,7 +18,7 @@ from ddbio import runtime
 from ddbio.wire.dynamodb import DynamoDB, ScanPlan
 from ddbio.wire.signing import Credentials, StaticCredentials
 from ddbio.wire.transport import HttpTransport
-from tests.servers.items import make_item
+from tests.kit.servers.items import make_item
 
 SEGMENTS = 8
 SENDERS = 16

@@ -9,8 +9,8 @@ from typing import get_args
 
 from benchmarks.wire.tables import page_of
 from ddbio.codec import transcode_page
-from ddbio.codec.model import OutputFormat
-from tests.servers.items import Shape
+from ddbio.model import OutputFormat
+from tests.kit.servers.items import Shape
 
 KEY = b'{"pk":"k%012d'
 

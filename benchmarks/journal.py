@@ -25,9 +25,9 @@ from ddbio.ledger.entries import Commit, Entry, FileState, Identity, Opened, Use
 from ddbio.ledger.journal import COMPACT_AFTER, Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.storage.base import Sink
-from ddbio.storage.local import LocalSink
-from ddbio.storage.s3 import S3Sink
-from tests.contract.places import s3_client
+from ddbio.storage.local.sink import LocalSink
+from ddbio.storage.s3.sink import S3Sink
+from tests.kit.places import s3_client
 
 OPENED = Opened("run", Identity("export", "1", "eu-west-1", "T", "id", (("pk", "S"),), "/out", {}), 1_000_000)
 KEY = '{"pk":{"S":"customer-%012d"},"sk":{"N":"20260101000000"}}'

@@ -26,8 +26,8 @@ from benchmarks.inputs import write_items
 from benchmarks.setting import Setting
 from benchmarks.wire.tables import page_of
 from ddbio import Capacity, Event, ExportOptions, ImportOptions, JobPlanned, export_table, import_table
-from ddbio.codec.model import Compression
-from tests.servers.items import Shape
+from ddbio.model import Compression
+from tests.kit.servers.items import Shape
 
 JOBS: tuple[tuple[str, Shape, tuple[str, ...]], ...] = (
     ("export", "small", ()),

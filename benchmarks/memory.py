@@ -24,7 +24,7 @@ from benchmarks.inputs import page_records, write_items
 from benchmarks.machine import described
 from benchmarks.processes import Outcome
 from benchmarks.setting import Setting, set_up
-from tests.servers.items import Shape
+from tests.kit.servers.items import Shape
 
 KINDS = ("export-folder", "export-s3", "import", "export-s3-zstd")
 SEGMENTS = 16

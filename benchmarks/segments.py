@@ -21,8 +21,8 @@ from urllib.request import urlopen
 
 from benchmarks.cases import FAST, PYTHON
 from benchmarks.processes import resident
-from tests.servers.aws import Server
-from tests.servers.process import running
+from tests.kit.servers.aws import Server
+from tests.kit.servers.process import running
 
 SAMPLE_SECONDS = 0.5
 
@@ -49,7 +49,7 @@ def samples(command: list[str], server: str) -> Iterator[Sample]:
 
 def row(items: int, segments: int, processes: int) -> str:
     """One export, in Markdown."""
-    serve = [*PYTHON, "tests.servers.counting", "--items", str(items)]
+    serve = [*PYTHON, "tests.kit.servers.counting", "--items", str(items)]
     with TemporaryDirectory() as folder, running(serve, r'"url": ?"(?P<url>[^"]+)"', dict(os.environ)) as match:
         command = [*PYTHON, "ddbio", "export", "-t", "T", "-d", folder, "--segments", str(segments)]
         command += ["-p", str(processes), "--concurrency", "32", "--no-fingerprint", *FAST]

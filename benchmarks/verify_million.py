@@ -2,7 +2,7 @@
 
     python -m benchmarks.verify_million [--items 1000000] [--format jsonl] [--compress none]
 
-Runs against a dynalite of its own (see tests/servers/dynalite.py for where it is looked for). Prints one JSON object a
+Runs against a dynalite of its own (see tests/kit/servers/dynalite.py for where it is looked for). Prints one JSON object a
 step, with the seconds, and for the verifications their reports.
 """
 
@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.servers.aws import Server
-from tests.servers.dynalite import find_dynalite, run_dynalite
+from tests.kit.servers.aws import Server
+from tests.kit.servers.dynalite import find_dynalite, run_dynalite
 
 ROOT = Path(__file__).resolve().parents[1]
 PLENTY = ("-c", "1000000")

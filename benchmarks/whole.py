@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.cases import FAST, PYTHON, run_s3
 from benchmarks.inputs import write_items
 from benchmarks.setting import Setting
-from tests.servers.dynalite import find_dynalite, run_dynalite
+from tests.kit.servers.dynalite import find_dynalite, run_dynalite
 
 
 def measure(setting: Setting, items: int) -> Iterator[dict[str, Any]]:

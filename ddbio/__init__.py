@@ -9,9 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ddbio.api import export_table, import_table
     from ddbio.capacity.control import Control
-    from ddbio.direct import BatchWriter, ScanOptions, WriterOptions, scan
     from ddbio.errors import DdbioError
     from ddbio.events import (
         CheckPlanned,
@@ -24,6 +22,9 @@ if TYPE_CHECKING:
         Steered,
         Warned,
     )
+    from ddbio.items import BatchWriter, ScanOptions, WriterOptions, scan
+    from ddbio.jobs.api import export_table, import_table
+    from ddbio.jobs.verify import verify_export
     from ddbio.options import (
         Capacity,
         Connection,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
         VerifyOptions,
     )
     from ddbio.report import Difference, JobReport, Rejection, VerifyReport
-    from ddbio.verifying import verify_export
 
 _HOMES = {
     "export_table": "api",

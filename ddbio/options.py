@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ddbio.codec.model import Compression, InputFormat, OutputFormat
 from ddbio.errors import UsageError
+from ddbio.model import Compression, InputFormat, OutputFormat
 from ddbio.words import plain
 
 RETRY_SECONDS = 900.0
@@ -133,7 +133,7 @@ class ExportOptions:
     """Worker processes; 1 runs inside the calling process."""
     concurrency: int | None = None
     """Segments read at once in each process; None: as many as bring the most, 32 at most. Memory: see
-    `ddbio.pipeline.exporting`."""
+    `ddbio.pipeline.exporting.exporter`."""
     segments: int | None = None
     """TotalSegments of the Scan; None: chosen from the table's size and the number of workers."""
     file_size_mb: int = 1024
@@ -183,7 +183,7 @@ class ImportOptions:
     """Worker processes; 1 runs inside the calling process."""
     concurrency: int | None = None
     """Batches in flight, and spans read, at once in each process; None: as many as bring the most, at most 128 and 16.
-    Memory: see `ddbio.pipeline.importing`."""
+    Memory: see `ddbio.pipeline.importing.importer`."""
     format: InputFormat = "auto"
     rejects: str | None = None
     """Where rejected records go; None: a new file in the state folder. An existing file is added to."""

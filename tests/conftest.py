@@ -13,13 +13,13 @@ import pytest
 from blockbuster import BlockBuster
 from hypothesis import settings
 
-from tests.servers.aws import ACCESS_KEY, SECRET_KEY, Server
-from tests.servers.counting import CountingServer
-from tests.servers.dynalite import find_dynalite, run_dynalite
-from tests.servers.moto import reset, run_moto
-from tests.servers.replies import Hook
-from tests.servers.seaweed import find_weed, run_seaweed
-from tests.servers.tables import Table
+from tests.kit.servers.aws import ACCESS_KEY, SECRET_KEY, Server
+from tests.kit.servers.counting import CountingServer
+from tests.kit.servers.dynalite import find_dynalite, run_dynalite
+from tests.kit.servers.moto import reset, run_moto
+from tests.kit.servers.replies import Hook
+from tests.kit.servers.seaweed import find_weed, run_seaweed
+from tests.kit.servers.tables import Table
 
 # No test is judged by the clock of a busy machine.
 settings.register_profile("ddbio", deadline=None)

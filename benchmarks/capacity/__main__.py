@@ -21,9 +21,9 @@ from benchmarks.capacity.table import SizedTable
 from ddbio.capacity import Governor, Pace
 from ddbio.clock import LoopClock
 from ddbio.events import Progress
-from tests.faults.capacity import Limits
-from tests.fleets import Fleet, export_job, import_job
-from tests.servers.units import write_units
+from tests.kit.faults.capacity import Limits
+from tests.kit.fleets import Fleet, export_job, import_job
+from tests.kit.servers.units import write_units
 
 RESULTS = Path(__file__).parents[1] / "results" / "capacity"
 KB = 1_024
@@ -275,7 +275,7 @@ def _bearing(capacity: float) -> Limits:
 
 def _by_partition(count: int, limits: Limits) -> list[str]:
     """Keys in the order of their partitions, as a scan would give them."""
-    from tests.faults.capacity import Capacity  # noqa: PLC0415
+    from tests.kit.faults.capacity import Capacity  # noqa: PLC0415
 
     partition = Capacity(limits)._partition
     return sorted((f"key {number:09d}" for number in range(count)), key=lambda key: partition({"S": key}))

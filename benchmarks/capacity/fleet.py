@@ -13,13 +13,13 @@ import pytest
 
 from benchmarks.capacity.judge import Verdict, judge
 from benchmarks.capacity.table import PLENTY, SizedTable
-from ddbio import planning
 from ddbio.capacity import Pace
+from ddbio.jobs import planning
 from ddbio.ledger.entries import Unit
-from tests.fakes import run_virtual
-from tests.faults.capacity import Limits
-from tests.fleets import Fleet, export_job, import_job
-from tests.servers.units import read_units
+from tests.kit.fakes import run_virtual
+from tests.kit.faults.capacity import Limits
+from tests.kit.fleets import Fleet, export_job, import_job
+from tests.kit.servers.units import read_units
 
 During = Callable[[Fleet], None]
 LEAST_SEGMENTS = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.servers.account import Account, Kind
+from tests.kit.servers.account import Account, Kind
 
 WINDOWS = (1.0, 2.0, 5.0)
 

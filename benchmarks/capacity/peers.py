@@ -14,7 +14,7 @@ from aiolimiter import AsyncLimiter
 from benchmarks.capacity.table import SizedTable
 from ddbio.capacity import Governor, Permit
 from ddbio.wire.dynamodb import ScanPlan
-from tests.fakes import VirtualClock, VirtualLoop
+from tests.kit.fakes import VirtualClock, VirtualLoop
 
 FIRST_ESTIMATE = 128.5
 

@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.capacity.fleet import shuffled, write_dump
-from tests.faults.process import run_faults
-from tests.servers.aws import Server
-from tests.servers.process import running
+from tests.kit.faults.process import run_faults
+from tests.kit.servers.aws import Server
+from tests.kit.servers.process import running
 
 WINDOW = 5
 SECONDS = 120
@@ -23,7 +23,7 @@ SECONDS = 120
 
 def run(arguments: Sequence[str], server: Sequence[str], capacity: tuple[int, int]) -> dict[str, Any]:
     """Run ddbio to its end before a table that bears `capacity`; what the proxy counted, and ddbio's own report."""
-    command = [sys.executable, "-m", "tests.servers.counting", *server]
+    command = [sys.executable, "-m", "tests.kit.servers.counting", *server]
     with (
         running(command, r'"url": "(?P<url>[^"]+)"') as match,
         run_faults(Server("counting", match["url"]), "--capacity", *map(str, capacity)) as proxy,

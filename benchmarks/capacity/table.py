@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ddbio.wire.transport import Reply
-from tests.fakes import FakeTable, reply
-from tests.faults.capacity import Capacity, Limits
-from tests.servers.items import item_size
-from tests.servers.units import read_units, write_units
+from tests.kit.fakes import FakeTable, reply
+from tests.kit.faults.capacity import Capacity, Limits
+from tests.kit.servers.items import item_size
+from tests.kit.servers.units import read_units, write_units
 
 PAGE_BYTES = 1024 * 1024
 PLENTY = Limits(read=1e12, write=1e12, partition_read=1e12, partition_write=1e12)

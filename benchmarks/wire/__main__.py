@@ -15,7 +15,7 @@ import uvloop
 
 from benchmarks.wire.protocol import WireProtocol
 from benchmarks.wire.service import Service
-from tests.servers.certificate import write_certificate
+from tests.kit.servers.certificate import write_certificate
 
 
 async def serve(options: argparse.Namespace, certificate: Path) -> None:

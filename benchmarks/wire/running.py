@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
-from tests.servers.aws import Server
-from tests.servers.process import running
+from tests.kit.servers.aws import Server
+from tests.kit.servers.process import running
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
 
-from tests.servers.items import Shape, item_size, make_item
-from tests.servers.units import read_units
+from tests.kit.servers.items import Shape, item_size, make_item
+from tests.kit.servers.units import read_units
 
 PAGE_BYTES = 1024 * 1024
 ACCOUNT = "123456789012"

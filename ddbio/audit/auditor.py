@@ -16,9 +16,9 @@ from ddbio.audit.export import Export
 from ddbio.audit.files import FileCheck
 from ddbio.audit.items import ItemReader
 from ddbio.audit.stage import Row, Stage
-from ddbio.codec.model import Refused
 from ddbio.errors import JobFailedError
-from ddbio.pipeline.scanning import SegmentScan
+from ddbio.model import Refused
+from ddbio.pipeline.exporting.scanning import SegmentScan
 from ddbio.storage.base import Source
 
 T = TypeVar("T")

@@ -11,11 +11,11 @@ import msgspec
 
 from ddbio.audit.items import ItemReader
 from ddbio.audit.manifest import Options, read_options
-from ddbio.codec.hints import MAX_PATHS
-from ddbio.codec.model import KeyType, OutputFormat
 from ddbio.errors import NoInputError, PreflightError, SourceError, UsageError
+from ddbio.hints import MAX_PATHS
 from ddbio.ledger.entries import FileState
 from ddbio.ledger.manifest import Manifest, read_manifest
+from ddbio.model import KeyType, OutputFormat
 from ddbio.storage.base import MANIFEST, Source, SourceFile, Survey
 
 _NAMED = 3

@@ -9,9 +9,9 @@ from ddbio.audit.stage import Row
 from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError, crc32, from_name
 from ddbio.codec.fingerprint import MASK
 from ddbio.codec.framing import LineFramer, Record, records
-from ddbio.codec.model import Refused
 from ddbio.ledger.entries import FileState
-from ddbio.pipeline.reading import MAX_RECORD
+from ddbio.model import Refused
+from ddbio.pipeline.importing.reading import MAX_RECORD
 
 Keep = Callable[[Sequence[Row]], None]
 

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ddbio.codec import RecordEncoder, item_fingerprint
-from ddbio.codec.hints import HintType
-from ddbio.codec.model import MAX_HASH_BYTES, InputFormat, KeyAttribute, KeyType, Refused
+from ddbio.hints import HintType
+from ddbio.model import MAX_HASH_BYTES, InputFormat, KeyAttribute, KeyType, Refused
 
 _LEAD = len(b'{"PutRequest":{"Item":')
 _TRAIL = len(b"}}")

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from ddbio.codec.model import Compression, OutputFormat
 from ddbio.ledger.entries import END, FileState
 from ddbio.ledger.manifest import Manifest
+from ddbio.model import Compression, OutputFormat
 from ddbio.names import file_name
 from ddbio.options import MAX_SEGMENTS
 from ddbio.words import count

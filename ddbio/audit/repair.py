@@ -10,8 +10,8 @@ from ddbio.codec import RecordEncoder
 from ddbio.codec.framing import Block, Record, records
 from ddbio.errors import SourceError
 from ddbio.ledger.entries import Unit
-from ddbio.pipeline.reading import SpanReader
-from ddbio.pipeline.sending import Sender
+from ddbio.pipeline.importing.reading import SpanReader
+from ddbio.pipeline.importing.sending import Sender
 from ddbio.storage.base import Source, SourceFile
 
 Places = AsyncGenerator[tuple[int, int]]

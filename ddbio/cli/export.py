@@ -10,9 +10,9 @@ import typer
 
 from ddbio.cli import common
 from ddbio.cli.common import STREAM, Telling, json_object, one_of, whole
-from ddbio.codec.model import Compression, OutputFormat
 from ddbio.errors import UsageError
 from ddbio.events import Observer
+from ddbio.model import Compression, OutputFormat
 from ddbio.options import AUTO, MAX_SEGMENTS, RETRY_SECONDS, ExportOptions, S3Options, ScanFilter
 from ddbio.report import JobReport
 
@@ -160,9 +160,9 @@ def export(
     stream = destination == STREAM
 
     def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:
-        from ddbio.api import export_table  # noqa: PLC0415 - heavy, and not needed for help
         from ddbio.capacity import Control  # noqa: PLC0415
         from ddbio.cli.pausing import pausable  # noqa: PLC0415
+        from ddbio.jobs.api import export_table  # noqa: PLC0415 - heavy, and not needed for help
 
         s3 = S3Options(sse=sse, kms_key_id=sse_kms_key_id, storage_class=storage_class, acl=acl)
         _check(destination, s3, report=report, overwrite=overwrite)

@@ -10,8 +10,8 @@ import typer
 
 from ddbio.cli import common
 from ddbio.cli.common import STREAM, Telling, one_of, whole
-from ddbio.codec.model import InputFormat
 from ddbio.events import Observer
+from ddbio.model import InputFormat
 from ddbio.options import AUTO, RETRY_SECONDS, ImportOptions
 from ddbio.report import JobReport
 
@@ -137,9 +137,9 @@ def import_(
     stream = STREAM in source
 
     def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:
-        from ddbio.api import import_table  # noqa: PLC0415 - heavy, and not needed for help
         from ddbio.capacity import Control  # noqa: PLC0415
         from ddbio.cli.pausing import pausable  # noqa: PLC0415
+        from ddbio.jobs.api import import_table  # noqa: PLC0415 - heavy, and not needed for help
 
         options = ImportOptions(
             table=table,

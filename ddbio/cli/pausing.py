@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ddbio.capacity import Control
 from ddbio.events import Observer
-from ddbio.steering import pause
+from ddbio.jobs.control_file import pause
 
 T = TypeVar("T")
 

@@ -10,18 +10,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddbio.api import export_table, import_table
+from ddbio.aws.session import Session
 from ddbio.cli.failures import Exit, fail, put, say
 from ddbio.cli.figures import duration, size
 from ddbio.cli.run import log_details, run
-from ddbio.codec.model import Compression, OutputFormat
-from ddbio.direct import Item, ScanOptions, scan
 from ddbio.embedded import EmbeddedAws, aws_settings, embedded_aws
 from ddbio.errors import LedgerError
 from ddbio.generate import blocks, write_file
+from ddbio.items import Item, ScanOptions, scan
+from ddbio.jobs.api import export_table, import_table
+from ddbio.model import Compression, OutputFormat
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.report import JobReport
-from ddbio.session import Session
 from ddbio.words import count
 
 TABLE = "demo"

@@ -97,7 +97,7 @@ def verify(
     """
 
     def job(observer: Observer) -> Coroutine[Any, Any, VerifyReport]:
-        from ddbio.verifying import verify_export  # noqa: PLC0415 - heavy, and not needed for help
+        from ddbio.jobs.verify import verify_export  # noqa: PLC0415 - heavy, and not needed for help
 
         if table is None and (capacity or consistent_read):
             raise UsageError("--capacity and --consistent-read are about a table.", hint="Name it with --table.")

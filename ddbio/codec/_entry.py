@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import takewhile
 
 from ddbio.codec.framing import Block
-from ddbio.codec.model import WRITE_UNIT_BYTES
+from ddbio.model import WRITE_UNIT_BYTES
 
 
 class Entry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ddbio.codec.model import Reason, Refused
+from ddbio.model import Reason, Refused
 
 _SENTENCES = {
     Reason.NOT_JSON: "The record is not valid JSON.",

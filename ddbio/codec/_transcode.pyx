@@ -14,15 +14,15 @@ from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from ddbio.codec import _numbers
+from ddbio.codec.reference import numbers as _numbers
 from ddbio.codec import fingerprint as _fingerprint
-from ddbio.codec import hints as _hints
-from ddbio.codec import model as _model
+from ddbio import hints as _hints
+from ddbio import model as _model
 from ddbio.codec._faults import refusal
-from ddbio.codec._keys import Keys, hint_tree
-from ddbio.codec._pages import malformed, missing
-from ddbio.codec._paths import child_path
-from ddbio.codec.model import Page, Put, Reason
+from ddbio.codec.reference.keys import Keys, hint_tree
+from ddbio.codec.reference.pages import malformed, missing
+from ddbio.codec.reference.paths import child_path
+from ddbio.model import Page, Put, Reason
 
 cdef extern from "Python.h":
     object PyType_GenericAlloc(PyTypeObject *, Py_ssize_t)
@@ -79,7 +79,7 @@ include "_transcode_items.pxi"
 include "_transcode_page.pxi"
 
 if MAX_NESTING + 2 > SCOPES:
-    raise ImportError("the codec was built for less nesting than ddbio.codec.model allows")
+    raise ImportError("the codec was built for less nesting than ddbio.model allows")
 
 cdef int[11] TYPE_BITS
 TYPE_BITS[:] = [0, _hints.S, 0, _hints.B, 0, 0, 0, _hints.L, _hints.SS, _hints.NS, _hints.BS]

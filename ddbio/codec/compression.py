@@ -8,7 +8,7 @@ from typing import Protocol
 import zstandard
 from isal import igzip, igzip_lib, isal_zlib
 
-from ddbio.codec.model import Compression
+from ddbio.model import Compression
 from ddbio.names import ENDINGS
 
 PIECE_BYTES = 1 << 20

@@ -38,7 +38,7 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-from ddbio.codec._numbers import Number, read_number
+from ddbio.codec.reference.numbers import Number, read_number
 
 MASK = 2**64 - 1
 SEEDS = {

@@ -13,17 +13,17 @@ from ddbio.capacity import Governor
 from ddbio.clock import Clock
 from ddbio.codec import RecordEncoder
 from ddbio.ledger.entries import Lease
-from ddbio.pipeline.exporting import Exporter
-from ddbio.pipeline.importing import Importer
+from ddbio.pipeline.exporting.exporter import Exporter
+from ddbio.pipeline.exporting.scanning import SegmentScan
+from ddbio.pipeline.importing.importer import Importer
+from ddbio.pipeline.importing.reading import Input, SpanReader
+from ddbio.pipeline.importing.sending import Dispatcher
+from ddbio.pipeline.importing.writing import TableWriter
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, most_lanes
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
-from ddbio.pipeline.reading import Input, SpanReader
 from ddbio.pipeline.requests import Requester
-from ddbio.pipeline.scanning import SegmentScan
-from ddbio.pipeline.sending import Dispatcher
-from ddbio.pipeline.writing import TableWriter
 from ddbio.storage.places import open_sink, open_source
 from ddbio.wire.dynamodb import DynamoDB
 from ddbio.wire.signing import CredentialSource
@@ -148,6 +148,6 @@ async def _inputs(job: ImportJob, tools: Tools, stack: AsyncExitStack) -> list[I
 
 def _s3_client(facts: S3Facts, credentials: CredentialSource) -> Any:
     # Imported here: aioboto3 takes half a second, and a worker that writes to a folder never needs it.
-    from ddbio.session import s3_client  # noqa: PLC0415
+    from ddbio.aws.session import s3_client  # noqa: PLC0415
 
     return s3_client(region=facts.region, endpoint_url=facts.endpoint, credentials=credentials, profile=facts.profile)

@@ -16,10 +16,10 @@ from typing import BinaryIO
 
 from ddbio.capacity import Governor
 from ddbio.capacity.adaptive import scope
-from ddbio.capacity.lanes import AdaptiveLanes
+from ddbio.capacity.adaptive_lanes import AdaptiveLanes
 from ddbio.clock import Clock, LoopClock, sleep
 from ddbio.fleet import frames
-from ddbio.fleet.credentials import CredentialBox
+from ddbio.fleet.credential_box import CredentialBox
 from ddbio.fleet.engine import Engine, Tools, open_engine
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome, lanes_for

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ddbio.codec.hints import PathTypes
-from ddbio.codec.model import KeyType
+from ddbio.hints import PathTypes
+from ddbio.model import KeyType
 from ddbio.report import Rejection
 
 Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -136,7 +136,7 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     rejects: tuple[Reject, ...] = ()
     """The rejected records themselves; they go into the rejects file, not into the journal."""
     types: dict[str, Natural] = {}
-    """Type masks by attribute path (`ddbio.codec.hints`)."""
+    """Type masks by attribute path (`ddbio.hints`)."""
     reasons: dict[str, Rejection] = {}
     """The same rejects by the code of their reason; these stay in the journal."""
 

@@ -9,8 +9,8 @@ from itertools import chain
 
 import msgspec
 
-from ddbio.codec.hints import PathTypes
 from ddbio.errors import JournalError, LedgerError
+from ddbio.hints import PathTypes
 from ddbio.ledger.entries import (
     Commit,
     Compacted,

@@ -12,8 +12,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from ddbio.codec.hints import HintType
 from ddbio.errors import SourceError
+from ddbio.hints import HintType
 from ddbio.ledger.entries import FileState, Identity, Natural
 from ddbio.names import is_file_of
 from ddbio.report import Moment
@@ -58,12 +58,12 @@ class Manifest(msgspec.Struct, frozen=True):
     files: list[FileState]
     """An export's files, each with its segment, counts, bytes, CRC32 and positions."""
     type_hints: dict[str, HintType]
-    """Plain JSON: the type of each path that held only that one (`ddbio.codec.hints`)."""
+    """Plain JSON: the type of each path that held only that one (`ddbio.hints`)."""
     mixed: list[str]
     """Plain JSON: paths whose sets or binary can't be told from other values that were seen there."""
     totals: Totals
     types_cut_off: bool = False
-    """Plain JSON: there may be more paths than `type_hints` and `mixed` could speak of (`ddbio.codec.hints`)."""
+    """Plain JSON: there may be more paths than `type_hints` and `mixed` could speak of (`ddbio.hints`)."""
     throttle_reasons: dict[str, Natural] = {}
     """Of the last run, as in `ddbio.report.JobReport`; so is `timeline`."""
     timeline: list[Moment] = []

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ddbio.codec.model import Reason, Refused
 from ddbio.errors import DdbioError, DestinationError, PreflightError
 from ddbio.ledger.entries import Reject
+from ddbio.model import Reason, Refused
 from ddbio.unreadable import UNREADABLE
 
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ddbio.codec.hints import HintType
-from ddbio.codec.model import KeyAttribute
+from ddbio.hints import HintType
+from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, NamedTuple
 
-from ddbio.codec.model import Compression
+from ddbio.model import Compression
 
 OWN_FOLDER = "_ddbio"
 """Everything of ddbio's own lives under this name; query engines skip names that start with `_`."""

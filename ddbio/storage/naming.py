@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ddbio.codec.model import Compression
+from ddbio.model import Compression
 
 INPUT_ENDINGS = ".json, .jsonl or .ndjson, each plain, .gz or .zst"
 """What is looked for in a folder or under a prefix, in words."""

@@ -9,8 +9,8 @@ from ddbio.errors import UsageError
 from ddbio.options import S3Options
 from ddbio.storage import S3, Local, parse_location
 from ddbio.storage.base import Sink, Source
-from ddbio.storage.local import LocalSink
-from ddbio.storage.local_source import LocalSource
+from ddbio.storage.local.sink import LocalSink
+from ddbio.storage.local.source import LocalSource
 from ddbio.storage.stdio import StdinSource, StdoutSink
 
 
@@ -29,7 +29,7 @@ def open_sink(
         return LocalSink(place.path, run, executor=executor)
     if isinstance(place, S3):
         # Imported here: aioboto3 takes half a second, and only S3 needs it.
-        from ddbio.storage.s3 import S3Sink  # noqa: PLC0415
+        from ddbio.storage.s3.sink import S3Sink  # noqa: PLC0415
 
         return S3Sink(client, place.bucket, place.prefix, options=s3_options)
     return StdoutSink(_given(stream, "output"), executor=executor)
@@ -41,7 +41,7 @@ def open_source(source: str, *, client: Any, executor: Executor, stream: BinaryI
     if isinstance(place, Local):
         return LocalSource(place.path, executor=executor)
     if isinstance(place, S3):
-        from ddbio.storage.s3_source import S3Source  # noqa: PLC0415
+        from ddbio.storage.s3.source import S3Source  # noqa: PLC0415
 
         return S3Source(client, place.bucket, place.prefix)
     return StdinSource(_given(stream, "input"), executor=executor)

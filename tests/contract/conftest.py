@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.contract.places import NAMES, Bucket, Place, open_place, s3_client
-from tests.contract.stopping import Journaled
-from tests.servers.aws import Server
+from tests.kit.places import NAMES, Bucket, Place, open_place, s3_client
+from tests.kit.servers.aws import Server
+from tests.kit.stopping import Journaled
 
 
 @pytest.fixture

@@ -24,21 +24,22 @@ import pytest
 from botocore.exceptions import ClientError, IncompleteReadError
 
 from ddbio.errors import JobFailedError, JobLockedError, PreflightError
-from ddbio.storage import local_lock, s3_lock
 from ddbio.storage.base import LOCK
 from ddbio.storage.holder import read
-from ddbio.storage.local import LocalSink
-from ddbio.storage.s3 import S3Sink
-from ddbio.storage.s3_lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
-from tests.contract.places import Bucket, Place, s3_client
-from tests.fakes import FakeClock, FakeTimer
-from tests.servers.aws import Server
+from ddbio.storage.local import lock as local_lock
+from ddbio.storage.local.sink import LocalSink
+from ddbio.storage.s3 import lock as s3_lock
+from ddbio.storage.s3.lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
+from ddbio.storage.s3.sink import S3Sink
+from tests.kit.fakes import FakeClock, FakeTimer
+from tests.kit.places import Bucket, Place, s3_client
+from tests.kit.servers.aws import Server
 
 HOLD = """
 import asyncio, os, sys
 from concurrent.futures import ThreadPoolExecutor
 from ddbio.errors import JobLockedError
-from ddbio.storage.local import LocalSink
+from ddbio.storage.local.sink import LocalSink
 
 async def main():
     with ThreadPoolExecutor(2) as executor:
@@ -471,7 +472,7 @@ async def test_the_lock_keeps_the_encryption_but_not_the_storage_class(moto: Ser
 ORPHAN = """
 import asyncio, os, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
-from ddbio.storage.local import LocalSink
+from ddbio.storage.local.sink import LocalSink
 
 async def main():
     with ThreadPoolExecutor(2) as executor:

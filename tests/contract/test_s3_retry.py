@@ -11,13 +11,13 @@ from botocore.exceptions import ClientError
 
 from ddbio.errors import DestinationError
 from ddbio.retry import Backoff
-from ddbio.storage import s3_retry
-from ddbio.storage.s3_retry import ATTEMPTS, insist
-from tests.contract.places import Bucket, blocks, s3_client, write_all
-from tests.fakes import VirtualClock, run_virtual
-from tests.faults.proxy import FaultProxy
-from tests.faults.schedule import Schedule
-from tests.servers.aws import Server
+from ddbio.storage.s3 import retry as s3_retry
+from ddbio.storage.s3.retry import ATTEMPTS, insist
+from tests.kit.fakes import VirtualClock, run_virtual
+from tests.kit.faults.proxy import FaultProxy
+from tests.kit.faults.schedule import Schedule
+from tests.kit.places import Bucket, blocks, s3_client, write_all
+from tests.kit.servers.aws import Server
 
 NAME = "T-0000-00000.json"
 PARTS = blocks(6, 8 * 1024 * 1024)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.servers.aws import Server
+from tests.kit.servers.aws import Server
 
 
 def test_a_table_keeps_what_was_put(dynamodb: Server) -> None:

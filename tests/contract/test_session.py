@@ -21,16 +21,16 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError, ConnectTimeoutError, SSLError
 
 from ddbio import errors
+from ddbio.aws.http import StraightSession
+from ddbio.aws.session import Session, s3_client
+from ddbio.aws.table import KeyElement
 from ddbio.options import Connection
-from ddbio.session import Session, s3_client
-from ddbio.storage.s3_errors import edge
-from ddbio.straight import StraightSession
-from ddbio.table import KeyElement
+from ddbio.storage.s3.errors import edge
 from ddbio.wire.signing import Credentials, StaticCredentials
-from tests.servers import http
-from tests.servers.aws import ACCESS_KEY, SECRET_KEY, Server
-from tests.servers.certificate import write_certificate
-from tests.servers.raw import listening, say_nothing, tunnels
+from tests.kit.servers import http
+from tests.kit.servers.aws import ACCESS_KEY, SECRET_KEY, Server
+from tests.kit.servers.certificate import write_certificate
+from tests.kit.servers.raw import listening, say_nothing, tunnels
 
 Configure = Callable[[str], None]
 REGION = "eu-west-1"
@@ -518,8 +518,6 @@ async def test_an_s3_client_without_an_endpoint_of_its_own_goes_to_aws() -> None
 
 
 def test_aioboto3_is_imported_only_when_a_session_is_opened() -> None:
-    script = (
-        "import sys, ddbio.session, ddbio.table, ddbio.wire.dynamodb; print([m for m in sys.modules if 'boto' in m])"
-    )
+    script = "import sys, ddbio.aws.session, ddbio.aws.table, ddbio.wire.dynamodb; print([m for m in sys.modules if 'boto' in m])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

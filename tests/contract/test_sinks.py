@@ -16,10 +16,10 @@ import pytest
 
 from ddbio.errors import DestinationError, PreflightError
 from ddbio.storage.base import StoredFile
-from ddbio.storage.local import LocalSink
-from ddbio.storage.s3 import MIB
+from ddbio.storage.local.sink import LocalSink
+from ddbio.storage.s3.sink import MIB
 from ddbio.storage.stdio import StdoutSink
-from tests.contract.places import Place, blocks, write_all
+from tests.kit.places import Place, blocks, write_all
 
 NAME = "Table-0007-00001.json"
 

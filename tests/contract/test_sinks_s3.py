@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 from ddbio.errors import DestinationError, PreflightError
 from ddbio.options import S3Options
 from ddbio.retry import Backoff
-from ddbio.storage.s3 import MIB, MOST_PARTS, SMALLEST_PART, S3OutputFile, S3Sink, part_size
-from tests.contract.faulty import proxy
-from tests.contract.places import Bucket, blocks, s3_client, write_all
-from tests.servers.aws import Server
+from ddbio.storage.s3.sink import MIB, MOST_PARTS, SMALLEST_PART, S3OutputFile, S3Sink, part_size
+from tests.kit.faulty import proxy
+from tests.kit.places import Bucket, blocks, s3_client, write_all
+from tests.kit.servers.aws import Server
 
 NAME = "Table-0007-00001.json"
 
@@ -130,7 +130,7 @@ def refusal(code: str) -> ClientError:
 
 
 async def test_objects_are_deleted_so_many_at_once(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ddbio.storage.s3.MOST_KEYS", 3)
+    monkeypatch.setattr("ddbio.storage.s3.sink.MOST_KEYS", 3)
     client = Deleting(bucket.client)
     async with bucket.sink(client=client) as sink:
         for name in FOUR:
@@ -175,7 +175,7 @@ async def test_an_object_that_is_not_deleted_is_an_error(bucket: Bucket) -> None
 async def test_an_object_that_is_not_deleted_yet_is_tried_again(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ddbio.storage.s3_retry.BACKOFF", Backoff(base=0.0))
+    monkeypatch.setattr("ddbio.storage.s3.retry.BACKOFF", Backoff(base=0.0))
     passing = [{"Key": "exports/run 1/2.json", "Code": "InternalError", "Message": "We failed."}]
     gone = [{"Key": "exports/run 1/2.json", "Code": "NoSuchKey", "Message": "It is gone."}]
     client = Deleting(bucket.client, passing, gone)

@@ -14,13 +14,13 @@ import pytest
 
 from ddbio.errors import PreflightError, SourceError
 from ddbio.storage.base import MANIFEST, Source, SourceFile, Survey
-from ddbio.storage.local_source import LocalSource
-from ddbio.storage.s3 import MIB
-from ddbio.storage.s3_source import PIECE, TRIES, S3Source
+from ddbio.storage.local.source import LocalSource
+from ddbio.storage.s3.sink import MIB
+from ddbio.storage.s3.source import PIECE, TRIES, S3Source
 from ddbio.storage.stdio import CHUNK, StdinSource
-from tests.contract.faulty import proxy
-from tests.contract.places import PREFIX, Bucket, Folder, Place, blocks, s3_client
-from tests.servers.aws import Server
+from tests.kit.faulty import proxy
+from tests.kit.places import PREFIX, Bucket, Folder, Place, blocks, s3_client
+from tests.kit.servers.aws import Server
 
 LARGE = b"".join(blocks(19, MIB + 4))
 """More than two ranged GETs, no multiple of a chunk."""

@@ -14,7 +14,7 @@ from ddbio.runtime import threads
 from ddbio.wire.dynamodb import BatchReply, DynamoDB, ScanPlan
 from ddbio.wire.signing import Credentials, StaticCredentials
 from ddbio.wire.transport import HttpTransport
-from tests.servers.aws import Server
+from tests.kit.servers.aws import Server
 
 
 @asynccontextmanager

@@ -23,13 +23,13 @@ import pytest
 from ddbio import Capacity, Connection, Event, ImportOptions, JobPlanned, JobReport, import_table
 from ddbio.errors import PreflightError, SourceError, TooManyRejectsError
 from tests.conftest import StartCounting
-from tests.e2e.bad_inputs import BROKEN, FILES, PK, Item, Row, bad, one
-from tests.e2e.bad_places import PLACES, Place
-from tests.e2e.bad_records import RECORDS
-from tests.servers.aws import REGION, Key, Server
-from tests.servers.counting import CountingServer
-from tests.servers.http import Handler, Reply, Request
-from tests.servers.tables import Table
+from tests.kit.bad_inputs import BROKEN, FILES, PK, Item, Row, bad, one
+from tests.kit.bad_places import PLACES, Place
+from tests.kit.bad_records import RECORDS
+from tests.kit.servers.aws import REGION, Key, Server
+from tests.kit.servers.counting import CountingServer
+from tests.kit.servers.http import Handler, Reply, Request
+from tests.kit.servers.tables import Table
 
 FAST = Capacity(units=1_000_000)
 Group = tuple[Key, Key, str]

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.e2e.bad_inputs import PK
-from tests.e2e.command import SECONDS
-from tests.servers.aws import Server
+from tests.kit.bad_inputs import PK
+from tests.kit.command import SECONDS
+from tests.kit.servers.aws import Server
 
 MB = 1_000_000
 LINE = 500 * MB

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.command import ddbio, end, start
-from tests.faults.process import run_faults
-from tests.servers.aws import Server
-from tests.servers.process import running
+from tests.kit.command import ddbio, end, start
+from tests.kit.faults.process import run_faults
+from tests.kit.servers.aws import Server
+from tests.kit.servers.process import running
 
 PROCESSES = 2
 WINDOWS = (5, 7)
@@ -25,7 +25,7 @@ PLENTY = ("100000", "100000")
 @contextmanager
 def counting(*arguments: str) -> Iterator[Server]:
     """The counting server as a process of its own, so that it keeps its own time."""
-    command = [sys.executable, "-m", "tests.servers.counting", *arguments]
+    command = [sys.executable, "-m", "tests.kit.servers.counting", *arguments]
     with running(command, r'"url": "(?P<url>[^"]+)"') as match:
         yield Server("counting", match["url"])
 

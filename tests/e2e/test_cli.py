@@ -14,8 +14,8 @@ import pytest
 
 from ddbio.generate import blocks
 from ddbio.report import JobReport
-from tests.e2e.command import Done, ddbio, refused
-from tests.servers.aws import REGION, Key, Server
+from tests.kit.command import Done, ddbio, refused
+from tests.kit.servers.aws import REGION, Key, Server
 
 KEY: Key = (("hash", "S"), ("range", "S"))
 ITEMS = 400

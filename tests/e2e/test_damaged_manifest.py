@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from ddbio import Connection, Event, ImportOptions, VerifyOptions, VerifyReport, Warned, import_table, verify_export
 from ddbio.errors import DdbioError, SourceError, UsageError
 from ddbio.ledger.manifest import encode, read_files, read_manifest, read_types
-from tests.e2e.command import ddbio
-from tests.e2e.damage import CONTRADICTIONS, GOLDEN, USELESS, Change, Damage, Document, Where, changes, drop, put
-from tests.servers.aws import REGION, Server
+from tests.kit.command import ddbio
+from tests.kit.damage import CONTRADICTIONS, GOLDEN, USELESS, Change, Damage, Document, Where, changes, drop, put
+from tests.kit.servers.aws import REGION, Server
 
 TEXT = (GOLDEN / "_ddbio" / "manifest.json").read_bytes()
 SEALED = encode(read_manifest(TEXT, "golden"))

@@ -14,7 +14,7 @@ import moto.ec2
 import pytest
 
 from ddbio import Capacity, Connection, ExportOptions, ImportOptions, export_table, import_table
-from tests.servers.aws import Key, Server
+from tests.kit.servers.aws import Key, Server
 
 AWS_EXPORT = os.environ.get("DDBIO_AWS_EXPORT")
 """A full export made by the service: a folder with `AWSDynamoDB/<id>/data/*.json.gz` somewhere below it."""

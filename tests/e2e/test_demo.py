@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ddbio.aws.session import Session
 from ddbio.embedded import aws_settings, embedded_aws
-from ddbio.session import Session
-from tests.e2e.command import ddbio, end, start
+from tests.kit.command import ddbio, end, start
 
 
 def test_demo_shows_all_of_it_and_leaves_nothing(tmp_path: Path) -> None:

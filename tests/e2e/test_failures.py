@@ -18,15 +18,15 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from ddbio.generate import blocks
-from ddbio.storage.local import LocalSink
+from ddbio.storage.local.sink import LocalSink
 from tests.conftest import StartCounting
-from tests.e2e.command import Done, ddbio, end, refused, start
-from tests.servers.aws import ACCESS_KEY, REGION, SECRET_KEY, Key, Server
-from tests.servers.counting import CountingServer
-from tests.servers.http import Handler, HttpServer, Reply, Request
-from tests.servers.items import make_item
-from tests.servers.replies import Hook, error_reply
-from tests.servers.tables import Table
+from tests.kit.command import Done, ddbio, end, refused, start
+from tests.kit.servers.aws import ACCESS_KEY, REGION, SECRET_KEY, Key, Server
+from tests.kit.servers.counting import CountingServer
+from tests.kit.servers.http import Handler, HttpServer, Reply, Request
+from tests.kit.servers.items import make_item
+from tests.kit.servers.replies import Hook, error_reply
+from tests.kit.servers.tables import Table
 
 NOWHERE = "http://127.0.0.1:9"
 KEY: Key = (("hash", "S"), ("range", "S"))

@@ -17,13 +17,13 @@ import pytest
 from ddbio.audit.manifest import contradictions, read_options
 from ddbio.ledger.manifest import read_manifest
 from tests.conftest import StartCounting
-from tests.e2e.command import Done, end, start
-from tests.servers.aws import ACCESS_KEY, REGION, SECRET_KEY
-from tests.servers.counting import CountingServer
-from tests.servers.http import Handler, Reply, Request
-from tests.servers.items import make_item
-from tests.servers.replies import RESET
-from tests.servers.tables import Table
+from tests.kit.command import Done, end, start
+from tests.kit.servers.aws import ACCESS_KEY, REGION, SECRET_KEY
+from tests.kit.servers.counting import CountingServer
+from tests.kit.servers.http import Handler, Reply, Request
+from tests.kit.servers.items import make_item
+from tests.kit.servers.replies import RESET
+from tests.kit.servers.tables import Table
 
 ITEMS = 24_000
 PAGE_ITEMS = 200

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.e2e.command import ddbio
-from tests.servers.aws import Server
+from tests.kit.command import ddbio
+from tests.kit.servers.aws import Server
 
 ITEMS = int(os.environ.get("DDBIO_ROUNDTRIP_ITEMS", "3000"))
 

@@ -18,13 +18,13 @@ import pytest
 
 from ddbio.generate import blocks, write_file
 from tests.conftest import StartCounting
-from tests.contract.faulty import proxy
-from tests.e2e.command import Done, end, start
-from tests.servers.aws import ACCESS_KEY, REGION, SECRET_KEY, Server
-from tests.servers.counting import CountingServer
-from tests.servers.http import Handler, Reply, Request
-from tests.servers.items import make_item
-from tests.servers.tables import Table
+from tests.kit.command import Done, end, start
+from tests.kit.faulty import proxy
+from tests.kit.servers.aws import ACCESS_KEY, REGION, SECRET_KEY, Server
+from tests.kit.servers.counting import CountingServer
+from tests.kit.servers.http import Handler, Reply, Request
+from tests.kit.servers.items import make_item
+from tests.kit.servers.tables import Table
 
 STOP_SECONDS = 2.0
 """So soon after the signal a job ends; the time is printed."""

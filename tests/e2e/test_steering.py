@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e.command import ddbio, end, start
 from tests.e2e.test_budget import counting
 from tests.e2e.test_kill import workers
-from tests.servers.aws import Server
-from tests.servers.items import make_item
+from tests.kit.command import ddbio, end, start
+from tests.kit.servers.aws import Server
+from tests.kit.servers.items import make_item
 
 APPLIED = 2
 """So many seconds after it is asked for, a change holds in all processes."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.bad_inputs import PK
-from tests.e2e.command import SECONDS, ddbio
-from tests.servers.aws import Server
+from tests.kit.bad_inputs import PK
+from tests.kit.command import SECONDS, ddbio
+from tests.kit.servers.aws import Server
 
 HOSTILE = "x\x1b]0;PWNED\x07\nwarning: all fine"
 SHOWN = r"x\x1b]0;PWNED\x07\nwarning: all fine"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import ddbio
-from tests.servers.aws import Key, Server
+from tests.kit.command import ddbio
+from tests.kit.servers.aws import Key, Server
 
 KEY: Key = (("pk", "S"), ("sk", "B"))
 ITEMS = 120

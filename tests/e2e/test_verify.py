@@ -27,14 +27,14 @@ from ddbio import (
     export_table,
     verify_export,
 )
-from ddbio.codec.model import Compression, OutputFormat
 from ddbio.errors import PreflightError, UsageError
 from ddbio.generate import blocks
+from ddbio.model import Compression, OutputFormat
 from tests.conftest import StartCounting
-from tests.e2e.command import ddbio
-from tests.servers.aws import REGION, Key, Server
-from tests.servers.http import Handler, Reply, Request
-from tests.servers.tables import Table
+from tests.kit.command import ddbio
+from tests.kit.servers.aws import REGION, Key, Server
+from tests.kit.servers.http import Handler, Reply, Request
+from tests.kit.servers.tables import Table
 
 KEY: Key = (("hash", "S"), ("range", "S"))
 ITEMS = 200

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.bad_inputs import PK, RECORD_LIMIT
-from tests.e2e.command import Done, ddbio
-from tests.servers.aws import Server
+from tests.kit.bad_inputs import PK, RECORD_LIMIT
+from tests.kit.command import Done, ddbio
+from tests.kit.servers.aws import Server
 
 GOOD = b'{"pk":"a"}\n'
 NOTHING = "error: Nothing was imported: no record could be written."

@@ -17,8 +17,8 @@ import typer
 import ddbio
 from ddbio.cli import app
 from ddbio.cli.failures import Exit
-from ddbio.codec.model import Reason
 from ddbio.ledger.entries import Reject
+from ddbio.model import Reason
 from ddbio.report import JobReport, VerifyReport
 
 ROOT = Path(__file__).parents[2]

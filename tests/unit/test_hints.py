@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddbio.codec.hints import LOSSY, MAX_PATHS, SS, L, PathTypes, S
+from ddbio.hints import LOSSY, MAX_PATHS, SS, L, PathTypes, S
 
 OTHERS = {f"p{number}": S for number in range(MAX_PATHS)}
 

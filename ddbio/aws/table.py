@@ -1,0 +1,173 @@
+"""What DescribeTable says about a table, as far as a job needs it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from ddbio.errors import PreflightError, UsageError
+from ddbio.model import MAX_HASH_BYTES, MAX_RANGE_BYTES, KeyAttribute, KeyType
+from ddbio.names import TABLE_NAME
+
+Role = Literal["HASH", "RANGE"]
+Billing = Literal["provisioned", "on-demand"]
+
+_ARN = re.compile(rf"arn:[a-z0-9-]+:dynamodb:(?P<region>[a-z0-9-]+):\d+:table/{TABLE_NAME.pattern}")
+_TYPES: dict[str, KeyType] = {"S": "S", "N": "N", "B": "B"}
+_LIMITS: dict[Role, int] = {"HASH": MAX_HASH_BYTES, "RANGE": MAX_RANGE_BYTES}
+
+
+class KeyElement(NamedTuple):
+    """One attribute of a primary key."""
+
+    name: str
+    type: KeyType
+    role: Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableInfo:
+    """A table, or one of its indexes where `index` is not None.
+
+    `key_schema`, `item_count`, `size_bytes` and the capacity figures are those of the index, if there is one; `keys`
+    and `index_keys` are always the table's. `item_count` and `size_bytes` are up to six hours old.
+    """
+
+    name: str
+    arn: str
+    account: str
+    region: str
+    table_id: str
+    """Empty where an emulator gives none."""
+    status: str
+    index: str | None
+    indexes: tuple[str, ...]
+    key_schema: tuple[KeyElement, ...]
+    """The partition key first. A global index may have up to four of each role."""
+    keys: tuple[KeyAttribute, ...]
+    """What a record must satisfy: the table's key (partition key first), then `index_keys`."""
+    index_keys: tuple[KeyAttribute, ...]
+    """The key attributes of all indexes that are not in the table's own key."""
+    item_count: int
+    size_bytes: int
+    billing: Billing
+    read_capacity: float | None
+    """Units a second that are there to be used: provisioned ones, else the warm throughput, else None."""
+    write_capacity: float | None
+    max_on_demand_read: float | None
+    """The limit that the owner set on an on-demand table, if any."""
+    max_on_demand_write: float | None
+
+    @property
+    def partition_key(self) -> tuple[str, ...]:
+        """The names of its attributes."""
+        return tuple(element.name for element in self.key_schema if element.role == "HASH")
+
+    @classmethod
+    def parse(cls, description: Mapping[str, Any], index: str | None = None) -> TableInfo:
+        """Read the `Table` member of a DescribeTable reply; raises `PreflightError` where `index` is not there, or the
+        name is no table's. Where it describes no table, it raises what Python does.
+        """
+        name = description["TableName"]
+        if not TABLE_NAME.fullmatch(name):  # files will be called like it
+            raise PreflightError(f"The endpoint says that the table is called {name!r}, which no table is.")
+        types = {
+            entry["AttributeName"]: _TYPES[entry["AttributeType"]] for entry in description["AttributeDefinitions"]
+        }
+        global_indexes = description.get("GlobalSecondaryIndexes") or []
+        indexes = {
+            entry["IndexName"]: entry for entry in (*global_indexes, *description.get("LocalSecondaryIndexes", []))
+        }
+        if index is not None and index not in indexes:
+            raise _no_such_index(name, index, indexes)
+        chosen = description if index is None else indexes[index]
+        # A local index has no capacity of its own: it uses the table's.
+        paying = chosen if chosen in global_indexes else description
+        required, optional = _constraints(
+            _elements(description, types), [_elements(entry, types) for entry in indexes.values()]
+        )
+        billing = _billing(description)
+        arn = description["TableArn"].split(":")
+        return cls(
+            name=name,
+            arn=description["TableArn"],
+            account=arn[4],
+            region=arn[3],
+            table_id=description.get("TableId", ""),
+            status=description["TableStatus"],
+            index=index,
+            indexes=tuple(indexes),
+            key_schema=_elements(chosen, types),
+            keys=required + optional,
+            index_keys=optional,
+            item_count=int(chosen.get("ItemCount", 0)),
+            size_bytes=int(chosen.get("TableSizeBytes" if index is None else "IndexSizeBytes", 0)),
+            billing=billing,
+            read_capacity=_capacity(paying, billing, "Read"),
+            write_capacity=_capacity(paying, billing, "Write"),
+            max_on_demand_read=_on_demand_limit(paying, "Read"),
+            max_on_demand_write=_on_demand_limit(paying, "Write"),
+        )
+
+
+def refuse_other_region(table: str, region: str) -> None:
+    """Raises UsageError where `table` is an ARN, and not of a table in this region."""
+    if not table.startswith("arn:"):
+        return
+    arn = _ARN.fullmatch(table)
+    if arn is None:
+        hint = "It looks like arn:aws:dynamodb:REGION:ACCOUNT:table/NAME."
+        raise UsageError(f"{table} is not the ARN of a table.", hint=hint)
+    if arn["region"] != region:
+        hint = f"Give --region {arn['region']}."
+        raise UsageError(f"{table} is in {arn['region']}, and the connection goes to {region}.", hint=hint)
+
+
+def _no_such_index(table: str, index: str, indexes: Iterable[str]) -> PreflightError:
+    names = ", ".join(indexes)
+    return PreflightError(
+        f"Table {table} has no index {index}.", hint=f"It has {names}." if names else "It has no indexes at all."
+    )
+
+
+def _elements(description: Mapping[str, Any], types: Mapping[str, KeyType]) -> tuple[KeyElement, ...]:
+    elements = tuple(
+        KeyElement(entry["AttributeName"], types[entry["AttributeName"]], entry["KeyType"])
+        for entry in sorted(description["KeySchema"], key=lambda entry: entry["KeyType"] != "HASH")
+    )
+    if elements[0].role != "HASH":
+        raise ValueError("There is no partition key.")
+    return elements
+
+
+def _constraints(
+    table: tuple[KeyElement, ...], indexes: Iterable[tuple[KeyElement, ...]]
+) -> tuple[tuple[KeyAttribute, ...], tuple[KeyAttribute, ...]]:
+    """The table's key attributes, and those of its indexes only; the least limit counts."""
+    found = {element.name: KeyAttribute(element.name, element.type, _LIMITS[element.role]) for element in table}
+    for element in (element for elements in indexes for element in elements):
+        known = found.get(element.name, KeyAttribute(element.name, element.type, MAX_HASH_BYTES, required=False))
+        found[element.name] = known._replace(limit=min(known.limit, _LIMITS[element.role]))
+    attributes = found.values()
+    return tuple(key for key in attributes if key.required), tuple(key for key in attributes if not key.required)
+
+
+def _billing(description: Mapping[str, Any]) -> Billing:
+    summary = description.get("BillingModeSummary") or {}
+    return "on-demand" if summary.get("BillingMode") == "PAY_PER_REQUEST" else "provisioned"
+
+
+def _capacity(description: Mapping[str, Any], billing: Billing, kind: str) -> float | None:
+    provisioned = (description.get("ProvisionedThroughput") or {}).get(f"{kind}CapacityUnits")
+    if billing == "provisioned" and provisioned:
+        return float(provisioned)
+    warm = (description.get("WarmThroughput") or {}).get(f"{kind}UnitsPerSecond")
+    return float(warm) if warm else None
+
+
+def _on_demand_limit(description: Mapping[str, Any], kind: str) -> float | None:
+    # -1 stands for "no limit" (API Reference, OnDemandThroughput).
+    limit = (description.get("OnDemandThroughput") or {}).get(f"Max{kind}RequestUnits", -1)
+    return float(limit) if limit > 0 else None

@@ -1,0 +1,187 @@
+"""A scan and a writer for applications: one connection each, no fleet, no files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from ddbio.aws.session import Session
+from ddbio.aws.table import TableInfo
+from ddbio.capacity import Governor
+from ddbio.clock import LoopClock
+from ddbio.codec import RecordEncoder
+from ddbio.codec.framing import Block
+from ddbio.errors import RejectedRecordError, UsageError
+from ddbio.jobs import planning
+from ddbio.options import HALF, Capacity, Connection, ScanFilter
+from ddbio.pipeline.exporting.scanning import SegmentScan
+from ddbio.pipeline.importing.sending import Dispatcher, Sender
+from ddbio.pipeline.importing.writing import TableWriter
+from ddbio.pipeline.lanes import Lanes
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.requests import Requester
+from ddbio.runtime import threads
+from ddbio.wire.dynamodb import DynamoDB
+from ddbio.wire.transport import HttpTransport
+from ddbio.words import count
+
+Item = dict[str, Any]
+"""An item in DynamoDB JSON, for example `{"id": {"S": "a"}, "n": {"N": "1"}}`: numbers stay text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """What to read. Several scans with the same `total_segments` and different `segment`s share a table's work."""
+
+    table: str
+    connection: Connection = Connection()
+    capacity: Capacity = HALF
+    scan: ScanFilter = ScanFilter()
+    segment: int = 0
+    total_segments: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.segment < self.total_segments:
+            raise UsageError(f"Segment {self.segment} of {self.total_segments} does not exist.")
+
+
+class scan:  # noqa: N801 - used like a function: async for item in scan(...)
+    """The items of a table, within a budget, as an async iterator.
+
+    `async for item in scan(ScanOptions(table="t"))` gives items in DynamoDB JSON; `.pages()` gives lists of them, one
+    for each page. Nothing is read ahead: when the loop is left, no request is on its way. The connections of a loop
+    that was left early are closed by the event loop soon after; `aclosing(scan(…).pages())` closes them at once.
+
+    Raises the errors of `ddbio.errors`, when the first item or page is asked for.
+    """
+
+    def __init__(self, options: ScanOptions) -> None:
+        self._options = options
+
+    async def __aiter__(self) -> AsyncGenerator[Item]:
+        """The items, one by one."""
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                for item in page:
+                    yield item
+
+    async def pages(self) -> AsyncGenerator[list[Item]]:
+        """The items, page by page; a page may be empty."""
+        options = self._options
+        async with _connected(options.connection, options.table, options.scan.index) as (table, dynamodb):
+            with threads(1) as executor:
+                governor = Governor(planning.read_pace(options.capacity, table).start, LoopClock())
+                reader = SegmentScan(
+                    options.table,
+                    options.scan,
+                    total=options.total_segments,
+                    output="dynamodb-json",
+                    dynamodb=dynamodb,
+                    requester=Requester(governor, Meter(), LoopClock()),
+                    executor=executor,
+                )
+                async with aclosing(reader.pages(options.segment)) as pages:
+                    async for page in pages:
+                        yield [msgspec.json.decode(line)["Item"] for line in page.records.splitlines()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriterOptions:
+    """Where to write."""
+
+    table: str
+    connection: Connection = Connection()
+    capacity: Capacity = HALF
+    concurrency: int = 16
+    """Batches in flight at once."""
+
+
+class BatchWriter:
+    """Writes items to a table in batches, within a budget; an async context manager.
+
+    Any number of tasks may put at once, also other ones than the task that has entered it. Leaving it normally sends
+    everything and returns when the service has it all; leaving it by an exception sends nothing more.
+    """
+
+    def __init__(self, options: WriterOptions) -> None:
+        self._options = options
+        self._stack = AsyncExitStack()
+        self._sender: Sender | None = None
+        self._refusals: list[str] = []
+
+    async def __aenter__(self) -> BatchWriter:
+        async with AsyncExitStack() as stack:
+            options, clock, meter = self._options, LoopClock(), Meter()
+            table, dynamodb = await stack.enter_async_context(
+                _connected(options.connection, options.table, connections=options.concurrency)
+            )
+            governor = Governor(planning.write_pace(options.capacity, table).start, clock)
+            requester = Requester(governor, meter, clock)
+            self._encoder = RecordEncoder(table.keys, "dynamodb-json", {})
+            writer = TableWriter(options.table, dynamodb=dynamodb, requester=requester, meter=meter, echo=self._encoder)
+            lanes = Lanes(options.concurrency)
+            dispatcher = await stack.enter_async_context(
+                Dispatcher(writer, requester=requester, lanes=lanes, meter=meter, clock=clock)
+            )
+            self._sender = dispatcher.sender(lambda _, message: self._refusals.append(message))
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sender, self._sender = self._sender, None  # from here on nobody's items would be sent
+        if error is not None or sender is None:
+            await self._stack.__aexit__(kind, error, trace)
+            return
+        async with self._stack:
+            while not sender.empty:
+                await sender.push()
+        self._raise_refusals()
+
+    async def put(self, item: Mapping[str, Any]) -> None:
+        """Take one item in DynamoDB JSON; it is written when its batch is full, at the latest when the writer closes.
+
+        An item with the key of an earlier one replaces it. Whoever is cancelled here has handed in the item.
+
+        Raises RejectedRecordError where the item can't be written (it is left out, and the writer goes on), and from
+        then on always where the service has refused an earlier one; the error of a batch that could not be written;
+        UsageError outside the `async with` block.
+        """
+        sender = self._sender
+        if sender is None:
+            raise UsageError("A BatchWriter takes items inside its `async with` block only.")
+        self._raise_refusals()
+        entries, refused = self._encoder.encode_block(Block(0, None, msgspec.json.encode(item)))
+        for _, _, verdict in refused:
+            raise RejectedRecordError(f"{verdict.reason}: {verdict.message}")
+        await sender.add(entries)
+
+    def _raise_refusals(self) -> None:
+        if self._refusals:
+            raise RejectedRecordError(f"The service refused {count(len(self._refusals), 'item')}: {self._refusals[0]}")
+
+
+@asynccontextmanager
+async def _connected(
+    connection: Connection, table: str, index: str | None = None, *, connections: int = 1
+) -> AsyncIterator[tuple[TableInfo, DynamoDB]]:
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(Session(connection))
+        info = await session.describe_table(table, index)
+        transport = HttpTransport(connections=connections, ca_bundle=session.ca_bundle)
+        yield (
+            info,
+            DynamoDB(
+                endpoint=session.dynamodb_endpoint,
+                region=session.region,
+                transport=await stack.enter_async_context(transport),
+                credentials=session.credential_source(),
+                executor=stack.enter_context(threads(1)),
+            ),
+        )

@@ -1,0 +1,230 @@
+"""The sources of an import, as they are found: what is read, what their manifests say, and whether they are whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ddbio.aws.table import TableInfo
+from ddbio.codec import RecordEncoder
+from ddbio.errors import NoInputError, PreflightError, SourceError, UsageError
+from ddbio.events import Observer, Warned
+from ddbio.hints import MAX_PATHS, HintType
+from ddbio.jobs.identity import from_anywhere
+from ddbio.ledger.manifest import Listed, Types, read_types
+from ddbio.ledger.rejects import RejectsFile
+from ddbio.options import ImportOptions
+from ddbio.storage.base import ExportFolder, Source, SourceFile, Survey
+from ddbio.storage.local.source import LocalSource
+from ddbio.words import count
+
+
+class FoundSource(NamedTuple):
+    """One source: the files that are read, and the type hints of the manifest beside them."""
+
+    files: list[SourceFile]
+    hints: dict[str, HintType]
+    mixed: list[str]
+    """Paths that held sets or binary, and other types as well, as that manifest says."""
+
+
+async def find_all(
+    sources: Sequence[Source],
+    options: ImportOptions,
+    table: TableInfo,
+    rejects: RejectsFile,
+    state: str,
+    observer: Observer,
+) -> list[FoundSource]:
+    """Look at all sources, before anything is written; `observer` is told what a person should know of them.
+
+    `state` is the import's own folder. Raises PreflightError, UsageError where an export is not whole and need be, and
+    SourceError where a manifest can't be used.
+    """
+    surveys = await _survey_all(sources, rejects)
+    inspection = _Inspection(options, table, await asyncio.to_thread(os.path.realpath, state), observer)
+    return [await inspection.look(source, survey) for source, survey in zip(sources, surveys, strict=True)]
+
+
+async def _survey_all(sources: Sequence[Source], rejects: RejectsFile) -> list[Survey]:
+    """What is to be read. Raises PreflightError where the rejects can't be written, or would be read as well."""
+    surveys = []
+    async with rejects.tried():
+        for source in sources:
+            survey = await source.survey()
+            if isinstance(source, LocalSource):
+                if await asyncio.to_thread(_is_among, rejects.path, survey.files):
+                    raise PreflightError(
+                        f"The rejects file {rejects.path} would be one of the files that are read from "
+                        f"{source.location}.",
+                        hint="Give another place with --rejects or --state.",
+                    )
+                survey = await asyncio.to_thread(_from_anywhere, survey)
+            surveys.append(survey)
+    return surveys
+
+
+class _Inspection:
+    """Looks at what was found, one source after the other."""
+
+    def __init__(self, options: ImportOptions, table: TableInfo, state: str, observer: Observer) -> None:
+        self._options = options
+        self._table = table
+        self._state = state
+        self._observer = observer
+        self._origins: set[tuple[str, str]] = set()
+
+    async def look(self, source: Source, survey: Survey) -> FoundSource:
+        hints: dict[str, HintType] = {}
+        mixed: list[str] = []
+        gaps: list[_Gap] = []
+        unused: list[str] = []
+        sizes = {file.name: file.size for file in survey.files}
+        for export in survey.exports:
+            place = source.place(export.root).rstrip("/") or "/"
+            text = await source.manifest(export.root) if export.has_manifest else None
+            if text is None:
+                gaps += _unfinished(place, export, mine=place == self._state)
+                continue
+            told = read_types(text, place)
+            listed = {f"{export.root}{file.name}": file for file in told.files}
+            sizes.update((file.name, file.size) for file in survey.hidden if file.name in listed)
+            if survey.named == "file":  # it stands for no other
+                listed = {name: file for name, file in listed.items() if name in sizes}
+            gaps += _incomplete(place, listed, sizes)
+            self._compare_origin(told, place)
+            if export.root == survey.root:
+                hints, mixed = self._usable(told, place), told.mixed
+            elif told.type_hints:
+                unused.append(place)
+        files = [*survey.files, *(file for file in survey.hidden if file.name in sizes)]
+        if not files:
+            raise NoInputError(
+                f"{source.location} holds no input file.",
+                hint="The names of those that are there begin with _ or ., and no manifest lists them.",
+            )
+        self._tell_gaps(gaps, survey)
+        self._tell_unused(unused)
+        return FoundSource(sorted(files), hints, mixed)
+
+    def _usable(self, told: Types, place: str) -> dict[str, HintType]:
+        try:
+            RecordEncoder(self._table.keys, "auto", told.type_hints)
+        except ValueError as error:
+            raise SourceError(
+                f"The manifest of {place} has a type hint that can't be used: {error}.",
+                hint="Mend it, or move it out of the way.",
+            ) from error
+        if told.mixed:
+            self._warn(lossy(told.mixed, place))
+        if told.types_cut_off:
+            self._warn(untold(place))
+        return told.type_hints
+
+    def _compare_origin(self, told: Types, place: str) -> None:
+        """An export goes into another table every day, but into one of the same name elsewhere perhaps by mistake."""
+        table, origin = self._table, told.identity
+        if origin is None or origin.command != "export" or origin.table != table.name:
+            return
+        found = origin.account, origin.region
+        if found != (table.account, table.region) and found not in self._origins:
+            self._origins.add(found)
+            self._warn(
+                f"The export in {place} is of table {origin.table} of account {origin.account} in {origin.region}; it "
+                f"is imported into the table of that name of account {table.account} in {table.region}."
+            )
+
+    def _tell_gaps(self, gaps: Sequence[_Gap], survey: Survey) -> None:
+        if gaps and survey.named == "folder" and not self._options.allow_partial:
+            others = count(len(gaps) - 1, "other export is", "other exports are")
+            more = f" {others} not whole either." if len(gaps) > 1 else ""
+            raise UsageError(
+                f"{gaps[0].what}: nothing was imported.{more}",
+                hint="To import what is there all the same, use --allow-partial.",
+            )
+        for gap in gaps:
+            self._warn(f"{gap.what}: {gap.so}")
+
+    def _tell_unused(self, places: Sequence[str]) -> None:
+        if places:
+            others = f" and {count(len(places) - 1, 'other export')}" if len(places) > 1 else ""
+            self._warn(
+                f"The type hints of the export in {places[0]}{others} are not used: sets and binary in plain JSON are "
+                "imported as lists and strings. Name each export as a source of its own."
+            )
+
+    def _warn(self, message: str) -> None:
+        self._observer(Warned(message))
+
+
+def common_types(sources: Sequence[FoundSource]) -> tuple[dict[str, HintType], list[str]]:
+    """The type hints that all sources have, and the paths whose type nobody can tell without knowing the source."""
+    first, *others = [source.hints for source in sources]
+    hints = {path: kind for path, kind in first.items() if all(more.get(path) == kind for more in others)}
+    lost = {path for source in sources for path in (*source.hints, *source.mixed)}
+    return hints, sorted(lost - hints.keys())
+
+
+def lossy(mixed: Sequence[str], place: str) -> str:
+    """What is lost where paths held sets or binary, and other types as well."""
+    names = f"{mixed[0]} and {count(len(mixed) - 1, 'other attribute')}" if len(mixed) > 1 else mixed[0]
+    return (
+        f"In {place}, {names} held sets or binary, and other types as well. Plain JSON does not tell which: such sets "
+        "are imported as lists, binary as strings. --format dynamodb-json keeps them."
+    )
+
+
+def untold(place: str) -> str:
+    """What may be lost where there were more paths than types were noted for."""
+    return (
+        f"In {place}, attributes have more than {MAX_PATHS:,} paths. Beyond these, plain JSON does not tell sets and "
+        "binary: such sets are imported as lists, binary as strings. --format dynamodb-json keeps them."
+    )
+
+
+class _Gap(NamedTuple):
+    """What tells that the files which are read are not the whole of an export, and what follows."""
+
+    what: str
+    so: str
+
+
+def _unfinished(place: str, export: ExportFolder, *, mine: bool) -> list[_Gap]:
+    """What is missing where no manifest says what there is; the import's own journal (`mine`) tells nothing of it."""
+    if export.has_journal and not mine:
+        return [_Gap(f"The export in {place} has not ended", "what is imported is not the whole table.")]
+    if export.part:
+        return [_Gap(f"{place} holds a file that an export has not finished, {export.part}", "it is not imported.")]
+    return []
+
+
+def _incomplete(place: str, listed: Mapping[str, Listed], sizes: Mapping[str, int | None]) -> list[_Gap]:
+    """What is missing of the files that a manifest lists; `sizes` are those of the files that are read."""
+    missing = [file.name for name, file in listed.items() if name not in sizes]
+    other = [file.name for name, file in listed.items() if file.bytes not in (None, sizes.get(name, file.bytes))]
+    gaps = [f"{count(len(missing), 'file')} that the import does not read, like {min(missing)}"] if missing else []
+    gaps += [f"another size for {count(len(other), 'file')} that it reads, like {min(other)}"] if other else []
+    so = "what is imported is not the whole export. `ddbio verify` tells what is missing."
+    return [_Gap(f"The manifest of {place} lists {', and '.join(gaps)}", so)] if gaps else []
+
+
+def _from_anywhere(survey: Survey) -> Survey:
+    """The journal names the files, and whoever resumes may be in another folder."""
+
+    def renamed(file: SourceFile) -> SourceFile:
+        return file._replace(name=from_anywhere(file.name))
+
+    return survey._replace(files=list(map(renamed, survey.files)), hidden=tuple(map(renamed, survey.hidden)))
+
+
+def _is_among(path: Path, files: Sequence[SourceFile]) -> bool:
+    mine = path.stat()
+    for file in files:
+        with suppress(OSError):  # what is wrong with a source is found out when it is read
+            if os.path.samestat(mine, Path(file.name).stat()):
+                return True
+    return False

@@ -1,0 +1,107 @@
+"""What the codec takes and gives: plain values, shared by the native and the reference implementation."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+OutputFormat = Literal["jsonl", "dynamodb-json"]
+InputFormat = Literal["auto", "jsonl", "dynamodb-json"]
+Compression = Literal["none", "gzip", "zstd"]
+KeyType = Literal["S", "N", "B"]
+
+MAX_ITEM_BYTES = 409_600
+"""Largest item, attribute names included (Developer Guide, "Constraints")."""
+WRITE_UNIT_BYTES = 1_024
+"""A write unit pays for so many bytes of one item (Developer Guide, "Read and write operations")."""
+MAX_NESTING = 32
+"""Deepest nesting of lists and maps in one attribute (Developer Guide, "Constraints")."""
+MAX_HASH_BYTES = 2_048
+MAX_RANGE_BYTES = 1_024
+"""Longest partition and sort key values (Developer Guide, "Constraints")."""
+MAX_DIGITS = 38
+"""Most significant digits of a number; its magnitude lies between 1E-130 and 9.99…E+125."""
+
+
+class KeyAttribute(NamedTuple):
+    """One key attribute of the table, or of one of its indexes.
+
+    `limit` is the most bytes its value may have (2,048 or 1,024). A table's key is `required` in every item; an
+    index's key may be absent, but must be of its type, not empty and within its limit where it is present.
+    """
+
+    name: str
+    type: KeyType
+    limit: int
+    required: bool = True
+
+
+class Page(NamedTuple):
+    """One Scan reply, transcoded.
+
+    `records` holds one item per line, each line ended by a newline; `items` is the number of lines written, counted
+    while writing and independent of `count`, the reply's own `Count`; `scanned` its `ScannedCount` (`count` where
+    absent); `last_key` the `LastEvaluatedKey` as compact JSON bytes, or None at the end of the segment; `capacity` the
+    consumed units, or None where the service did not say; `types` maps an attribute's path to a mask of the type bits
+    of `ddbio.hints` seen there (plain `jsonl` only: empty for `dynamodb-json`); `fingerprint` the sum of the
+    items' fingerprints (`ddbio.codec.fingerprint`), 0 where it was not asked for.
+    """
+
+    records: bytes
+    items: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
+    scanned: int
+    last_key: bytes | None
+    capacity: float | None
+    types: dict[str, int]
+    fingerprint: int = 0
+
+
+class Put(NamedTuple):
+    """A record that can be written.
+
+    `request` is its `{"PutRequest":{"Item":{…}}}`; `key` its primary key in canonical form (equal bytes if and only if
+    the service sees the same key); `size` its item size in bytes by the service's rules.
+    """
+
+    request: bytes
+    key: bytes
+    size: int
+
+
+class Reason(StrEnum):
+    """Why a record was rejected: stable codes, written to the rejects file."""
+
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"
+    INVALID_UTF8 = "invalid_utf8"
+    LONE_SURROGATE = "lone_surrogate"
+    DUPLICATE_MEMBER = "duplicate_member"
+    KEY_MISSING = "key_missing"
+    KEY_EMPTY = "key_empty"
+    KEY_TOO_LONG = "key_too_long"
+    KEY_WRONG_TYPE = "key_wrong_type"
+    ITEM_TOO_LARGE = "item_too_large"
+    NESTING_TOO_DEEP = "nesting_too_deep"
+    NUMBER_INVALID = "number_invalid"
+    NUMBER_TOO_PRECISE = "number_too_precise"
+    NUMBER_OUT_OF_RANGE = "number_out_of_range"
+    SET_EMPTY = "set_empty"
+    SET_DUPLICATE = "set_duplicate"
+    BINARY_INVALID = "binary_invalid"
+    TYPE_INVALID = "type_invalid"
+    RECORD_TOO_LONG = "record_too_long"
+    RAW_MISSING = "raw_missing"
+    REFUSED_BY_SERVICE = "refused_by_service"
+
+
+class Refused(NamedTuple):
+    """A record that can't be written: why, at which byte of the record, and a sentence without item contents."""
+
+    reason: Reason
+    position: int
+    message: str
+
+
+class MalformedPageError(ValueError):
+    """A Scan reply that is not what the service sends: not JSON, no `Count` or `Items`, an unknown type."""

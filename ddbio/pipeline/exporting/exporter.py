@@ -1,0 +1,92 @@
+"""Export: one segment of a table, page by page, into files.
+
+Memory of a process: `concurrency` × (one page being read + `CHANNEL_BYTES` + one page being compressed and written),
+and for S3 the parts that the sink holds (see `ddbio.storage.s3.sink`).
+Measured (`benchmarks/memory.py`): 50 MB + `concurrency` × 4 MB where pages are 1 MB of JSON; to S3 150 MB +
+`concurrency` × 11 MB, or 17 MB compressed. Where it is not given, `concurrency` grows to `job.MOST_PAGES` at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import Executor
+from contextlib import aclosing
+
+from ddbio.clock import Clock
+from ddbio.ledger.entries import Lease
+from ddbio.model import Page
+from ddbio.pipeline.channel import Channel
+from ddbio.pipeline.exporting.scanning import SegmentScan
+from ddbio.pipeline.exporting.segment_files import SegmentFiles
+from ddbio.pipeline.job import ExportJob
+from ddbio.pipeline.lanes import Lanes
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.outbox import Outbox
+from ddbio.storage.base import Sink
+
+CHANNEL_BYTES = 2 * 1024 * 1024
+"""Transcoded pages that wait to be written, for each segment."""
+
+
+class Exporter:
+    """Works on segments with one worker's connections, sink and share of the budget."""
+
+    def __init__(
+        self,
+        job: ExportJob,
+        *,
+        scan: SegmentScan,
+        lanes: Lanes,
+        sink: Sink,
+        outbox: Outbox,
+        meter: Meter,
+        executor: Executor,
+        clock: Clock,
+    ) -> None:
+        self._job = job
+        self._scan = scan
+        self._lanes = lanes
+        self._sink = sink
+        self._outbox = outbox
+        self._meter = meter
+        self._executor = executor
+        self._clock = clock
+
+    async def work(self, lease: Lease) -> None:
+        """Export one segment; when this fails or is cancelled, an unfinished file is left to be recovered."""
+        channel: Channel[Page] = Channel(CHANNEL_BYTES)
+        files = SegmentFiles(
+            self._job,
+            lease=lease,
+            sink=self._sink,
+            outbox=self._outbox,
+            executor=self._executor,
+            clock=self._clock,
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(lease, channel))
+                async for page in channel:
+                    size = await files.add(page)
+                    self._meter.bytes += size
+            await files.finish()
+        except asyncio.CancelledError:
+            await files.save()
+            raise
+        finally:
+            await files.leave()
+
+    async def _read(self, lease: Lease, channel: Channel[Page]) -> None:
+        async with aclosing(self._scan.pages(lease.unit.id, lease.position)) as pages:
+            while (page := await self._next(pages)) is not None:
+                self._meter.items += page.items
+                await channel.put(page, len(page.records))
+        channel.close()
+
+    async def _next(self, pages: AsyncGenerator[Page]) -> Page | None:
+        await self._lanes.take(0)
+        try:
+            return await anext(pages, None)
+        finally:
+            self._lanes.give(0)

@@ -1,0 +1,131 @@
+"""Scan: the pages of one segment, paid for, verified and transcoded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
+
+import msgspec
+
+from ddbio import codec
+from ddbio.errors import CorruptReplyError
+from ddbio.model import MalformedPageError, OutputFormat, Page
+from ddbio.options import ScanFilter
+from ddbio.pipeline.exporting.item_collections import CollectionTurns
+from ddbio.pipeline.exporting.page_limit import PageLimit
+from ddbio.pipeline.requests import CostEstimate, Requester
+from ddbio.wire.dynamodb import DynamoDB, ScanPlan, credible
+
+LARGE_BODY = 1536 * 1024
+"""A page larger than this is transcoded in a thread, so that the loop stays free."""
+FULL_PAGE_UNITS = 128.5
+"""An eventually consistent 1 MB page and the item that crosses its end; twice that when strongly consistent."""
+
+
+class SegmentScan:
+    """Reads segments of one table or index; `total` is the Scan's TotalSegments.
+
+    `fingerprint` says whether the pages are to have one (0 otherwise). With the names of the `partition_key`'s
+    attributes, large item collections don't wait behind others (see `CollectionTurns`).
+    """
+
+    def __init__(
+        self,
+        table: str,
+        what: ScanFilter,
+        *,
+        total: int,
+        output: OutputFormat,
+        dynamodb: DynamoDB,
+        requester: Requester,
+        executor: Executor,
+        fingerprint: bool = False,
+        partition_key: Sequence[str] = (),
+    ) -> None:
+        self._plan = _plan(table, what, total)
+        self._format = output
+        self._dynamodb = dynamodb
+        self._requester = requester
+        self._executor = executor
+        self._fingerprint = fingerprint
+        self._partition_key = partition_key
+        whole = FULL_PAGE_UNITS * (2 if what.consistent else 1)
+        # Of many segments that are empty nothing follows about the pages of those that are not.
+        self._first_cost = CostEstimate(whole)
+        self._next_cost = CostEstimate(whole)
+        self._limit = PageLimit(whole)
+
+    async def pages(self, segment: int, after: str = "") -> AsyncGenerator[Page]:
+        """Every page of the segment behind the key `after` (JSON), in order; the last one has no `last_key`.
+
+        Raises WireError where a page can't be had.
+        """
+        plan = replace(self._plan, segment=segment)
+        last_key, cycle = after.encode() or None, _Cycle()
+        with CollectionTurns(self._partition_key, self._requester) as turns:
+            while True:
+                cost = self._first_cost if last_key is None else self._next_cost
+                page, permit = await self._requester.run(cost.units, partial(self._fetch, plan, last_key), turns.due)
+                if page.capacity is not None:  # before it is settled: who goes next is estimated then
+                    cost.learn(page.capacity)
+                    self._limit.learn(page.scanned, page.capacity)
+                permit.settle(page.capacity)
+                self._requester.deadline.touch()
+                yield page
+                last_key = page.last_key
+                if last_key is None:
+                    return
+                if cycle.closes(last_key):
+                    raise CorruptReplyError(f"The Scan of segment {segment} has come to a place where it was before.")
+                turns.passed(last_key, permit)
+
+    async def _fetch(self, plan: ScanPlan, last_key: bytes | None) -> Page:
+        # Only now is it known what there is to spend: before, the job may have been paused.
+        limit = self._limit.items(self._requester.rate)
+        page = await self._transcoded(await self._dynamodb.scan(plan.body(last_key, limit)))
+        if last_key is not None and page.last_key == last_key:
+            raise CorruptReplyError("A Scan reply says to go on where the request had begun.")
+        return page._replace(capacity=credible(page.capacity))
+
+    async def _transcoded(self, reply: bytes | bytearray) -> Page:
+        transcode = partial(codec.transcode_page, reply, self._format, self._fingerprint)
+        try:
+            if len(reply) > LARGE_BODY or codec.CODEC == "reference":
+                return await asyncio.get_running_loop().run_in_executor(self._executor, transcode)
+            return transcode()
+        except MalformedPageError as error:
+            raise CorruptReplyError(f"A Scan reply can't be understood: {error}") from error
+
+
+class _Cycle:
+    """Finds out that keys come again (Brent's algorithm): of all of them it keeps one, replaced ever more rarely."""
+
+    def __init__(self) -> None:
+        self._kept: bytes | None = None
+        self._passed, self._most = 0, 1
+
+    def closes(self, key: bytes) -> bool:
+        """Whether this key is the one that was kept."""
+        if key == self._kept:
+            return True
+        self._passed += 1
+        if self._passed == self._most:
+            self._kept, self._passed, self._most = key, 0, 2 * self._most
+        return False
+
+
+def _plan(table: str, what: ScanFilter, total: int) -> ScanPlan:
+    names, values = what.expression_names, what.expression_values
+    return ScanPlan(
+        table=table,
+        total_segments=total,
+        index=what.index,
+        consistent_read=what.consistent,
+        filter_expression=what.filter_expression,
+        projection_expression=what.projection_expression,
+        names=msgspec.json.encode(names) if names else None,
+        values=msgspec.json.encode(values) if values else None,
+    )

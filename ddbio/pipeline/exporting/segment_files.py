@@ -1,0 +1,207 @@
+"""The files of one segment: cut between pages, committed part by part, sealed once the coordinator knows the whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from ddbio.clock import Clock
+from ddbio.codec.compression import compress, crc32
+from ddbio.codec.fingerprint import MASK
+from ddbio.hints import PathTypes
+from ddbio.ledger.entries import END, FileState, Lease
+from ddbio.ledger.tokens import since
+from ddbio.model import Page
+from ddbio.names import file_name
+from ddbio.pipeline.job import ExportJob
+from ddbio.pipeline.outbox import Committer, Outbox
+from ddbio.storage.base import OutputFile, Sink
+
+COMMIT_SECONDS = 1.0
+SAVE_SECONDS = 0.25
+"""So long a segment that is given up may take to make durable what it has."""
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Current:
+    """The file that is being written, and what is in it."""
+
+    file: OutputFile
+    segment: int
+    number: int
+    first: str
+    last: str
+    read: int = 0
+    items: int = 0
+    size: int = 0
+    crc: int = 0
+    fingerprint: int = 0
+    fingerprinted: bool = True
+    parts_told: int = 0
+    """So many parts of its token are in commits."""
+
+    def add(self, page: Page, block: bytes) -> None:
+        self.last = position_after(page)
+        self.read += page.count
+        self.items += page.items
+        self.size += len(block)
+        self.crc = crc32(block, self.crc)
+        self.fingerprint = (self.fingerprint + page.fingerprint) & MASK
+
+    def state(self, *, sealed: bool = False) -> FileState:
+        return FileState(
+            name=self.file.name,
+            segment=self.segment,
+            number=self.number,
+            first=self.first,
+            last=self.last,
+            read=self.read,
+            items=self.items,
+            bytes=self.size,
+            crc32=self.crc,
+            sealed=sealed,
+            fingerprint=f"{self.fingerprint:016x}" if self.fingerprinted else None,
+        )
+
+
+def position_after(page: Page) -> str:
+    """Where a Scan goes on after this page; `END` behind the segment's last one."""
+    return END if page.last_key is None else page.last_key.decode()
+
+
+class _Mark(NamedTuple):
+    """A page's end: the file as it is there, and how to go on after it."""
+
+    state: FileState | None
+    position: str
+    read: int
+    written: int
+    bytes: int
+
+
+class SegmentFiles:
+    """Writes the pages of one leased segment. `finish` or `leave` ends it."""
+
+    def __init__(
+        self,
+        job: ExportJob,
+        *,
+        lease: Lease,
+        sink: Sink,
+        outbox: Outbox,
+        executor: Executor,
+        clock: Clock,
+    ) -> None:
+        self._options = job.options
+        self._table = job.table.name
+        self._segment = lease.unit.id
+        self._sink = sink
+        self._committer = Committer(lease, outbox)
+        self._executor = executor
+        self._clock = clock
+        self._max_bytes = job.options.file_size_mb * MEGABYTE
+        self._next_number = lease.number
+        self._current: _Current | None = None
+        self._marks: deque[_Mark] = deque()
+        self._written_to = self._position = lease.position
+        self._types = PathTypes()
+        self._committed_at = clock.now()
+
+    async def add(self, page: Page) -> int:
+        """Write one page, beginning a new file where it does not fit; return the bytes written."""
+        size = await self._write(page) if page.items else 0
+        state = self._current.state() if self._current else None
+        self._written_to = position_after(page)
+        self._marks.append(_Mark(state, self._written_to, page.count, page.items, size))
+        self._types.merge(page.types)
+        if self._clock.now() - self._committed_at >= COMMIT_SECONDS:
+            await self._commit_durable()
+            self._committed_at = self._clock.now()
+        return size
+
+    async def finish(self) -> None:
+        """The segment is read to its end: seal its last file, and commit that it is done."""
+        state = await self._close(self._current) if self._current else None
+        await self._commit(0)
+        await self._committer.commit(self._position, file=state, types=self._types.masks, done=True)
+
+    async def save(self) -> None:
+        """The segment is given up: commit what was written since the last time, if that is quick."""
+        if self._committer.intact:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAVE_SECONDS):
+                    await self._commit_durable()
+
+    async def leave(self) -> None:
+        """Let go of the file that is not sealed, if there is one: whoever recovers the job seals or removes it."""
+        if self._current is not None:
+            await self._current.file.leave()
+            self._current = None
+
+    async def _write(self, page: Page) -> int:
+        block = await self._compress(page.records)
+        if self._current is not None and self._current.size + len(block) > self._max_bytes:
+            state = await self._close(self._current)
+            await self._committer.commit(self._position, file=state)
+        if self._current is None:
+            self._current = await self._open()
+        await self._current.file.write(block)
+        self._current.add(page, block)
+        return len(block)
+
+    async def _compress(self, records: bytes) -> bytes:
+        kind = self._options.compress
+        if kind == "none":
+            return records
+        return await asyncio.get_running_loop().run_in_executor(self._executor, compress, kind, records)
+
+    async def _open(self) -> _Current:
+        number = self._next_number
+        name = file_name(self._table, self._segment, number, self._options.compress)
+        file = await self._sink.create(name, max_bytes=self._max_bytes)
+        self._next_number += 1
+        at = self._written_to
+        return _Current(file, self._segment, number, first=at, last=at, fingerprinted=self._options.fingerprint)
+
+    async def _close(self, current: _Current) -> FileState:
+        """Seal the current file, once the coordinator has made durable that it is complete."""
+        await self._commit(await current.file.finish())
+        await self._committer.commit_and_wait(self._position, file=self._with_token(current.state()))
+        await current.file.seal()
+        self._current = None
+        return current.state(sealed=True)
+
+    async def _commit_durable(self) -> None:
+        await self._commit(await self._current.file.sync() if self._current else 0)
+
+    async def _commit(self, durable: int) -> None:
+        """Commit the pages that lie below the offset `durable` of the current file."""
+        passed: list[_Mark] = []
+        while self._marks and (self._marks[0].state is None or self._marks[0].state.bytes <= durable):
+            passed.append(self._marks.popleft())
+        if not passed:
+            return
+        self._position = passed[-1].position
+        types, self._types = self._types.masks, PathTypes()
+        await self._committer.commit(
+            self._position,
+            file=self._with_token(passed[-1].state),
+            read=sum(mark.read for mark in passed),
+            written=sum(mark.written for mark in passed),
+            bytes=sum(mark.bytes for mark in passed),
+            types=types,
+        )
+
+    def _with_token(self, state: FileState | None) -> FileState | None:
+        if state is None or self._current is None:
+            return state
+        token = since(self._current.file.resume_token or {}, self._current.parts_told)
+        self._current.parts_told += len(token.get("parts", ()))
+        return msgspec.structs.replace(state, token=token)

@@ -1,0 +1,84 @@
+"""Reading: the records of one span of a file, wherever it is stored and however it is compressed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import Executor
+from contextlib import aclosing
+from typing import NamedTuple
+
+from ddbio.codec import RecordEncoder
+from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError
+from ddbio.codec.framing import Block, LineFramer
+from ddbio.errors import SourceError
+from ddbio.ledger.entries import Unit
+from ddbio.pipeline.importing.recognition import HEAD_BYTES
+from ddbio.storage.base import Source, SourceFile
+
+MAX_RECORD = 16 * 1024 * 1024
+"""A longer record can't be written: BatchWriteItem takes 16 MB (API Reference)."""
+
+
+class SpanReader:
+    """Reads spans from `source`; decompression happens in `executor`."""
+
+    def __init__(self, source: Source, executor: Executor) -> None:
+        self._source = source
+        self._executor = executor
+
+    def place(self, unit: Unit) -> str:
+        """What a person calls the file of a span."""
+        return self._source.place(unit.file)
+
+    async def blocks(self, unit: Unit, start: int, head: bytearray | None = None) -> AsyncGenerator[list[Block]]:
+        """The lines of the span that begin at or behind `start`, some at a time, in the file's order.
+
+        A compressed file is read from its beginning, whatever `start` is. `head` takes in the file's first bytes, where
+        those are read. Raises SourceError where the file can't be read, has changed, or is broken.
+        """
+        first = start if unit.compression == "none" else 0
+        framer = LineFramer(first, limit=MAX_RECORD, stop=unit.end)
+        async with aclosing(self._chunks(unit, max(first - 1, 0))) as chunks:
+            async for chunk in chunks:
+                if head is not None and not first:
+                    head += chunk[: HEAD_BYTES - len(head)]
+                yield _behind(start, framer.feed(chunk))
+                if framer.done:
+                    return
+        yield _behind(start, framer.end())
+
+    async def _chunks(self, unit: Unit, first: int) -> AsyncGenerator[bytes]:
+        """The file's stored bytes from `first` on, decompressed."""
+        file = SourceFile(unit.file, unit.size, unit.tag, unit.compression)
+        async with aclosing(self._source.read(file, first)) as stored:
+            if unit.compression == "none":
+                async for chunk in stored:
+                    yield chunk
+                return
+            decompressor = Decompressor(unit.compression)
+            try:
+                async for chunk in stored:
+                    pieces = decompressor.feed(chunk)
+                    while (piece := await self._next(pieces)) is not None:
+                        yield piece
+                decompressor.end()
+            except (CorruptStreamError, TruncatedStreamError) as error:
+                raise SourceError(
+                    f"{self.place(unit)} is not a whole {unit.compression} file: {error}",
+                    hint="Everything before the fault was imported; get the file again and import it once more.",
+                ) from error
+
+    async def _next(self, pieces: Iterator[bytes]) -> bytes | None:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, next, pieces, None)
+
+
+class Input(NamedTuple):
+    """One source, as a worker reads it: what reads its files, and what understands their records."""
+
+    reader: SpanReader
+    encoder: RecordEncoder
+
+
+def _behind(start: int, blocks: list[Block]) -> list[Block]:
+    return [part for block in blocks if (part := block.behind(start))]

@@ -1,0 +1,260 @@
+"""A folder of the local file system as a destination.
+
+Every call into the file system runs in the executor that is handed in, one call a block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import aiofiles
+
+from ddbio.errors import PreflightError
+from ddbio.storage.base import JOURNAL, LOCK, PROBE, OutputFile, Sink, StoredFile
+from ddbio.storage.local import disk
+from ddbio.storage.local.disk import edge
+from ddbio.storage.local.lock import FileLock, hold_folder
+from ddbio.storage.steps import Steps
+
+if TYPE_CHECKING:
+    from aiofiles.threadpool.binary import AsyncBufferedIOBase
+
+T = TypeVar("T")
+
+
+class LocalSink(Sink):
+    """Files in a folder, made when it is missing.
+
+    An unfinished file is `<name>.<run>.part`, so `run` must be unlike that of any other job. Folders that were made
+    here and are still empty at the end are removed again. Journals, and all folders made for a `private` sink, are for
+    their owner alone.
+    """
+
+    def __init__(self, folder: str | Path, run: str, *, executor: Executor, private: bool = False) -> None:
+        self._folder = Path(folder)
+        self._run = run
+        self.executor = executor
+        self._folders = disk.Folders(self._folder, private=private)
+        self._lock: FileLock | None = None
+        self._open: set[LocalOutputFile] = set()
+
+    @property
+    def location(self) -> str:
+        return str(self._folder)
+
+    async def __aenter__(self) -> LocalSink:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.call, self._folders.remove_made)
+            for file in self._open:
+                stack.push_async_callback(file.discard)
+
+    async def check(self, expected_bytes: int | None) -> list[str]:
+        with edge("write to", self._folder, PreflightError):
+            free = await self.call(self._probe)
+        if expected_bytes is None or free >= expected_bytes:
+            return []
+        return [f"{self._folder} has {free:,} bytes free; about {expected_bytes:,} are expected to be written."]
+
+    async def create(self, name: str, *, max_bytes: int) -> LocalOutputFile:  # noqa: ARG002 (a file needs no plan)
+        final = await self._at(name, "create", lambda path: path)
+        part = disk.part_of(final, self._run)
+        file = LocalOutputFile(self, name, final, part, private=name.startswith(JOURNAL))
+        self._open.add(file)
+        await file.open()
+        return file
+
+    async def put(self, name: str, data: bytes) -> None:
+        private = name.startswith(JOURNAL)
+        with edge("write", self._folder / name):
+            await self._change(lambda: self._put(disk.inside(self._folder, name), data, private=private))
+
+    async def get(self, name: str, *, most: int | None = None) -> bytes | None:
+        return await self._at(name, "read", lambda path: disk.read_if_there(path, most))
+
+    async def list(self, prefix: str = "") -> list[StoredFile]:
+        with edge("list", self._folder):
+            return await self.call(lambda: sorted(disk.walk(self._folder, prefix)))
+
+    async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
+        with edge("look into", self._folder):
+            return await self.call(
+                lambda: next((name for name in disk.input_below(self._folder) if not is_mine(name)), None)
+            )
+
+    async def delete(self, *names: str) -> None:
+        with edge("delete files in", self._folder):
+            await self._change(lambda: disk.remove(self._folder, names))
+
+    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
+        if "part" not in token:
+            return False
+        part = str(token["part"])
+        with edge("name", self._folder / name):
+            return await self._change(lambda: disk.seal_at(disk.inside(self._folder, name), part, size))
+
+    async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
+        with edge("clear", self._folder):
+            return await self._change(lambda: disk.sweep(self._folder, owns, keep))
+
+    def lock(self, run: str) -> AbstractAsyncContextManager[int]:
+        """A lock of the kernel's on `_ddbio/lock`, which is removed again.
+
+        Once that file is gone, or another one, this sink neither puts, deletes, recovers nor sweeps any more.
+        """
+        self._lock = FileLock(self._folder / LOCK, run, self._make_lock_folder)
+        return hold_folder(self._lock, self.executor)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run one blocking call in the sink's executor."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, function)
+
+    async def _change(self, function: Callable[[], T]) -> T:
+        """The same, for what only the holder of the lock may do."""
+        return await self.call(lambda: self._unless_lost(function))
+
+    def _unless_lost(self, function: Callable[[], T]) -> T:
+        if self._lock is not None:
+            self._lock.refuse_if_lost()
+        return function()
+
+    async def _at(self, name: str, action: str, function: Callable[[Path], T]) -> T:
+        """Run one blocking call on the file of this name, in the sink's executor."""
+        with edge(action, self._folder / name):
+            return await self.call(lambda: function(disk.inside(self._folder, name)))
+
+    def forget(self, file: LocalOutputFile) -> None:
+        """The file is sealed, discarded or left: nothing is left to do for it at the end."""
+        self._open.discard(file)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make `folder` and its parents, durably (blocking)."""
+        self._folders.make(folder)
+
+    def _make_lock_folder(self) -> None:
+        self.make_folder(disk.inside(self._folder, LOCK).parent)
+
+    def _probe(self) -> int:
+        probe = disk.part_of(disk.inside(self._folder, PROBE), self._run)
+        try:
+            self.make_folder(probe.parent)
+            try:
+                disk.write(probe, bytes(4096))
+            finally:
+                probe.unlink(missing_ok=True)
+            return shutil.disk_usage(self._folder).free
+        except OSError:
+            self._folders.remove_made()
+            raise
+
+    def _put(self, path: Path, data: bytes, *, private: bool) -> None:
+        self.make_folder(path.parent)
+        disk.put(path, disk.part_of(path, self._run), data, private=private)
+
+
+class LocalOutputFile(OutputFile):
+    """One file on its way: `<name>.<run>.part` until it is sealed."""
+
+    def __init__(self, sink: LocalSink, name: str, final: Path, part: Path, *, private: bool) -> None:
+        self.name = name
+        self._sink = sink
+        self._final = final
+        self._part = part
+        self._opener = disk.opener(private=private)
+        self._steps = Steps()
+        self._handle: AsyncBufferedIOBase | None = None
+        self._size = 0
+        self._durable = 0
+        self._name_is_durable = False
+        self._sealed = False
+
+    @property
+    def resume_token(self) -> Mapping[str, object]:
+        """`part`: what the file is called while it is unfinished."""
+        return {"part": self._part.name}
+
+    async def open(self) -> None:
+        """Make the folder and the `.part` file."""
+        with edge("create", self._part):
+            await self._steps.run(self._create())
+
+    async def write(self, block: bytes) -> None:
+        with edge("write", self._part):
+            await self._steps.run(self._opened.write(block))
+        self._size += len(block)
+
+    async def sync(self) -> int:
+        if self._durable < self._size:
+            await self._flush(disk.sync_data)
+        return self._durable
+
+    async def finish(self) -> int:
+        if self._handle is not None:
+            await self._flush(os.fsync)
+            with edge("close", self._part):
+                await self._steps.run(self._close())
+        return self._size
+
+    async def seal(self) -> None:
+        if not self._sealed:
+            await self.finish()
+            with edge("name", self._final):
+                await self._steps.run(self._rename())
+
+    async def discard(self) -> None:
+        await self._steps.settle()
+        if self._sealed:
+            return
+        with suppress(OSError):  # what could not be written is not wanted any more
+            await self._steps.run(self._close())
+        with edge("remove", self._part):
+            await self._steps.run(self._sink.call(lambda: self._part.unlink(missing_ok=True)))
+        self._sink.forget(self)
+
+    async def leave(self) -> None:
+        await self._steps.settle()
+        with suppress(OSError):  # what is durable is so, whatever happens to the rest
+            await self._steps.run(self._close())
+        self._sink.forget(self)
+
+    @property
+    def _opened(self) -> AsyncBufferedIOBase:
+        if self._handle is None:
+            raise ValueError(f"{self.name} is finished or discarded: it takes no more blocks")
+        return self._handle
+
+    async def _create(self) -> None:
+        await self._sink.call(lambda: self._sink.make_folder(self._part.parent))
+        self._handle = await aiofiles.open(self._part, "wb", opener=self._opener, executor=self._sink.executor)
+
+    async def _flush(self, to_disk: Callable[[int], None]) -> None:
+        handle, size = self._opened, self._size
+        with edge("write", self._part):
+            await self._steps.run(handle.flush())
+            await self._steps.run(self._sink.call(lambda: self._make_durable(handle.fileno(), to_disk)))
+        self._durable = size
+
+    def _make_durable(self, descriptor: int, to_disk: Callable[[int], None]) -> None:
+        to_disk(descriptor)
+        if not self._name_is_durable:
+            disk.sync_folder(self._part.parent)
+            self._name_is_durable = True
+
+    async def _close(self) -> None:
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            await handle.close()
+
+    async def _rename(self) -> None:
+        await self._sink.call(lambda: disk.publish(self._part, self._final))
+        self._sealed = True
+        self._sink.forget(self)

@@ -1,0 +1,116 @@
+"""What stands behind the proxy: the service made slow enough to be killed at, and an S3 whose clock is a minute on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from types import TracebackType
+from typing import Self
+
+from ddbio.storage.base import LOCK
+from ddbio.storage.s3.lock import LEASE_SECONDS
+from tests.kit.faults.s3 import refusal
+from tests.kit.faults.upstream import Upstream, UpstreamError
+from tests.kit.servers.http import Handler, HttpServer, Reply, Request
+from tests.kit.servers.replies import RESET
+
+DATA = {"Scan", "BatchWriteItem"}
+LATER = timedelta(seconds=LEASE_SECONDS + 1)
+
+
+class Relay:
+    """Serves on 127.0.0.1 what `upstream` (a URL) serves; `change` may alter requests and replies."""
+
+    def __init__(self, upstream: str, change: Callable[[Request, Handler], Awaitable[Reply]]) -> None:
+        self._upstream = Upstream(upstream)
+        self._change = change
+        self._http = HttpServer(self._handle, streaming=True)
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        await self._upstream.__aenter__()
+        self.url = f"http://127.0.0.1:{await self._http.start(0)}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._http.stop()
+        finally:
+            await self._upstream.__aexit__(kind, error, trace)
+
+    async def _handle(self, request: Request) -> Reply:
+        try:
+            return await self._change(request, self._forward)
+        except UpstreamError:
+            return RESET
+
+    async def _forward(self, request: Request) -> Reply:
+        return await self._upstream.forward(request, whole=False)
+
+
+class Pace:
+    """Small pages, and a pause before each reply: whoever is killed meanwhile, the work is done by then.
+
+    With `before` the pause comes before the work, which is not done at all where `drop` is called meanwhile: a dead
+    client's request does not arrive.
+    """
+
+    def __init__(self, page_items: int | None, seconds: float, *, before: bool = False) -> None:
+        self._page_items = page_items
+        self._seconds = seconds
+        self._before = before
+        self._drops = 0
+        self._served = 0
+        self._awaited: list[tuple[int, asyncio.Event]] = []
+
+    def after(self, requests: int) -> asyncio.Event:
+        """An event that is set when so many more requests have come."""
+        event = asyncio.Event()
+        self._awaited.append((self._served + requests, event))
+        return event
+
+    def drop(self) -> None:
+        """Reset the requests that are on their way."""
+        self._drops += 1
+
+    async def __call__(self, request: Request, serve: Handler) -> Reply:
+        request = await request.whole()
+        if request.operation not in DATA:
+            return await serve(request)
+        self._served += 1
+        for number, event in self._awaited:
+            if self._served >= number:
+                event.set()
+        if request.operation == "Scan" and self._page_items is not None:
+            request = request.with_payload({**request.payload, "Limit": self._page_items})
+        if self._before:
+            drops = self._drops
+            await asyncio.sleep(self._seconds)
+            return RESET if drops != self._drops else await serve(request)
+        reply = await serve(request)
+        await asyncio.sleep(self._seconds)
+        return reply
+
+
+async def as_s3(request: Request, serve: Handler) -> Reply:
+    """Where the lock of a job is read, the server's clock says a later time: so the lock of a dead job has run out.
+
+    And where moto breaks down over the completion of an upload that it does not know, S3's own answer is given.
+    """
+    reply = await serve(request)
+    path, _, query = request.path.partition("?")
+    if request.method == "POST" and "uploadId=" in query and reply.status == 500:
+        return refusal("no_such_upload")
+    if request.method != "GET" or not path.endswith(f"/{LOCK}") or reply.fields is None:
+        return reply
+    fields = tuple((name, _later(value) if name.lower() == "date" else value) for name, value in reply.fields)
+    return replace(reply, fields=fields)
+
+
+def _later(date: str) -> str:
+    return format_datetime(parsedate_to_datetime(date) + LATER, usegmt=True)

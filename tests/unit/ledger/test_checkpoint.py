@@ -1,0 +1,277 @@
+"""The checkpoint: what an earlier run left, and whether it is this job's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
+from ddbio.jobs.claim import claim
+from ddbio.ledger.checkpoint import check_units, look, refuse_unfinished, same_job
+from ddbio.ledger.entries import (
+    Commit,
+    Entry,
+    FileState,
+    Identity,
+    KnownFile,
+    KnownUnit,
+    Opened,
+    Recovered,
+    Unit,
+    UnitState,
+)
+from ddbio.ledger.journal import Journal
+from ddbio.storage.base import JOURNAL, MANIFEST
+from tests.kit.fakes import MemorySink, all_entries
+
+IDENTITY = Identity(
+    command="export",
+    account="123456789012",
+    region="eu-west-1",
+    table="T",
+    table_id="id-1",
+    keys=(("pk", "S"),),
+    place="/out",
+    what={"format": "jsonl", "compress": "none", "index": None},
+)
+KEY = '{"pk":{"S":"p"}}'
+OPENED = Opened("run-1", IDENTITY, 3)
+COMMIT = Commit(1, 1, 1, KEY, read=1, written=1)
+NAME = "T-0001-00002.json"
+FILE = FileState(NAME, 1, 2, "", KEY, 1, 1, 1, 1, False, token={"part": f"{NAME}.run-1-0-0.part"})
+
+
+def manifest(run: str) -> bytes:
+    table = {"arn": "arn", "item_count": 1, "size_bytes": 1, "indexes": []}
+    totals = dict.fromkeys(
+        ("items", "bytes", "rejected", "capacity_units", "requests", "throttles", "retries", "seconds"), 0
+    )
+    return msgspec.json.encode(
+        {
+            "ddbio_manifest": 1,
+            "run": run,
+            "identity": IDENTITY,
+            "table": table,
+            "segments": 3,
+            "files": [],
+            "type_hints": {},
+            "mixed": [],
+            "totals": {**totals, "rejects": None},
+        }
+    )
+
+
+async def journaled(*chunks: Any) -> MemorySink:
+    sink = MemorySink()
+    journal = Journal(sink)
+    for chunk in chunks:
+        await journal.append([chunk])
+    return sink
+
+
+async def test_nothing() -> None:
+    found = await look(MemorySink())
+    assert (found.state, found.opened, found.manifest) == ("none", None, None)
+    await refuse_unfinished(found, "/out", "--overwrite")
+
+
+async def test_a_journal_is_an_unfinished_job() -> None:
+    found = await look(await journaled(OPENED, COMMIT))
+    assert (found.state, found.opened) == ("unfinished", OPENED)
+    with pytest.raises(UnfinishedJobError, match="An unfinished job lies in /out") as caught:
+        await refuse_unfinished(found, "/out", "--overwrite")
+    assert caught.value.hint == "Go on with --resume; to begin anew, use --overwrite."
+
+
+async def test_a_manifest_is_a_finished_job() -> None:
+    sink = MemorySink()
+    sink.small[MANIFEST] = manifest("run-1")
+    found = await look(sink)
+    assert (found.state, found.opened, found.manifest) == ("finished", None, sink.small[MANIFEST])
+    await refuse_unfinished(found, "/out", "--overwrite")
+
+
+async def test_a_run_that_died_between_its_manifest_and_the_end_of_its_journal_is_finished() -> None:
+    sink = await journaled(OPENED, COMMIT)
+    sink.small[MANIFEST] = manifest("run-1")
+    assert (await look(sink)).state == "finished"
+
+
+async def test_a_manifest_of_an_earlier_job_does_not_finish_this_one() -> None:
+    sink = await journaled(OPENED, COMMIT)
+    sink.small[MANIFEST] = manifest("run-0")
+    assert (await look(sink)).state == "unfinished"
+
+
+async def test_a_manifest_that_can_not_be_read_is_told() -> None:
+    sink = await journaled(OPENED)
+    sink.small[MANIFEST] = b"{"
+    with pytest.raises(SourceError, match="The manifest of memory"):
+        await look(sink)
+
+
+async def test_a_damaged_journal_stops_everything_but_overwriting() -> None:
+    sink = await journaled(OPENED, COMMIT)
+    del sink.small[f"{JOURNAL}00000001.json"]
+    with pytest.raises(JournalError):
+        await look(sink)
+    found = await look(sink, overwrite=True)
+    assert found.state == "none"
+    await found.journal.discard()
+    await found.journal.append([OPENED])
+    assert await all_entries(Journal(sink)) == [OPENED]
+
+
+async def test_overwriting_removes_what_a_damaged_journal_still_names() -> None:
+    kept = await journaled(OPENED, msgspec.structs.replace(COMMIT, file=FILE), COMMIT)
+    kept.small[f"{JOURNAL}00000003.json"] = b"{"
+    kept.sealed[NAME] = b""
+    await claim(kept, "Other", await look(kept, overwrite=True), overwrite=True)
+    assert (kept.sealed, kept.small) == ({}, {})
+
+
+def file(**changes: Any) -> Commit:
+    return msgspec.structs.replace(COMMIT, file=msgspec.structs.replace(FILE, **changes))
+
+
+HOSTILE: dict[str, Entry] = {
+    "a path upwards": file(name="../T-0001-00002.json"),
+    "an absolute path": file(name="/etc/passwd"),
+    "a file below": file(name="sub/T-0001-00002.json"),
+    "another table's file": file(name="U-0001-00002.json"),
+    "another compression": file(name="T-0001-00002.json.gz"),
+    "another number": file(number=3),
+    "another segment's file": file(name="T-0002-00002.json", segment=2),
+    "a part of another file": file(token={"part": "T-0001-00003.json.run-1-0-0.part"}),
+    "a part somewhere else": file(token={"part": "../T-0001-00002.json.run-1-0-0.part"}),
+    "a part that leads away": file(token={"part": f"{NAME}./../../x.part"}),
+    "a part that is the file": file(token={"part": NAME}),
+    "a part that is no text": file(token={"part": 1}),
+    "a file that begins at no key": file(first="},"),
+    "a segment that is not there": msgspec.structs.replace(COMMIT, unit=3),
+    "a position that is no key": msgspec.structs.replace(COMMIT, position='{"pk":{"S":"p"}},"Limit":1'),
+    "a key of a wrong type": msgspec.structs.replace(COMMIT, position='{"pk":{"S":1}}'),
+    "a file in a compacted journal": KnownFile(msgspec.structs.replace(FILE, name="../x")),
+    "a key of another table": msgspec.structs.replace(COMMIT, position='{"id":{"S":"p"}}'),
+    "no key": msgspec.structs.replace(COMMIT, position="{}"),
+    "another job": msgspec.structs.replace(OPENED, segments=4),
+    "a unit in a compacted journal": KnownUnit(1, UnitState('{"pk":')),
+    "a token of a wrong form": file(token={"upload_id": "x", "parts": [["1", 2]]}),
+    "a recovered file": Recovered(1, msgspec.structs.replace(FILE, name="../../x"), gone=True),
+}
+
+
+@pytest.mark.parametrize("entry", HOSTILE.values(), ids=HOSTILE)
+async def test_what_does_not_belong_to_the_job_is_not_taken_from_a_journal(entry: Entry) -> None:
+    found = await look(await journaled(OPENED, msgspec.structs.replace(COMMIT, file=FILE), entry))
+    with pytest.raises(JournalError, match=r"The journal in memory can't be trusted: an entry about unit -?\d"):
+        [entries async for entries in found.entries()]
+    sink = await journaled(OPENED, entry)
+    sink.sealed = {"x": b"", "U-0001-00002.json": b"", "T-0001-00002.json.gz": b"", "T-0002-00002.json": b""}
+    kept = dict(sink.sealed)
+    await claim(sink, "Other", await look(sink, overwrite=True), overwrite=True)
+    assert (sink.sealed, sink.small) == (kept, {})
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        msgspec.structs.replace(COMMIT, unit=-1),
+        msgspec.structs.replace(COMMIT, read=-5),
+        msgspec.structs.replace(COMMIT, types={"a": -1}),
+        KnownUnit(1, UnitState(KEY, -5)),
+        file(bytes=-1),
+    ],
+)
+async def test_no_count_is_less_than_nothing(entry: Entry) -> None:
+    found = await look(await journaled(OPENED, entry))
+    with pytest.raises(JournalError, match="can't be read"):
+        [entries async for entries in found.entries()]
+
+
+@pytest.mark.parametrize("run", ["", "../../x", "a/b", "a.b", "x" * 65])
+async def test_a_run_whose_name_could_lead_elsewhere_is_not_taken_from_a_journal(run: str) -> None:
+    with pytest.raises(JournalError, match="its first entry is not one that ddbio writes"):
+        await look(await journaled(msgspec.structs.replace(OPENED, run=run)))
+
+
+@pytest.mark.parametrize("position", ["", "-1", "x", "1.5", "٣", "{}", "9", "9" * 19])
+async def test_an_import_goes_on_at_an_offset(position: str) -> None:
+    opened = Opened("run-1", msgspec.structs.replace(IDENTITY, command="import"), 0, (Unit(1, "f", start=10),))
+    found = await look(await journaled(opened, msgspec.structs.replace(COMMIT, position=position)))
+    with pytest.raises(JournalError, match="an entry about unit 1"):
+        [entries async for entries in found.entries()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"table_id": "id-2"}, "Its table_id: id-1 before, id-2 now"),
+        ({"region": "us-east-1"}, "Its region: eu-west-1 before, us-east-1 now"),
+        ({"what": {"format": "dynamodb-json", "index": None}}, "Its format: jsonl before, dynamodb-json now"),
+        ({"what": {"format": "jsonl", "index": "by-date"}}, "Its index: None before, by-date now"),
+        ({"command": "import"}, "Its command: export before, import now"),
+    ],
+)
+def test_another_job_is_refused_naming_both_values(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(CheckpointMismatchError, match=told):
+        same_job(IDENTITY, msgspec.structs.replace(IDENTITY, **changes))
+
+
+def test_a_journal_of_an_earlier_version_may_say_less() -> None:
+    same_job(IDENTITY, msgspec.structs.replace(IDENTITY, what={"format": "jsonl", "index": None, "new": 1}))
+
+
+async def test_a_job_that_went_through_the_journal_is_the_same() -> None:
+    found = await look(await journaled(OPENED))
+    assert found.opened is not None
+    same_job(found.opened.identity, IDENTITY)
+
+
+def unit(number: int, start: int, end: int | None, **more: Any) -> Unit:
+    return Unit(number, **{"file": "/in/a", "start": start, "end": end, "size": 90, "tag": "t", **more})
+
+
+PACKED = unit(3, 0, None, file="/in/b.gz", compression="gzip", source=1)
+UNITS = [unit(0, 0, 30), unit(1, 30, 60), unit(2, 60, None), PACKED]
+
+
+def test_the_units_of_an_import_may_be_cut_otherwise() -> None:
+    whole = [unit(0, 0, None), msgspec.structs.replace(PACKED, id=1)]
+    check_units(UNITS, whole)
+    check_units(whole, UNITS)
+    empty = unit(0, 0, None, size=0)
+    check_units([empty], [empty])
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        [unit(0, 0, None, file="/etc/shadow"), PACKED],
+        [*UNITS, unit(4, 0, None, file="/etc/shadow")],
+        [unit(0, 0, None, size=91), PACKED],
+        [unit(0, 0, None, tag="u"), PACKED],
+        [unit(0, 0, None, compression="gzip"), PACKED],
+        [unit(0, 0, None, source=1), PACKED],
+        [unit(0, 0, None, source=-1), PACKED],
+        [unit(0, 0, None), msgspec.structs.replace(PACKED, source=2)],
+        [unit(0, 0, None)],
+        [],
+        [*UNITS[1:]],
+        [*UNITS[:2], PACKED],
+        [UNITS[0], UNITS[2], PACKED],
+        [*UNITS, unit(4, 30, 60)],
+        [unit(0, 0, 30), unit(1, 30, 30), unit(2, 30, None), PACKED],
+        [unit(0, 0, 90), unit(1, 90, None), PACKED],
+        [unit(0, 0, 99), PACKED],
+        [unit(0, -1, None), PACKED],
+        [unit(0, 0, 30), unit(0, 30, None), PACKED],
+        [unit(3, 0, None), PACKED],
+        [unit(0, 0, None), msgspec.structs.replace(PACKED, end=9), msgspec.structs.replace(PACKED, id=4, start=9)],
+    ],
+)
+def test_a_journal_does_not_choose_what_an_import_reads(begun: list[Unit]) -> None:
+    with pytest.raises(JournalError, match="other files, or parts of files, than the import reads"):
+        check_units(begun, UNITS)

@@ -1,0 +1,210 @@
+"""The rejects file: one JSON line for each record, durable, added to."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddbio.errors import DestinationError, PreflightError
+from ddbio.ledger.entries import Reject
+from ddbio.ledger.rejects import MARK, RejectsFile, unwrap
+from ddbio.model import Reason, Refused
+
+
+def reject(raw: bytes | None, **fields: Any) -> Reject:
+    given = {"source": "in.jsonl", "offset": 7, "length": 3, "line": 2, "reason": "not_json", "message": "No."}
+    return Reject(**given | fields, raw=raw)  # type: ignore[arg-type]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (b"{x}", {"raw": "{x}"}),
+        ('{"ä": "☃\u2028"}'.encode(), {"raw": '{"ä": "☃\u2028"}'}),
+        (b'{"a":"\xff"}', {"raw_base64": base64.b64encode(b'{"a":"\xff"}').decode()}),
+        (b"\xed\xa0\x80", {"raw_base64": "7aCA"}),
+        (None, {"raw": None}),
+    ],
+)
+async def test_a_record_is_kept_as_it_was(raw: bytes | None, kept: dict[str, Any], tmp_path: Path) -> None:
+    file = RejectsFile(tmp_path / "r.jsonl", "run")
+    await file.add([reject(raw)])
+    assert lines(file.path) == [
+        {
+            "ddbio_reject": 1,
+            "run": "run",
+            "source": "in.jsonl",
+            "offset": 7,
+            "length": 3,
+            "line": 2,
+            "reason": "not_json",
+            "message": "No.",
+        }
+        | kept
+    ]
+
+
+async def test_rejects_are_for_their_owner_alone(tmp_path: Path) -> None:
+    file = RejectsFile(tmp_path / "a" / "b" / "r.jsonl", "run")
+    before = os.umask(0o022)
+    try:
+        await file.add([reject(b"1")])
+    finally:
+        os.umask(before)
+    made = [tmp_path / "a", tmp_path / "a" / "b", file.path]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700, 0o700, 0o600]
+
+
+async def test_the_file_and_its_folder_come_with_the_first_reject(tmp_path: Path) -> None:
+    file = RejectsFile(tmp_path / "a" / "b" / "r.jsonl", "run")
+    await file.add([])
+    assert not file.path.exists()
+    await file.add([reject(b"1"), reject(b"2", line=None)])
+    assert [(line["raw"], line["line"]) for line in lines(file.path)] == [("1", 2), ("2", None)]
+
+
+async def test_an_existing_file_is_added_to(tmp_path: Path) -> None:
+    for raw in (b"1", b"2"):
+        await RejectsFile(tmp_path / "r.jsonl", "run").add([reject(raw)])
+    assert [line["raw"] for line in lines(tmp_path / "r.jsonl")] == ["1", "2"]
+
+
+async def test_what_a_job_did_not_commit_goes_and_what_others_wrote_behind_stays(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    killed, other = RejectsFile(path, "a"), RejectsFile(path, "b")
+    size = await killed.add([reject(b"1")])
+    await killed.add([reject(b"2"), reject(b"3")])
+    with path.open("ab") as file:
+        file.write(b'{"ddbio_reject":1,"run":"a","source":"torn')
+    theirs = await other.add([reject(b"4")])
+    again = RejectsFile(path, "a")
+    await again.cut(size)
+    await RejectsFile(path, "b").cut(theirs)
+    await again.add([reject(b"2")])
+    told = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+    assert [(line["run"], line["raw"]) for line in told] == [("a", "1"), ("b", "4"), ("a", "2")]
+
+
+@pytest.mark.parametrize("torn", [b'{"dd', b'{"ddbio_reject":1,"run":"a","source":"in'])
+async def test_what_a_job_did_not_commit_leaves_no_trace_at_the_end_of_the_file(torn: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    await RejectsFile(path, "b").add([reject(b"0")])
+    file = RejectsFile(path, "a")
+    size = await file.add([reject(b"1")])
+    before = path.read_bytes()
+    await file.add([reject(b"2")])
+    path.write_bytes(path.read_bytes() + torn)
+    await RejectsFile(path, "a").cut(size)
+    assert path.read_bytes() == before
+
+
+async def test_a_job_without_rejects_of_its_own_does_not_count_those_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    await RejectsFile(path, "b").add([reject(b"0")])
+    file = RejectsFile(path, "a")
+    size = await file.add([])
+    await file.add([reject(b"1")])
+    await RejectsFile(path, "a").cut(size)
+    assert [line["raw"] for line in lines(path)] == ["0"]
+
+
+async def test_a_job_without_rejects_of_its_own_leaves_what_was_in_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    before = b'{\n  "no": "line of a job"\n}\n\n{\n}\n\n'
+    path.write_bytes(before)
+    size = await RejectsFile(path, "a").add([])
+    await RejectsFile(path, "a").cut(size)
+    assert path.read_bytes() == before
+
+
+async def test_trying_the_file_does_not_remove_what_another_job_has_put_there_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "r.jsonl"
+    async with RejectsFile(path, "b").tried():
+        await RejectsFile(path, "a").add([reject(b"1")])
+    assert [line["raw"] for line in lines(path)] == ["1"]
+    path.unlink()
+    async with RejectsFile(path, "b").tried():
+        assert path.exists()
+    assert not path.exists()
+
+
+async def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").touch()
+    with pytest.raises(DestinationError, match=r"folder/r\.jsonl can't be written") as caught:
+        await RejectsFile(tmp_path / "folder" / "r.jsonl", "run").add([reject(b"secret contents")])
+    assert "and resume" in str(caught.value.hint)
+    assert "secret" not in str(caught.value)
+
+
+async def test_another_place_is_advised_only_before_the_job_has_begun(tmp_path: Path) -> None:
+    """A job that is resumed with another rejects file is refused."""
+    (tmp_path / "folder").touch()
+    file = RejectsFile(tmp_path / "folder" / "r.jsonl", "run")
+    with pytest.raises(PreflightError, match="Give another place with --rejects"):
+        async with file.tried():
+            raise AssertionError("it can't be written")
+    with pytest.raises(DestinationError, match="can be written again, and resume"):
+        await file.add([reject(b"1")])
+
+
+GOLDEN = (
+    b'{"id":"a","n":1e2}',
+    '{"id": "☃\u2028\\u0000\\\\"}'.encode(),
+    b'{"id":"\xff"}',
+    b"\xed\xa0\x80",
+    b"NaN",
+    b" ",
+    b'{"ddbio_reject":1}',
+    b'{"ddbio_reject": {"N": "1"}, "id": {"S": "an item with that attribute"}}',
+)
+
+
+@pytest.mark.parametrize("raw", GOLDEN)
+async def test_the_file_gives_back_the_records_as_they_were(raw: bytes, tmp_path: Path) -> None:
+    file = RejectsFile(tmp_path / "r.jsonl", "run")
+    await file.add([reject(raw)])
+    line = file.path.read_bytes().rstrip(b"\n")
+    assert line.startswith(MARK)
+    assert unwrap(line) == raw
+    assert unwrap(raw) == raw
+    mended = json.dumps(json.loads(line)).encode()  # as another tool writes it, with spaces
+    assert unwrap(mended) == raw
+
+
+async def test_a_record_that_was_not_kept_is_to_be_read_from_its_source(tmp_path: Path) -> None:
+    file = RejectsFile(tmp_path / "r.jsonl", "run")
+    await file.add([reject(None, offset=2**20, length=2_000_000)])
+    line = file.path.read_bytes().rstrip(b"\n")
+    again = unwrap(line)
+    assert isinstance(again, Refused)
+    assert again.reason == Reason.RAW_MISSING
+    assert "in.jsonl, 2,000,000 bytes from byte 1,048,576 on" in again.message
+    # Rejected once more, it is wrapped twice, and still says where it lies.
+    await file.add([reject(line, source="r.jsonl", offset=0)])
+    assert unwrap(file.path.read_bytes().splitlines()[1]) == again
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"ddbio_reject":1,"source":"s"',
+        b'{"ddbio_reject":2,"source":"s","offset":1,"length":1,"raw":"x"}',
+        b'{"ddbio_reject":1,"raw":"x"}',
+        b'{"ddbio_reject":1,"x":' + b"[" * 20_000,
+        b'{"ddbio_reject":1,"source":"s","offset":1,"length":1,"raw_base64":"?"}',
+        b'{"id":"x","ddbio_reject":1,"source":"s","offset":1,"length":1,"raw":"x"}',
+        b"",
+    ],
+)
+def test_what_is_no_line_of_a_rejects_file_stays_as_it_is(line: bytes) -> None:
+    assert unwrap(line) == line
