@@ -21,7 +21,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from benchmarks.cases import run_s3
-from ddbio.ledger.entries import Commit, Entry, FileState, Identity, Opened, Used
+from ddbio.ledger.entries import Commit, FileState, Identity, JournalEntry, Opened, Used
 from ddbio.ledger.journal import COMPACT_AFTER, Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.storage.base import Sink
@@ -49,11 +49,11 @@ class Figures(NamedTuple):
     remove: float
 
 
-def entries(chunks: int, files: int, units: int) -> Iterator[list[Entry]]:
+def entries(chunks: int, files: int, units: int) -> Iterator[list[JournalEntry]]:
     """What becomes durable chunk after chunk: each segment writes one file, and is done with the file."""
     each = max(chunks * units // files, 1)
     for chunk in range(chunks):
-        found: list[Entry] = [Used(run="run", capacity_units=chunk * 1e3, requests=chunk)]
+        found: list[JournalEntry] = [Used(run="run", capacity_units=chunk * 1e3, requests=chunk)]
         for lane in range(units):
             unit, step = lane + units * (chunk // each), chunk % each
             done = step == each - 1

@@ -2,8 +2,8 @@
 
     python -m benchmarks.verify_million [--items 1000000] [--format jsonl] [--compress none]
 
-Runs against a dynalite of its own (see tests/kit/servers/dynalite.py for where it is looked for). Prints one JSON object a
-step, with the seconds, and for the verifications their reports.
+Runs against a dynalite of its own (see tests/kit/servers/dynalite.py for where it is looked for). Prints one JSON
+object a step, with the seconds, and for the verifications their reports.
 """
 
 from __future__ import annotations

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from ddbio.report import Difference, JobReport, Rejection, VerifyReport
 
 _HOMES = {
-    "export_table": "api",
-    "import_table": "api",
+    "export_table": "jobs.api",
+    "import_table": "jobs.api",
     "Control": "capacity.control",
-    "BatchWriter": "direct",
-    "ScanOptions": "direct",
-    "WriterOptions": "direct",
-    "scan": "direct",
+    "BatchWriter": "items",
+    "ScanOptions": "items",
+    "WriterOptions": "items",
+    "scan": "items",
     "DdbioError": "errors",
     "CheckPlanned": "events",
     "Event": "events",
@@ -65,7 +65,7 @@ _HOMES = {
     "JobReport": "report",
     "Rejection": "report",
     "VerifyReport": "report",
-    "verify_export": "verifying",
+    "verify_export": "jobs.verify",
 }
 
 __all__ = [

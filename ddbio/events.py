@@ -33,7 +33,7 @@ class JobPlanned:
     """Capacity units per second for the whole job."""
     adaptive: bool = False
     """That is what it begins with; then it adapts to what the table bears."""
-    units: int
+    splits: int
     """Segments or spans."""
     processes: int
     expected_seconds: float | None
@@ -74,7 +74,7 @@ class Progress:
     """Requests that were throttled, or came back unprocessed in part."""
     rejected: int
     """Records put among the rejects."""
-    units_done: int
+    splits_done: int
     """Segments, spans or files that are done."""
     budget: float | None = None
     """Capacity units per second that the job may use now."""

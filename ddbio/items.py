@@ -181,7 +181,7 @@ async def _connected(
                 endpoint=session.dynamodb_endpoint,
                 region=session.region,
                 transport=await stack.enter_async_context(transport),
-                credentials=session.credential_source(),
+                credentials=session.credential_provider(),
                 executor=stack.enter_context(threads(1)),
             ),
         )

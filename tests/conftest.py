@@ -21,6 +21,8 @@ from tests.kit.servers.replies import Hook
 from tests.kit.servers.seaweed import find_weed, run_seaweed
 from tests.kit.servers.tables import Table
 
+pytest_plugins = ("tests.kit.fixtures",)
+
 # No test is judged by the clock of a busy machine.
 settings.register_profile("ddbio", deadline=None)
 settings.load_profile("ddbio")

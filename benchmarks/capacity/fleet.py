@@ -15,7 +15,7 @@ from benchmarks.capacity.judge import Verdict, judge
 from benchmarks.capacity.table import PLENTY, SizedTable
 from ddbio.capacity import Pace
 from ddbio.jobs import planning
-from ddbio.ledger.entries import Unit
+from ddbio.ledger.entries import Split
 from tests.kit.fakes import run_virtual
 from tests.kit.faults.capacity import Limits
 from tests.kit.fleets import Fleet, export_job, import_job
@@ -95,12 +95,12 @@ def write_dump(path: Path, keys: Sequence[str], item_bytes: int) -> None:
         file.writelines(json.dumps({"pk": key, "sk": 0, "t": filler}) + "\n" for key in keys)
 
 
-def spans_of(path: Path, length: int) -> list[Unit]:
+def spans_of(path: Path, length: int) -> list[Split]:
     """The file in spans of about `length` bytes."""
     size, tag = path.stat().st_size, f"{path.stat().st_mtime_ns}-{path.stat().st_size}"
     starts = range(0, size, length)
     return [
-        Unit(number, str(path), start, start + length if start + length < size else None, size, tag)
+        Split(number, str(path), start, start + length if start + length < size else None, size, tag)
         for number, start in enumerate(starts)
     ]
 

@@ -74,13 +74,13 @@ class Auditor:
 
         await self._each(range(self._export.manifest.segments), compare)
 
-    async def _each(self, units: Iterable[int], work: Callable[[int], Awaitable[None]]) -> None:
-        """Do all units, so many at once; raises the first failure."""
-        waiting = iter(units)
+    async def _each(self, splits: Iterable[int], work: Callable[[int], Awaitable[None]]) -> None:
+        """Do all splits, so many at once; raises the first failure."""
+        waiting = iter(splits)
 
         async def worker() -> None:
-            for unit in waiting:
-                await work(unit)
+            for split in waiting:
+                await work(split)
                 self.done += 1
                 self._tell()
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from ddbio.codec import RecordEncoder
 from ddbio.codec.framing import Block, Record, records
 from ddbio.errors import SourceError
-from ddbio.ledger.entries import Unit
+from ddbio.ledger.entries import Split
 from ddbio.pipeline.importing.reading import SpanReader
 from ddbio.pipeline.importing.sending import Sender
 from ddbio.storage.base import Source, SourceFile
@@ -63,8 +63,8 @@ class Repair:
         raise SourceError(f"{file.name} was changed while it was read.", hint="Verify again once nobody writes to it.")
 
     async def _records(self, file: SourceFile, start: int) -> AsyncGenerator[Record]:
-        unit = Unit(0, file.name, start, size=file.size, tag=file.tag, compression=file.compression)
-        async with aclosing(self._reader.blocks(unit, start)) as blocks:
+        split = Split(0, file.name, start, size=file.size, tag=file.tag, compression=file.compression)
+        async with aclosing(self._reader.blocks(split, start)) as blocks:
             async for found in blocks:
                 for record in records(found):
                     yield record

@@ -29,7 +29,7 @@ Raises `CredentialsUnavailableError` where trying again may help; any other erro
 
 
 class RenewingCredentials:
-    """A `CredentialSource` over `fetch`. `wall` is the time of day, in seconds since the epoch."""
+    """A `CredentialProvider` over `fetch`. `wall` is the time of day, in seconds since the epoch."""
 
     def __init__(self, fetch: Fetch, *, clock: Clock | None = None, wall: Callable[[], float] = time.time) -> None:
         self._fetch = fetch

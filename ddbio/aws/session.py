@@ -17,7 +17,7 @@ from ddbio.aws.credentials import RenewingCredentials
 from ddbio.aws.table import TableInfo, refuse_other_region
 from ddbio.errors import CredentialsUnavailableError, DdbioError, PreflightError, UsageError
 from ddbio.options import Connection
-from ddbio.wire.signing import Credentials, CredentialSource
+from ddbio.wire.signing import CredentialProvider, Credentials
 from ddbio.wire.transport import HttpTransport
 
 METADATA_SECONDS = 5
@@ -99,7 +99,7 @@ class Session:
         """
         return await self._credentials.get()
 
-    def credential_source(self) -> CredentialSource:
+    def credential_provider(self) -> CredentialProvider:
         """The same credentials, as what signs requests wants them."""
         return self._credentials
 
@@ -210,7 +210,7 @@ class Session:
 
 @asynccontextmanager
 async def s3_client(
-    *, region: str, endpoint_url: str | None, credentials: CredentialSource, profile: str | None = None
+    *, region: str, endpoint_url: str | None, credentials: CredentialProvider, profile: str | None = None
 ) -> AsyncIterator[Any]:
     """An aioboto3 S3 client that takes its credentials from `credentials`, request by request.
 
@@ -240,7 +240,7 @@ async def s3_client(
 
 
 def _s3_session(
-    region: str, endpoint_url: str | None, credentials: CredentialSource, profile: str | None
+    region: str, endpoint_url: str | None, credentials: CredentialProvider, profile: str | None
 ) -> tuple[Any, str | None]:
     import aioboto3  # noqa: PLC0415
     import aioboto3.s3.inject  # noqa: PLC0415 - else imported on the loop
@@ -251,7 +251,7 @@ def _s3_session(
     return session, botocore.get_config_variable("ca_bundle")
 
 
-def _botocore_session(profile: str | None, credentials: CredentialSource | None = None) -> Any:
+def _botocore_session(profile: str | None, credentials: CredentialProvider | None = None) -> Any:
     from aiobotocore.session import AioSession  # noqa: PLC0415
 
     session = AioSession(profile=profile)
@@ -384,7 +384,7 @@ def _line(error: Exception) -> str:
 class _Provider:
     """Takes the place of botocore's credential chain."""
 
-    def __init__(self, source: CredentialSource) -> None:
+    def __init__(self, source: CredentialProvider) -> None:
         self._source = source
 
     async def load_credentials(self) -> _BotocoreCredentials:
@@ -393,11 +393,11 @@ class _Provider:
 
 
 class _BotocoreCredentials:
-    """A `CredentialSource`, as botocore's signers see it."""
+    """A `CredentialProvider`, as botocore's signers see it."""
 
     method = "ddbio"
 
-    def __init__(self, source: CredentialSource) -> None:
+    def __init__(self, source: CredentialProvider) -> None:
         self._source = source
 
     async def get_frozen_credentials(self) -> Any:

@@ -10,7 +10,7 @@ from ddbio.words import count
 
 RECENT_SECONDS = 5.0
 """Rates are those of this latest stretch of time."""
-NOTHING = Progress(seconds=0, items=0, bytes=0, units=0, throttles=0, rejected=0, units_done=0)
+NOTHING = Progress(seconds=0, items=0, bytes=0, units=0, throttles=0, rejected=0, splits_done=0)
 
 
 def size(number: float) -> str:
@@ -41,7 +41,7 @@ def plan_line(plan: JobPlanned) -> str:
     if plan.source_bytes is not None:
         parts.append(f"{size(plan.source_bytes)} to read")
     parts.append(f"{'from' if plan.adaptive else 'at most'} {_rate(plan.budget)} {_unit(plan)}/s")
-    parts.append(f"{count(plan.processes, 'process', 'processes')}, {_pieces(plan, plan.units)}")
+    parts.append(f"{count(plan.processes, 'process', 'processes')}, {_pieces(plan, plan.splits)}")
     if plan.items_done:
         parts.append(f"{count(plan.items_done, 'item is', 'items are')} done already")
     parts.append(_expected(plan))
@@ -125,9 +125,9 @@ class Course:
         return self._done(self._recent[-1])
 
     def _done(self, progress: Progress) -> float:
-        if progress.units_done >= self.plan.units:
+        if progress.splits_done >= self.plan.splits:
             return 1.0
-        shares = [progress.units_done / self.plan.units]
+        shares = [progress.splits_done / self.plan.splits]
         if self.plan.command != "import":
             if self.plan.table_items:
                 shares.append(progress.items / self.plan.table_items)
@@ -160,7 +160,7 @@ class Course:
         if last.rejected:
             parts.append(f"{last.rejected:,} rejected")
         return " · ".join(
-            [*parts, f"{last.units_done:,} of {_pieces(self.plan, self.plan.units)}", f"{byte_rate / 1e6:.1f} MB/s"]
+            [*parts, f"{last.splits_done:,} of {_pieces(self.plan, self.plan.splits)}", f"{byte_rate / 1e6:.1f} MB/s"]
         )
 
 
@@ -182,7 +182,7 @@ class CheckCourse:
     def line(self) -> str:
         """Items, bytes, and files."""
         read, plan = self._last, self.plan
-        files = f"{read.units_done:,} of {count(plan.files, 'file')}"
+        files = f"{read.splits_done:,} of {count(plan.files, 'file')}"
         return f"{count(read.items, 'item')} · {size(read.bytes)} of {size(plan.bytes)} · {files}"
 
 

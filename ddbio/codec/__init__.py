@@ -28,7 +28,7 @@ CODEC, _module = _choose(os.environ.get("DDBIO_CODEC", ""))
 
 if TYPE_CHECKING:
     from ddbio.codec.reference import (
-        Entry,
+        EncodedRecord,
         RecordEncoder,
         count_lines,
         count_settled,
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
         weigh,
     )
 else:
-    Entry, RecordEncoder, count_lines = _module.Entry, _module.RecordEncoder, _module.count_lines
+    EncodedRecord, RecordEncoder, count_lines = _module.EncodedRecord, _module.RecordEncoder, _module.count_lines
     transcode_page, item_fingerprint, weigh = _module.transcode_page, _module.item_fingerprint, _module.weigh
     take_off, settle, count_settled = _module.take_off, _module.settle, _module.count_settled
 
 __all__ = [
     "CODEC",
-    "Entry",
+    "EncodedRecord",
     "RecordEncoder",
     "count_lines",
     "count_settled",

@@ -18,7 +18,7 @@ from ddbio.codec.reference import numbers as _numbers
 from ddbio.codec import fingerprint as _fingerprint
 from ddbio import hints as _hints
 from ddbio import model as _model
-from ddbio.codec._faults import refusal
+from ddbio.codec.faults import refusal
 from ddbio.codec.reference.keys import Keys, hint_tree
 from ddbio.codec.reference.pages import malformed, missing
 from ddbio.codec.reference.paths import child_path
@@ -237,8 +237,8 @@ _FORMATS = {"auto": AUTO, "jsonl": PLAIN, "dynamodb-json": TYPED}
 @cython.final
 @cython.no_gc  # nothing that it refers to refers back, and there are many of them
 @cython.freelist(256)
-cdef class Entry:
-    """One record on its way into the table; the same as `reference.Entry`."""
+cdef class EncodedRecord:
+    """One record on its way into the table; the same as `reference.EncodedRecord`."""
 
     cdef readonly object request
     cdef readonly object key
@@ -261,7 +261,7 @@ cdef class Entry:
 
 def weigh(list entries not None):
     """The bytes of these entries' requests, and the write units of their items."""
-    cdef Entry entry
+    cdef EncodedRecord entry
     cdef Py_ssize_t size = 0, units = 0
     for entry in entries:
         size += len(entry.request)
@@ -271,7 +271,7 @@ def weigh(list entries not None):
 
 def take_off(list entries not None, dict flying not None, Py_ssize_t owner):
     """Note whose these entries are, and add them to those that fly; those whose key was free, and the others."""
-    cdef Entry entry
+    cdef EncodedRecord entry
     cdef list ready = [], held = []
     for entry in entries:
         entry.owner = owner
@@ -286,7 +286,7 @@ def settle(list entries not None, bint written, dict flying not None, dict await
     """Note whether these entries were written, and take them out of those that fly; their keys that are awaited, and
     how many entries each owner has.
     """
-    cdef Entry entry
+    cdef EncodedRecord entry
     cdef object noted = written
     cdef list found = []
     cdef dict owners = {}
@@ -308,7 +308,7 @@ def settle(list entries not None, bint written, dict flying not None, dict await
 
 def count_settled(list entries not None):
     """How many entries come before the first that is not settled, and how many of those are written."""
-    cdef Entry entry
+    cdef EncodedRecord entry
     cdef Py_ssize_t count = 0, written = 0
     for entry in entries:
         if entry.written is None:
@@ -372,7 +372,7 @@ cdef class RecordEncoder:
                 stop = end
             if not is_blank(at, stop):
                 result = self.encode_line(at, stop, block, offset + (at - begin), dropped + (stop - at))
-                if type(result) is Entry:
+                if type(result) is EncodedRecord:
                     entries.append(result)
                 else:
                     refused.append((offset + (at - begin), dropped + (stop - at), result))
@@ -422,8 +422,8 @@ cdef class RecordEncoder:
         r.room = r.filled = r.scopes = 0
 
     cdef object conclude(self, Reader *r, Room *room, object block, Py_ssize_t offset, Py_ssize_t length):
-        """An Entry of `block`, or a Put where there is none; Refused where the record can't be written."""
-        cdef Entry entry
+        """An EncodedRecord of `block`, or a Put where there is none; Refused where the record can't be written."""
+        cdef EncodedRecord entry
         PyMem_RawFree(r.table)
         if r.text.verdict == NO_MEMORY:
             raise MemoryError
@@ -433,7 +433,7 @@ cdef class RecordEncoder:
         request = PyBytes_FromStringAndSize(<char *>room.put, r.to - room.put)
         if block is None:
             return new_put(request, self.key_of(r), r.size)
-        entry = Entry.__new__(Entry)
+        entry = EncodedRecord.__new__(EncodedRecord)
         entry.request = request
         entry.key = self.key_of(r)
         entry.size = r.size

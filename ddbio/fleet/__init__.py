@@ -1,1 +1,1 @@
-"""The fleet: who does which unit of work, at what rate, and what has become durable."""
+"""The fleet: who does which split of work, at what rate, and what has become durable."""

@@ -18,7 +18,7 @@ from ddbio.capacity import Budget
 from ddbio.capacity.shares import PARTITION_READ, share
 from ddbio.errors import LedgerError
 from ddbio.fleet.protocol import Failure, Grant, Report, lanes_for
-from ddbio.ledger.entries import Commit, Lease, Unit, UnitState
+from ddbio.ledger.entries import Commit, Lease, Split, SplitState
 from ddbio.pipeline.meter import Usage
 
 MEASURED_SECONDS = 0.45
@@ -27,7 +27,7 @@ WAITED = 0.9
 ALL_USED = 0.97
 """Where requests waited for this part of the time, or used this part of what they had, they would use more."""
 MAX_DEATHS = 3
-"""So many workers may die while they hold a unit; then something about it is deadly."""
+"""So many workers may die while they hold a split; then something about it is deadly."""
 SPARE = 0.02
 """A worker is left so much more than it uses, so that it can be seen to use that too."""
 LEAST_SHARE = 0.01
@@ -36,7 +36,7 @@ SURE = 1 / 3
 """Of what a worker would use if nothing ever waited: so much it uses without gaps, however uneven its replies are. One
 lane at a time with replies at random (exponential) uses 98% of that; several lanes use more.
 """
-NEW = UnitState()
+NEW = SplitState()
 TINY = 1e-6
 """Stands for 0 where that would divide."""
 SMOOTHING = 0.25
@@ -45,9 +45,9 @@ SMOOTHING = 0.25
 
 @dataclass(slots=True)
 class _Begun:
-    """Who holds a unit, and how far its commits have come."""
+    """Who holds a split, and how far its commits have come."""
 
-    known: UnitState = NEW
+    known: SplitState = NEW
     """What its next lease begins with."""
     done: bool = False
     epoch: int = 0
@@ -81,7 +81,7 @@ class _WorkerState:
     answered: tuple[int, Grant] | None = None
     """The last Report's number, and its Grant."""
     deaths: int = 0
-    """Workers in this place that ended without holding a unit, one after the other."""
+    """Workers in this place that ended without holding a split, one after the other."""
 
     @property
     def bound(self) -> float:
@@ -98,30 +98,30 @@ class Decision:
 
 
 class Coordinator:
-    """Hands out units and shares of the budget, and accepts each commit exactly once.
+    """Hands out splits and shares of the budget, and accepts each commit exactly once.
 
-    `units` are leased in a random order (`rng`): neighbours sit on the same partition of the table. A unit's id is its
-    place among them, and they are in the order of their sources. `done` are those of which nothing is left to do,
+    `splits` are leased in a random order (`rng`): neighbours sit on the same partition of the table. A split's id is
+    its place among them, and they are in the order of their sources. `done` are those of which nothing is left to do,
     `progress` says how far others are already. Those of a later source are leased once all of the earlier ones are done
     and durable: else a run that resumes could write an old line over a newer one.
 
-    Memory and time for a Report go by the units that are begun, not by how many there are: of one that is not, only its
-    number is kept.
+    Memory and time for a Report go by the splits that are begun, not by how many there are: of one that is not, only
+    its number is kept.
     """
 
     def __init__(
         self,
-        units: Sequence[Unit],
+        splits: Sequence[Split],
         *,
         workers: int,
         budget: Budget,
         rng: random.Random,
-        progress: Mapping[int, UnitState] | None = None,
+        progress: Mapping[int, SplitState] | None = None,
         done: Container[int] = frozenset(),
     ) -> None:
-        self._units = units
+        self._splits = splits
         self._begun = {number: _Begun(known) for number, known in (progress or {}).items()}
-        self._later = deque(_waiting(units, done, rng))
+        self._later = deque(_waiting(splits, done, rng))
         """Units of the sources that are not begun."""
         self._waiting = array("I")
         """The one to be leased next is the last: to take it away costs nothing."""
@@ -134,21 +134,21 @@ class Coordinator:
         self._aborting = False
         self.failure: Failure | None = None
         self.too_deadly = False
-        """A unit, or a worker's place, has lost `MAX_DEATHS` workers."""
+        """A split, or a worker's place, has lost `MAX_DEATHS` workers."""
 
     @property
-    def units_done(self) -> int:
-        """How many units are done."""
-        return len(self._units) - self._open - sum(map(len, self._later))
+    def splits_done(self) -> int:
+        """How many splits are done."""
+        return len(self._splits) - self._open - sum(map(len, self._later))
 
     @property
     def done(self) -> bool:
-        """Every unit is done."""
+        """Every split is done."""
         return not self._open and not self._later
 
     @property
     def between_sources(self) -> bool:
-        """All units of a source are done, and the next one is not begun."""
+        """All splits of a source are done, and the next one is not begun."""
         return not self._open and bool(self._later)
 
     @property
@@ -171,7 +171,7 @@ class Coordinator:
 
     @property
     def lanes(self) -> int:
-        """How many units are being worked on."""
+        """How many splits are being worked on."""
         return sum(worker.holding for worker in self._workers.values())
 
     @property
@@ -185,7 +185,7 @@ class Coordinator:
         self.failure = self.failure or failure
 
     def begin_next_source(self) -> None:
-        """Every commit so far is durable: between sources, the units of the next one can be leased.
+        """Every commit so far is durable: between sources, the splits of the next one can be leased.
 
         Nobody holds a lease then, so a Report that was answered with none may be taken in once more.
         """
@@ -204,7 +204,7 @@ class Coordinator:
         if report.failure is not None:
             self.abort(report.failure)
         accepted = tuple(commit for commit in report.commits if self._accept(report.worker, commit))
-        self._forget(worker.ended - {commit.unit for commit in report.commits}, worker)
+        self._forget(worker.ended - {commit.split for commit in report.commits}, worker)
         leases = () if self._aborting or report.stopped else self._lease(report.worker, report.wanted)
         grant = Grant(
             rate=self._set_rate(report.worker),
@@ -216,13 +216,13 @@ class Coordinator:
         return Decision(accepted, grant)
 
     def lost(self, number: int) -> list[int]:
-        """A worker is gone: its share is free again. Returns the units that it held, which `release` gives back."""
+        """A worker is gone: its share is free again. Returns the splits that it held, which `release` gives back."""
         worker = self._workers[number]
         usage, deaths = worker.usage, worker.deaths + (not worker.holding)
         self._forget(frozenset(worker.ended), worker)
         self._gone.append(usage)
         self._workers[number] = _WorkerState(granted=0.0, deaths=deaths)
-        held = {unit: state for unit, state in self._begun.items() if state.holder == number}
+        held = {split: state for split, state in self._begun.items() if state.holder == number}
         for state in held.values():
             state.holder = None
             state.epoch += 1
@@ -230,8 +230,8 @@ class Coordinator:
         self.too_deadly |= max([deaths, *(state.deaths for state in held.values())]) >= MAX_DEATHS
         return list(held)
 
-    def release(self, progress: Mapping[int, UnitState]) -> None:
-        """These units, which a lost worker held, can be leased again; `progress` says how far they are."""
+    def release(self, progress: Mapping[int, SplitState]) -> None:
+        """These splits, which a lost worker held, can be leased again; `progress` says how far they are."""
         for number, known in progress.items():
             if known.done:
                 self._open -= 1
@@ -241,30 +241,30 @@ class Coordinator:
         self._waiting[:0] = array("I", [number for number, known in progress.items() if not known.done])
 
     def _begin(self) -> None:
-        """Let the units of the next source out, if there is one."""
+        """Let the splits of the next source out, if there is one."""
         if self._later:
             self._waiting = self._later.popleft()
             self._open = len(self._waiting)
 
     def _accept(self, number: int, commit: Commit) -> bool:
         """Whether the commit is new; one that was seen already, or comes from an older lease, is not."""
-        state = self._begun.get(commit.unit)
+        state = self._begun.get(commit.split)
         if state is None or commit.epoch != state.epoch or state.holder != number or commit.seq <= state.seq:
             return False
         if commit.seq != state.seq + 1 or state.done:
-            raise LedgerError(f"Unit {commit.unit}: commit {commit.seq} came after {state.seq}; one is missing.")
+            raise LedgerError(f"Split {commit.split}: commit {commit.seq} came after {state.seq}; one is missing.")
         state.seq = commit.seq
         if commit.done:
             state.done = True
             self._open -= 1
             self._workers[number].holding -= 1
-            self._workers[number].ended.add(commit.unit)
+            self._workers[number].ended.add(commit.split)
         return True
 
-    def _forget(self, units: Set[int], worker: _WorkerState) -> None:
+    def _forget(self, splits: Set[int], worker: _WorkerState) -> None:
         """These are done, and no commit of them can come any more."""
-        worker.ended -= units
-        for number in units:
+        worker.ended -= splits
+        for number in splits:
             del self._begun[number]
 
     def _lease(self, number: int, wanted: int) -> tuple[Lease, ...]:
@@ -274,12 +274,12 @@ class Coordinator:
         lanes = 0.0
         while lanes < wanted and len(leases) < most:
             chosen = self._waiting.pop()
-            unit, state = self._units[chosen], self._begun.setdefault(chosen, _Begun())
+            split, state = self._splits[chosen], self._begun.setdefault(chosen, _Begun())
             state.epoch += 1
             state.holder = number
             state.seq = 0
-            leases.append(Lease(unit, state.epoch, state.known.position, state.known.number))
-            lanes += lanes_for(unit)
+            leases.append(Lease(split, state.epoch, state.known.position, state.known.number))
+            lanes += lanes_for(split)
         self._workers[number].holding += len(leases)
         return tuple(leases)
 
@@ -291,7 +291,7 @@ class Coordinator:
         elapsed = now - worker.measured_at
         if not worker.holding:
             worker.spending, worker.hungry = None, True
-            worker.demand = worker.potential = math.inf  # of the units that come next
+            worker.demand = worker.potential = math.inf  # of the splits that come next
         elif elapsed >= MEASURED_SECONDS:
             self._measure(worker, report, elapsed)
         else:
@@ -353,11 +353,11 @@ class Coordinator:
         return worker.granted
 
 
-def _waiting(units: Sequence[Unit], done: Container[int], rng: random.Random) -> Iterator[array[int]]:
-    """The numbers of the units of each source that are not done, shuffled; no source without any."""
+def _waiting(splits: Sequence[Split], done: Container[int], rng: random.Random) -> Iterator[array[int]]:
+    """The numbers of the splits of each source that are not done, shuffled; no source without any."""
     begin = 0
-    while begin < len(units):
-        end = bisect_right(units, units[begin].source, lo=begin, key=attrgetter("source"))
+    while begin < len(splits):
+        end = bisect_right(splits, splits[begin].source, lo=begin, key=attrgetter("source"))
         numbers = array("I", (number for number in range(begin, end) if number not in done))
         rng.shuffle(numbers)
         numbers.reverse()  # so that a seed gives the order that it gives to a list

@@ -13,7 +13,7 @@ RENEW_SECONDS = 960.0
 
 
 class CredentialBox:
-    """A `CredentialSource` that is filled from outside. `urgent` is called when others are needed at once."""
+    """A `CredentialProvider` that is filled from outside. `urgent` is called when others are needed at once."""
 
     def __init__(self, credentials: Credentials, urgent: Callable[[], None]) -> None:
         self._current = credentials

@@ -21,7 +21,7 @@ from ddbio.fleet.timeline import Timeline
 from ddbio.ledger.entries import Commit, Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.report import Moment
-from ddbio.wire.signing import Credentials, CredentialSource
+from ddbio.wire.signing import CredentialProvider, Credentials
 from ddbio.words import count
 
 PROGRESS_SECONDS = 0.25
@@ -33,14 +33,14 @@ ANSWER_SECONDS = 0.5
 """An answer waits no longer for the journal, or for credentials: a pause or an abort may have to reach the worker."""
 
 Recover = Callable[[Sequence[int]], Awaitable[None]]
-"""Seals the files that these units' commits speak of, or takes them out of the ledger."""
+"""Seals the files that these splits' commits speak of, or takes them out of the ledger."""
 
 
 class Desk:
     """Joins the coordinator, which decides, with the ledger, which makes durable, and tells the observer.
 
     `max_rejects` is how many rejected records the job bears; one more stops it, as do `max_units` consumed and
-    `max_seconds` passed. `recover` seals what a lost worker left of these units. `used` says what this run has used so
+    `max_seconds` passed. `recover` seals what a lost worker left of these splits. `used` says what this run has used so
     far: each chunk of the journal tells it. Leaving it as a context waits for the last chunk, unless there is an error.
     """
 
@@ -48,7 +48,7 @@ class Desk:
         self,
         coordinator: Coordinator,
         ledger: Ledger,
-        source: CredentialSource,
+        source: CredentialProvider,
         *,
         max_rejects: int,
         max_units: float | None = None,
@@ -97,7 +97,7 @@ class Desk:
         """Decide, begin to make durable what it is time for, and return the Grant, after `ANSWER_SECONDS` at most.
 
         It acknowledges what is durable by then; what somebody waits for, it waits for, and so it does for the end of a
-        source, behind which the units of the next one can be leased. What can't be made durable stops the job.
+        source, behind which the splits of the next one can be leased. What can't be made durable stops the job.
         """
         decision = self._coordinator.report(report, self._clock.now())
         self._ledger.take(decision.commits)
@@ -133,7 +133,7 @@ class Desk:
         self._coordinator.abort(failure)
 
     async def lost(self, worker: int, failure: Failure) -> bool:
-        """A worker is gone: what it had committed stays, the rest of its units is free for others.
+        """A worker is gone: what it had committed stays, the rest of its splits is free for others.
 
         Returns whether another worker is to take its place; not when `failure` has come too often, or all is over.
         """
@@ -144,7 +144,7 @@ class Desk:
             await self._recover(held)
         except DdbioError as error:
             self.abort(describe(error))
-        coordinator.release({number: self._ledger.unit(number) for number in held})
+        coordinator.release({number: self._ledger.split(number) for number in held})
         if coordinator.too_deadly:
             self.abort(failure)
         else:
@@ -275,6 +275,6 @@ class Desk:
                 budget=totals.budget,
                 reason=self._coordinator.budget.told(now),
                 rejected=self._ledger.rejected,
-                units_done=self._coordinator.units_done,
+                splits_done=self._coordinator.splits_done,
             )
         )

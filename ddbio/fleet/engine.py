@@ -26,23 +26,23 @@ from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.requests import Requester
 from ddbio.storage.places import open_sink, open_source
 from ddbio.wire.dynamodb import DynamoDB
-from ddbio.wire.signing import CredentialSource
+from ddbio.wire.signing import CredentialProvider
 from ddbio.wire.transport import HttpTransport
 
 
 class Engine(Protocol):
-    """What works on a unit: an exporter or an importer."""
+    """What works on a split: an exporter or an importer."""
 
     async def work(self, lease: Lease) -> None:
-        """Do the unit, committing on the way; what is left to do when this returns is done in a task of the engine."""
+        """Do the split, committing on the way; what is left to do when this returns is done in a task of the engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What all units of one worker share."""
+    """What all splits of one worker share."""
 
     governor: Governor
-    credentials: CredentialSource
+    credentials: CredentialProvider
     lanes: Lanes
     outbox: Outbox
     meter: Meter
@@ -146,7 +146,7 @@ async def _inputs(job: ImportJob, tools: Tools, stack: AsyncExitStack) -> list[I
     return inputs
 
 
-def _s3_client(facts: S3Facts, credentials: CredentialSource) -> Any:
+def _s3_client(facts: S3Facts, credentials: CredentialProvider) -> Any:
     # Imported here: aioboto3 takes half a second, and a worker that writes to a folder never needs it.
     from ddbio.aws.session import s3_client  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
 """The one message between a worker and the coordinator: Report → Grant.
 
-A worker sends a Report about twice a second, and at once when a unit ends or something fails. A Report
+A worker sends a Report about twice a second, and at once when a split ends or something fails. A Report
 that comes twice is answered with the same Grant, and commits are repeated until they are acknowledged, so a lost or
 doubled message changes nothing.
 """
@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from ddbio.ledger.entries import Commit, Lease, Unit
+from ddbio.ledger.entries import Commit, Lease, Split
 from ddbio.pipeline.job import Job
 from ddbio.pipeline.meter import Usage
 from ddbio.wire.signing import Credentials
@@ -22,11 +22,11 @@ LANE_UNITS = 64
 Both are powers of two, so that parts of lanes add up exactly."""
 
 
-def lanes_for(unit: Unit) -> float:
-    """How many lanes this unit keeps busy until the next Report."""
-    if unit.size is None:
+def lanes_for(split: Split) -> float:
+    """How many lanes this split keeps busy until the next Report."""
+    if split.size is None:
         return 1.0
-    length = (unit.size if unit.end is None else unit.end) - unit.start
+    length = (split.size if split.end is None else split.end) - split.start
     return min(max(length / LANE_BYTES, 1 / LANE_UNITS), 1.0)
 
 
@@ -46,7 +46,7 @@ class Report(msgspec.Struct, frozen=True):
     number: int
     """1, 2, 3 …; one that is sent again, for want of a Grant, keeps its number."""
     wanted: int
-    """Lanes for which it has no units (see `lanes_for`)."""
+    """Lanes for which it has no splits (see `lanes_for`)."""
     rate: float
     """The rate that it keeps to, in capacity units per second."""
     usage: Usage

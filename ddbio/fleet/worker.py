@@ -1,4 +1,4 @@
-"""The worker: one event loop that leases units, works on several at once, and keeps to its share of the budget."""
+"""The worker: one event loop that leases splits, works on several at once, and keeps to its share of the budget."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ddbio.fleet.engine import Engine, Tools, open_engine
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome, lanes_for
 from ddbio.ledger.entries import Lease
-from ddbio.pipeline.job import FIRST_LANES, most_lanes, requests_at_once, units_at_once
+from ddbio.pipeline.job import FIRST_LANES, most_lanes, requests_at_once, splits_at_once
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
@@ -46,7 +46,7 @@ class _StoppedError(Exception):
 
 
 class Worker:
-    """Runs the units that it is granted until it is told to stop. `stream` is standard input or output, if used."""
+    """Runs the splits that it is granted until it is told to stop. `stream` is standard input or output, if used."""
 
     def __init__(self, welcome: Welcome, exchange: Exchange, clock: Clock, stream: BinaryIO | None = None) -> None:
         self._number = welcome.worker
@@ -70,7 +70,7 @@ class Worker:
         self._numbers = count(1)
 
     async def run(self) -> None:
-        """Work until every unit of the job is done, or the coordinator stops the job; an error here stops it too.
+        """Work until every split of the job is done, or the coordinator stops the job; an error here stops it too.
 
         Raises only what `exchange` raises, and CancelledError.
         """
@@ -115,7 +115,7 @@ class Worker:
         )
 
     def _adapt(self, engine: Engine, group: asyncio.TaskGroup) -> None:
-        """Have as many lanes as bring the most; where they are too many, some end with their unit."""
+        """Have as many lanes as bring the most; where they are too many, some end with their split."""
         meter = self._meter
         self._lanes.limit = self._count.update(
             self._clock.now(),
@@ -129,13 +129,13 @@ class Worker:
 
     @property
     def _wanted(self) -> int:
-        return units_at_once(self._job, self._lanes.limit)
+        return splits_at_once(self._job, self._lanes.limit)
 
     async def _lane(self, engine: Engine) -> None:
-        """Do one unit after the other."""
+        """Do one split after the other."""
         while (lease := await self._leases.get()) is not None:
             await engine.work(lease)
-            self._busy -= lanes_for(lease.unit)
+            self._busy -= lanes_for(lease.split)
             self._wake.set()
             if self._open > self._wanted:
                 self._open -= 1
@@ -188,7 +188,7 @@ class Worker:
             self._wake.set()  # the others wait for this worker to say that it spends less
         self._governor.set_rate(grant.rate)
         for lease in grant.leases:
-            self._busy += lanes_for(lease.unit)
+            self._busy += lanes_for(lease.split)
             self._leases.put_nowait(lease)
 
 

@@ -88,19 +88,19 @@ async def export_table(
             opened = await begin_export(options, sink, before, ledger, opened, observer)
             await _warn_of_names(sink, table.name, observer)
         job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=bucket.facts)
-        units = planning.segments(opened.segments)
-        processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(units))
-        observer(_planned(job, table, place, budget.pace, processes, len(units), ledger, sink.location))
+        splits = planning.segments(opened.segments)
+        processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(splits))
+        observer(_planned(job, table, place, budget.pace, processes, len(splits), ledger, sink.location))
         report = await Run(
             job=job,
-            units=units,
+            splits=splits,
             processes=processes,
             budget=budget,
             control=control,
             ledger=ledger,
             sink=None if streams else sink,
             place=None if streams else sink,
-            source=place.session.credential_source(),
+            source=place.session.credential_provider(),
             observer=observer,
             max_rejects=0,
             stream=output,
@@ -153,10 +153,10 @@ async def import_table(
         found = await find_all(sources, options, table, rejects_file(options, state, run), state.location, observer)
         files = [source.files for source in found]
         wanted = 1 if streams else planning.affordable(options.processes, fastest, planning.BATCH_UNITS)
-        units = planning.spans(files, wanted)
+        splits = planning.spans(files, wanted)
         hints = [source.hints for source in found]
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
-        opened = Opened(run, identity, 0, tuple(units))
+        opened = Opened(run, identity, 0, tuple(splits))
         ledger, lock = Ledger(None, rejects_file(options, state, run)), None
         if not streams:
             lock = await stack.enter_async_context(state.lock(run))
@@ -167,24 +167,24 @@ async def import_table(
                 return replace(report, files=sum(map(len, files)))
             ledger, opened = await begin_import(options, state, before, opened, observer)
             stack.push_async_callback(ledger.leave)
-        units = list(opened.units)
-        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, planning.largest_source(units))
+        splits = list(opened.splits)
+        processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, planning.largest_source(splits))
         facts = _source_facts(options, found, buckets)
         job = ImportJob(run=run, options=options, table=_facts(table, place), sources=facts)
         size = planning.plain_bytes([file for each in files for file in each])
         folder = None if streams else state.location
         pace, location = budget.pace, ", ".join(source.location for source in sources)
-        observer(_planned(job, table, place, pace, processes, len(units), ledger, location, size, folder))
+        observer(_planned(job, table, place, pace, processes, len(splits), ledger, location, size, folder))
         report = await Run(
             job=job,
-            units=units,
+            splits=splits,
             processes=processes,
             budget=budget,
             control=control,
             ledger=ledger,
             sink=None,
             place=None if streams else state,
-            source=place.session.credential_source(),
+            source=place.session.credential_provider(),
             observer=observer,
             max_rejects=0 if options.strict else options.max_rejects,
             stream=input,
@@ -294,7 +294,7 @@ def _planned(
     place: _Place,
     pace: Pace,
     processes: int,
-    units: int,
+    splits: int,
     ledger: Ledger,
     location: str,
     source_bytes: int | None = None,
@@ -311,7 +311,7 @@ def _planned(
         source_bytes=source_bytes,
         budget=pace.start,
         adaptive=pace.most is not None,
-        units=units,
+        splits=splits,
         processes=processes,
         expected_seconds=expected / pace.start if expected else None,
         location=location,

@@ -15,7 +15,7 @@ from ddbio.jobs.claim import claim
 from ddbio.ledger.checkpoint import (
     Checkpoint,
     check_order,
-    check_units,
+    check_splits,
     refuse_unfinished,
     same_files,
     same_job,
@@ -59,13 +59,13 @@ async def begin_import(
     """The ledger of a new import, or of the one that is resumed, without rejects that no commit speaks of."""
     await state.sweep(lambda _: False, ())
     if options.resume and before.opened is not None:
-        same_files(before.opened.units, opened.units)
+        same_files(before.opened.splits, opened.splits)
         same_job(before.opened.identity, opened.identity)
-        check_units(before.opened.units, opened.units)
+        check_splits(before.opened.splits, opened.splits)
         rejects = rejects_file(options, state, before.opened.run)
         ledger = Ledger(before.journal, rejects)
         await _replay(before, ledger)
-        check_order(before.opened.units, ledger)
+        check_order(before.opened.splits, ledger)
         await rejects.cut(before.journal.rejects_bytes)
         return ledger, before.opened
     _begins_anew(options.resume, state, observer)

@@ -1,4 +1,4 @@
-"""What a job needs before it starts: its budget, its processes, its units. Pure functions."""
+"""What a job needs before it starts: its budget, its processes, its splits. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import overload
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Pace
 from ddbio.errors import UsageError
-from ddbio.ledger.entries import Unit
+from ddbio.ledger.entries import Split
 from ddbio.ledger.ledger import Ledger
 from ddbio.model import WRITE_UNIT_BYTES
 from ddbio.options import MAX_SEGMENTS, Capacity
@@ -78,9 +78,9 @@ def affordable(wanted: int, pace: Pace, request_units: float) -> int:
     return max(1, min(wanted, int(foreseen(pace) // request_units)))
 
 
-def process_count(wanted: int, pace: Pace, request_units: float, units: int) -> int:
-    """How many processes have something to do: each needs a share of the budget, and a unit of work."""
-    return max(1, min(affordable(wanted, pace, request_units), units))
+def process_count(wanted: int, pace: Pace, request_units: float, splits: int) -> int:
+    """How many processes have something to do: each needs a share of the budget, and a split of work."""
+    return max(1, min(affordable(wanted, pace, request_units), splits))
 
 
 def segment_count(asked: int | None, size_bytes: int, processes: int) -> int:
@@ -114,12 +114,12 @@ def plain_bytes(files: Sequence[SourceFile]) -> int | None:
     return sum(file.size or 0 for file in files)
 
 
-def segments(count: int) -> Sequence[Unit]:
-    """One unit per segment."""
+def segments(count: int) -> Sequence[Split]:
+    """One split per segment."""
     return _Segments(count)
 
 
-class _Segments(Sequence[Unit]):
+class _Segments(Sequence[Split]):
     """Units that are made when they are asked for: there may be a million."""
 
     def __init__(self, count: int) -> None:
@@ -129,20 +129,20 @@ class _Segments(Sequence[Unit]):
         return len(self._numbers)
 
     @overload
-    def __getitem__(self, at: int) -> Unit: ...
+    def __getitem__(self, at: int) -> Split: ...
 
     @overload
-    def __getitem__(self, at: slice) -> list[Unit]: ...
+    def __getitem__(self, at: slice) -> list[Split]: ...
 
-    def __getitem__(self, at: int | slice) -> Unit | list[Unit]:
-        return Unit(self._numbers[at]) if isinstance(at, int) else [Unit(number) for number in self._numbers[at]]
+    def __getitem__(self, at: int | slice) -> Split | list[Split]:
+        return Split(self._numbers[at]) if isinstance(at, int) else [Split(number) for number in self._numbers[at]]
 
 
-def spans(sources: Sequence[Sequence[SourceFile]], processes: int) -> list[Unit]:
+def spans(sources: Sequence[Sequence[SourceFile]], processes: int) -> list[Split]:
     """The files of each source cut into spans: a compressed file or a stream is one, a large plain file many."""
     found = [(source, *span) for source, files in enumerate(sources) for span in _cut_all(files, processes)]
     return [
-        Unit(
+        Split(
             id=number,
             file=file.name,
             start=start,
@@ -156,9 +156,9 @@ def spans(sources: Sequence[Sequence[SourceFile]], processes: int) -> list[Unit]
     ]
 
 
-def largest_source(units: Sequence[Unit]) -> int:
-    """How many units the largest source has: only those of one source are worked on at the same time."""
-    return max(Counter(unit.source for unit in units).values(), default=0)
+def largest_source(splits: Sequence[Split]) -> int:
+    """How many splits the largest source has: only those of one source are worked on at the same time."""
+    return max(Counter(split.source for split in splits).values(), default=0)
 
 
 def _cut_all(files: Sequence[SourceFile], processes: int) -> Iterator[tuple[SourceFile, int, int | None]]:

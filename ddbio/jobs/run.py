@@ -21,14 +21,14 @@ from ddbio.fleet.failure import revive
 from ddbio.fleet.inline import run_inline
 from ddbio.fleet.processes import run_processes
 from ddbio.jobs.control_file import following
-from ddbio.ledger.entries import Unit, Used
+from ddbio.ledger.entries import Split, Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover, sweep
 from ddbio.pipeline.job import ExportJob, Job
 from ddbio.pipeline.meter import peak_rss_bytes
 from ddbio.report import JobReport
 from ddbio.storage.base import Sink
-from ddbio.wire.signing import CredentialSource
+from ddbio.wire.signing import CredentialProvider
 
 SEAL_SECONDS = 0.5
 """After a stop, so long is spent on sealing what is durable; the rest is done by the run that resumes."""
@@ -40,12 +40,12 @@ class Run:
     """Everything that a run needs; `sink` is where an export's files are (None for an import)."""
 
     job: Job
-    units: Sequence[Unit]
+    splits: Sequence[Split]
     processes: int
     budget: Budget
     ledger: Ledger
     sink: Sink | None
-    source: CredentialSource
+    source: CredentialProvider
     observer: Observer
     max_rejects: int
     control: Control
@@ -57,18 +57,18 @@ class Run:
     """What workers inherit, so that they hold the job's lock too (`Sink.lock`)."""
 
     async def execute(self) -> JobReport:
-        """Run all units that are not done; raises why the job failed, or LedgerError where the counts differ.
+        """Run all splits that are not done; raises why the job failed, or LedgerError where the counts differ.
 
         When it fails or is cancelled, what is durable is sealed.
         """
         clock = LoopClock()
         rng = random.Random(self.job.run)  # noqa: S311 - an order of work, no secret
         coordinator = Coordinator(
-            self.units,
+            self.splits,
             workers=self.processes,
             budget=self.budget,
             rng=rng,
-            progress=self.ledger.units,
+            progress=self.ledger.splits,
             done=self.ledger.done,
         )
         used = self._meter(coordinator, clock)
@@ -104,7 +104,7 @@ class Run:
         finally:
             self._tell_rejects()
         if not coordinator.done:
-            raise LedgerError("The workers ended before all units were done.")
+            raise LedgerError("The workers ended before all splits were done.")
         self.ledger.check()
         return self._report(coordinator, desk)
 
@@ -141,9 +141,9 @@ class Run:
             inherited = () if self.lock is None else (self.lock,)
             await run_processes(self.job, desk, credentials, self.processes, inherited)
 
-    async def _recover(self, units: Sequence[int]) -> None:
+    async def _recover(self, splits: Sequence[int]) -> None:
         if self.sink is not None:
-            await recover(self.ledger, self.sink, units)
+            await recover(self.ledger, self.sink, splits)
 
     async def _seal_in_time(self, used: Used, *, forget: bool = False) -> bool:
         """Note what was used, seal what is durable and remove the rest, if that is quick and possible.
@@ -199,4 +199,4 @@ class Run:
         """Files written, of which a stream has none, or read."""
         if isinstance(self.job, ExportJob):
             return len(self.ledger.files) if self.sink else 0
-        return len({(unit.source, unit.file) for unit in self.units})
+        return len({(split.source, split.file) for split in self.splits})

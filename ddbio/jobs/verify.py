@@ -118,7 +118,7 @@ async def _table(
                 endpoint=session.dynamodb_endpoint,
                 region=session.region,
                 transport=transport,
-                credentials=session.credential_source(),
+                credentials=session.credential_provider(),
                 executor=executor,
             ),
         )
@@ -249,7 +249,7 @@ class _Run:
                 table_items=table.item_count or None,
                 source_bytes=None,
                 budget=budget,
-                units=self._export.manifest.segments,
+                splits=self._export.manifest.segments,
                 processes=1,
                 expected_seconds=units / budget if units else None,
                 location=self._source.location,
@@ -272,7 +272,7 @@ class _Run:
                 units=self._reading.settled if self._reading else 0.0,
                 throttles=self._meter.throttles,
                 rejected=0,
-                units_done=self.auditor.done,
+                splits_done=self.auditor.done,
             )
         )
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
-from ddbio.ledger.entries import Entry, Identity, Opened, Unit
+from ddbio.ledger.entries import Identity, JournalEntry, Opened, Split
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.manifest import read_manifest
@@ -37,7 +37,7 @@ class Checkpoint(NamedTuple):
     manifest: bytes | None = None
     location: str = ""
 
-    async def entries(self) -> AsyncGenerator[list[Entry]]:
+    async def entries(self) -> AsyncGenerator[list[JournalEntry]]:
         """What the journal of an unfinished job says, a chunk at a time.
 
         Raises JournalError where that can't be read, or is not about this job.
@@ -97,43 +97,45 @@ def same_job(begun: Identity, asked: Identity) -> None:
         )
 
 
-def same_files(begun: Iterable[Unit], asked: Iterable[Unit]) -> None:
+def same_files(begun: Iterable[Split], asked: Iterable[Split]) -> None:
     """Raises CheckpointMismatchError where a file that an import reads is not what it was when that was begun."""
-    before = {(unit.source, unit.file): (unit.size, unit.tag) for unit in begun}
-    for unit in asked:
-        if before.get((unit.source, unit.file), (unit.size, unit.tag)) != (unit.size, unit.tag):
-            raise CheckpointMismatchError(f"{unit.file} has changed since the import was begun.", hint=OTHER_SOURCE)
+    before = {(split.source, split.file): (split.size, split.tag) for split in begun}
+    for split in asked:
+        if before.get((split.source, split.file), (split.size, split.tag)) != (split.size, split.tag):
+            raise CheckpointMismatchError(f"{split.file} has changed since the import was begun.", hint=OTHER_SOURCE)
 
 
-def check_units(begun: Sequence[Unit], asked: Iterable[Unit]) -> None:
-    """Raises JournalError where the units that an import was `begun` with are not of exactly those files that it is
+def check_splits(begun: Sequence[Split], asked: Iterable[Split]) -> None:
+    """Raises JournalError where the splits that an import was `begun` with are not of exactly those files that it is
     `asked` to read, each of them whole: a journal that says otherwise is damaged, and must not choose what is read.
     """
-    spans: defaultdict[Unit, list[Unit]] = defaultdict(list)
-    for unit in begun:
-        spans[_file(unit)].append(unit)
-    sources = [unit.source for unit in begun]
-    is_ordered = [unit.id for unit in begun] == list(range(len(begun))) and sources == sorted(sources)
+    spans: defaultdict[Split, list[Split]] = defaultdict(list)
+    for split in begun:
+        spans[_file(split)].append(split)
+    sources = [split.source for split in begun]
+    is_ordered = [split.id for split in begun] == list(range(len(begun))) and sources == sorted(sources)
     if not is_ordered or spans.keys() != set(map(_file, asked)) or not all(map(_is_whole, spans.values())):
         raise JournalError("The journal speaks of other files, or parts of files, than the import reads.", hint=ANEW)
 
 
-def check_order(units: Sequence[Unit], ledger: Ledger) -> None:
+def check_order(splits: Sequence[Split], ledger: Ledger) -> None:
     """Raises JournalError where an import has begun a source before all of an earlier one was done: a journal that says
     so is damaged, and what is left of the earlier one would be written over the later one's lines.
     """
-    left = min((unit.source for unit in units if unit.id not in ledger.done), default=None)
-    begun = max((unit.source for unit in units if unit.id in ledger.done or unit.id in ledger.units), default=None)
+    left = min((split.source for split in splits if split.id not in ledger.done), default=None)
+    begun = max(
+        (split.source for split in splits if split.id in ledger.done or split.id in ledger.splits), default=None
+    )
     if left is not None and begun is not None and begun > left:
         raise JournalError("The journal speaks of a source that is begun before an earlier one is done.", hint=ANEW)
 
 
-def _file(unit: Unit) -> Unit:
-    """What stands for the whole file of a unit."""
-    return msgspec.structs.replace(unit, id=0, start=0, end=None)
+def _file(split: Split) -> Split:
+    """What stands for the whole file of a split."""
+    return msgspec.structs.replace(split, id=0, start=0, end=None)
 
 
-def _is_whole(spans: list[Unit]) -> bool:
+def _is_whole(spans: list[Split]) -> bool:
     """Whether these spans make up a file, one behind the other; only a plain file of known size has several."""
     spans = sorted(spans, key=attrgetter("start"))
     starts = [span.start for span in spans]

@@ -16,10 +16,10 @@ CRC32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
 Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
 END = "end"
-"""The position of an export's unit behind its last page; every other one is "" or a JSON object."""
+"""The position of an export's split behind its last page; every other one is "" or a JSON object."""
 
 
-class Unit(msgspec.Struct, frozen=True):
+class Split(msgspec.Struct, frozen=True):
     """A piece of work that one worker holds at a time: a segment (export) or a span of a file (import)."""
 
     id: int
@@ -35,8 +35,8 @@ class Unit(msgspec.Struct, frozen=True):
     """Import: the number of the source that the file is of. All of one source is done before the next one is begun."""
 
 
-class UnitState(msgspec.Struct, frozen=True):
-    """How far one unit is: what a new lease on it begins with."""
+class SplitState(msgspec.Struct, frozen=True):
+    """How far one split is: what a new lease on it begins with."""
 
     position: str = ""
     number: Natural = 0
@@ -51,14 +51,14 @@ class UnitState(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """The right to work on a unit; commits carry its epoch, and an older epoch's are ignored."""
+    """The right to work on a split; commits carry its epoch, and an older epoch's are ignored."""
 
-    unit: Unit
+    split: Split
     epoch: int
     position: str = ""
-    """Where to go on: a LastEvaluatedKey as JSON, or an offset; "" at the unit's beginning."""
+    """Where to go on: a LastEvaluatedKey as JSON, or an offset; "" at the split's beginning."""
     number: int = 0
-    """The number of the unit's next output file."""
+    """The number of the split's next output file."""
 
 
 class FileState(msgspec.Struct, frozen=True):
@@ -115,14 +115,14 @@ def add_up(total: dict[str, Rejection], more: Mapping[str, Rejection]) -> None:
 
 
 class Commit(msgspec.Struct, frozen=True, tag="commit"):
-    """A step of one unit that has become durable; the counts are since the unit's last commit."""
+    """A step of one split that has become durable; the counts are since the split's last commit."""
 
-    unit: Natural
+    split: Natural
     epoch: Natural
     seq: Natural
     """1, 2, 3 … within one lease."""
     position: str
-    """How far the unit is done: the LastEvaluatedKey as JSON, "" or `END`; for an import an offset in the file."""
+    """How far the split is done: the LastEvaluatedKey as JSON, "" or `END`; for an import an offset in the file."""
     done: bool = False
     file: FileState | None = None
     """Export: what is durable of the file now, from its first byte."""
@@ -142,9 +142,9 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
 
 
 class Recovered(msgspec.Struct, frozen=True, tag="recovered"):
-    """A file that was left behind: sealed at its last commit, or gone (then its unit goes back to `first`)."""
+    """A file that was left behind: sealed at its last commit, or gone (then its split goes back to `first`)."""
 
-    unit: Natural
+    split: Natural
     file: FileState
     gone: bool = False
 
@@ -192,23 +192,23 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
-    """The first entry of a journal: which job this is, and its units."""
+    """The first entry of a journal: which job this is, and its splits."""
 
     run: str
     identity: Identity
     segments: int
-    units: tuple[Unit, ...] = ()
-    """An import's spans; an export's units are its segments."""
+    splits: tuple[Split, ...] = ()
+    """An import's spans; an export's splits are its segments."""
 
 
 class Compacted(msgspec.Struct, frozen=True, tag="compacted"):
-    """The job so far, in the place of all entries before it: a whole ledger, with the known units and files behind it.
+    """The job so far, in the place of all entries before it: a whole ledger, with the known splits and files behind it.
 
     A member that is added later needs a default: that of a ledger which has not seen any of it.
     """
 
     done: bytes
-    """The units that are done (`ddbio.ledger.numbers`)."""
+    """The splits that are done (`ddbio.ledger.numbers`)."""
     read: Natural
     written: Natural
     rejected: Natural
@@ -219,11 +219,11 @@ class Compacted(msgspec.Struct, frozen=True, tag="compacted"):
     reasons: dict[str, Rejection] = {}
 
 
-class KnownUnit(msgspec.Struct, frozen=True, tag="unit"):
-    """A unit that was begun and is not done, as it was when the journal was compacted."""
+class KnownSplit(msgspec.Struct, frozen=True, tag="split"):
+    """A split that was begun and is not done, as it was when the journal was compacted."""
 
-    unit: Natural
-    state: UnitState
+    split: Natural
+    state: SplitState
 
 
 class KnownFile(msgspec.Struct, frozen=True, tag="file"):
@@ -232,4 +232,4 @@ class KnownFile(msgspec.Struct, frozen=True, tag="file"):
     file: FileState
 
 
-Entry = Opened | Commit | Recovered | Used | Compacted | KnownUnit | KnownFile
+JournalEntry = Opened | Commit | Recovered | Used | Compacted | KnownSplit | KnownFile

@@ -21,7 +21,7 @@ import msgspec
 
 from ddbio.codec.compression import crc32
 from ddbio.errors import DdbioError, JournalError
-from ddbio.ledger.entries import Entry, Opened
+from ddbio.ledger.entries import JournalEntry, Opened
 from ddbio.storage.base import JOURNAL, Sink
 from ddbio.unreadable import UNREADABLE
 
@@ -95,7 +95,7 @@ class Journal:
                 if looks == LOOKS:
                     raise
 
-    async def read(self) -> AsyncGenerator[list[Entry]]:
+    async def read(self) -> AsyncGenerator[list[JournalEntry]]:
         """All entries, in order, some at a time. Raises JournalError where one can't be trusted.
 
         Whoever does not hold the job's lock may read while the journal is compacted: then a `Compacted` may come in the
@@ -113,7 +113,7 @@ class Journal:
             else:
                 return
 
-    async def append(self, entries: Sequence[Entry], rejects_bytes: int = 0) -> None:
+    async def append(self, entries: Sequence[JournalEntry], rejects_bytes: int = 0) -> None:
         """Write one chunk; the entries are durable when this returns."""
         if self._compacting is not None and self._compacting.done():
             await self._compacted()
@@ -131,7 +131,7 @@ class Journal:
         many = self._next > self._compact_behind or self._bytes_behind > COMPACT_BYTES + self._state_bytes
         return many and self._compacting is None
 
-    def compact(self, state: Iterable[Entry]) -> None:
+    def compact(self, state: Iterable[JournalEntry]) -> None:
         """Begin to replace all chunks so far by one of `state`: what makes a ledger of them. Nobody waits for that.
 
         It is sealed before the first of the others is deleted, so that after a crash at any moment there is one whole
@@ -194,7 +194,7 @@ class Journal:
             raise self._damaged(f"{first.name} does not say which job this is")
         return entries[0]
 
-    async def _read_on(self) -> AsyncGenerator[list[Entry]]:
+    async def _read_on(self) -> AsyncGenerator[list[JournalEntry]]:
         """What was not read yet, or what stands for it and all before it."""
         chunks = self._left(await self._chunks())
         for first in range(0, len(chunks), AT_ONCE):
@@ -225,7 +225,7 @@ class Journal:
             raise self._gone(_Chunk(begin))
         return rest if newest is None else [newest, *rest]
 
-    async def _compact(self, number: int, rejects_bytes: int, state: Iterator[Entry]) -> None:
+    async def _compact(self, number: int, rejects_bytes: int, state: Iterator[JournalEntry]) -> None:
         try:
             chunk = _Chunk(number, compacted=True)
             blocks = await self._encoded(chunk, rejects_bytes, state)
@@ -244,7 +244,7 @@ class Journal:
             if not compacting.cancelled():
                 compacting.result()
 
-    async def _encoded(self, chunk: _Chunk, rejects_bytes: int, state: Iterator[Entry]) -> list[bytes]:
+    async def _encoded(self, chunk: _Chunk, rejects_bytes: int, state: Iterator[JournalEntry]) -> list[bytes]:
         """The chunk in blocks. The event loop is not held meanwhile."""
         blocks, block, entries = [b""], bytearray(self._opening), int(bool(self._opening))
         for entry in state:
@@ -290,9 +290,9 @@ class Journal:
             raise self._damaged(f"the checksum of {chunk.name} is wrong")
         return head, lines
 
-    def _decode(self, chunk: _Chunk, lines: bytes) -> list[Entry]:
+    def _decode(self, chunk: _Chunk, lines: bytes) -> list[JournalEntry]:
         try:
-            return [msgspec.json.decode(line, type=Entry) for line in lines.splitlines()]
+            return [msgspec.json.decode(line, type=JournalEntry) for line in lines.splitlines()]
         except UNREADABLE as error:
             raise self._damaged(f"{chunk.name} can't be read") from error
 
@@ -321,7 +321,7 @@ def _blocks(lines: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _line(entry: Entry) -> bytes:
+def _line(entry: JournalEntry) -> bytes:
     return msgspec.json.encode(entry) + b"\n"
 
 

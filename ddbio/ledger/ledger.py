@@ -14,12 +14,12 @@ from ddbio.hints import PathTypes
 from ddbio.ledger.entries import (
     Commit,
     Compacted,
-    Entry,
     FileState,
+    JournalEntry,
     KnownFile,
-    KnownUnit,
+    KnownSplit,
     Recovered,
-    UnitState,
+    SplitState,
     Used,
     add_up,
     sum_of,
@@ -32,7 +32,7 @@ from ddbio.report import Rejection
 from ddbio.words import count
 
 LEAVE_SECONDS = 0.1
-_DONE = UnitState(finished=True)
+_DONE = SplitState(finished=True)
 
 
 class Ledger:
@@ -45,15 +45,15 @@ class Ledger:
     def __init__(self, journal: Journal | None = None, rejects: RejectsFile | None = None) -> None:
         self._journal = journal
         self._rejects = rejects
-        self._pending: list[Entry] = []
+        self._pending: list[JournalEntry] = []
         self._unsettled: set[tuple[int, int, int]] = set()
         self._turn = asyncio.Lock()
         self._writing: set[asyncio.Task[list[str]]] = set()
         self._broken = False
-        self.units: dict[int, UnitState] = {}
-        """The units that were begun and are not done."""
+        self.splits: dict[int, SplitState] = {}
+        """The splits that were begun and are not done."""
         self.done = Numbers()
-        """The units that are done."""
+        """The splits that are done."""
         self.files: dict[str, FileState] = {}
         self.types = PathTypes()
         self._used: dict[str, Used] = {}
@@ -72,7 +72,7 @@ class Ledger:
     def untouched(self) -> bool:
         """No run of the job has recorded anything as done: there is nothing to go on with."""
         # An export with a filter may be far without an item; an import's offsets say no more than its counts.
-        scanned = self._rejects is None and (self.done or any(unit.position for unit in self.units.values()))
+        scanned = self._rejects is None and (self.done or any(split.position for split in self.splits.values()))
         return not (self.read or self.rejected or self.files or scanned)
 
     @property
@@ -80,17 +80,17 @@ class Ledger:
         """Where the rejected records are; None if there was none."""
         return str(self._rejects.path) if self._rejects is not None and self.rejected else None
 
-    def unit(self, number: int) -> UnitState:
-        """How far one unit is; of one that is done, no more than that."""
-        return _DONE if number in self.done else self.units.get(number, UnitState())
+    def split(self, number: int) -> SplitState:
+        """How far one split is; of one that is done, no more than that."""
+        return _DONE if number in self.done else self.splits.get(number, SplitState())
 
-    def open_files(self, units: Iterable[int] | None = None) -> list[tuple[int, FileState]]:
-        """Files that have commits and are not sealed, with their units; of all units, or of these.
+    def open_files(self, splits: Iterable[int] | None = None) -> list[tuple[int, FileState]]:
+        """Files that have commits and are not sealed, with their splits; of all splits, or of these.
 
         Raises JournalError where the journal names one and tells nothing else of it.
         """
-        chosen = self.units if units is None else units
-        found = [(number, self.unit(number).open_file) for number in chosen]
+        chosen = self.splits if splits is None else splits
+        found = [(number, self.split(number).open_file) for number in chosen]
         return [(number, self._known(name)) for number, name in found if name is not None]
 
     @property
@@ -98,12 +98,12 @@ class Ledger:
         """What the job has used in all its runs, as far as it was taken in."""
         return sum_of(self._used.values())
 
-    def replay(self, entries: Iterable[Entry]) -> None:
+    def replay(self, entries: Iterable[JournalEntry]) -> None:
         """Take in what a journal holds already. Raises JournalError where that contradicts itself."""
         for entry in entries:
             self._apply(entry)
 
-    def take(self, entries: Iterable[Entry]) -> None:
+    def take(self, entries: Iterable[JournalEntry]) -> None:
         """Take entries in, in order: they become durable with the next `write`, whoever asks for it."""
         for entry in entries:
             self._pending.append(entry)
@@ -130,7 +130,7 @@ class Ledger:
         writing.add_done_callback(self._writing.discard)
         return await asyncio.shield(writing)
 
-    async def record(self, entries: Iterable[Entry]) -> list[str]:
+    async def record(self, entries: Iterable[JournalEntry]) -> list[str]:
         """`take` these entries and `write`."""
         self.take(entries)
         return await self.write()
@@ -204,7 +204,7 @@ class Ledger:
         if self._broken:
             raise JournalError("The journal could not be written.", hint="See the first error of this job.")
 
-    async def _make_durable(self, entries: list[Entry]) -> None:
+    async def _make_durable(self, entries: list[JournalEntry]) -> None:
         commits = [entry for entry in entries if isinstance(entry, Commit)]
         size = 0
         if self._rejects is not None:
@@ -212,7 +212,7 @@ class Ledger:
         if self._journal is not None:
             await self._journal.append([_without_rejects(entry) for entry in entries], size)
 
-    def _state(self) -> Iterator[Entry]:
+    def _state(self) -> Iterator[JournalEntry]:
         """All that this ledger knows now, in entries. Nothing that they are made of changes, however late that is."""
         totals = Compacted(
             done=self.done.packed(),
@@ -224,10 +224,10 @@ class Ledger:
             used=tuple(self._used.values()),
             reasons=dict(self.reasons),
         )
-        units = [KnownUnit(number, state) for number, state in self.units.items()]
-        return chain([totals], units, map(KnownFile, list(self.files.values())))
+        splits = [KnownSplit(number, state) for number, state in self.splits.items()]
+        return chain([totals], splits, map(KnownFile, list(self.files.values())))
 
-    def _apply(self, entry: Entry) -> list[str]:
+    def _apply(self, entry: JournalEntry) -> list[str]:
         if isinstance(entry, Commit):
             return self._apply_commit(entry)
         if isinstance(entry, Recovered):
@@ -236,14 +236,14 @@ class Ledger:
             self._used[entry.run] = entry
         elif isinstance(entry, Compacted):
             self._begin_with(entry)
-        elif isinstance(entry, KnownUnit):
-            self.units[entry.unit] = entry.state
+        elif isinstance(entry, KnownSplit):
+            self.splits[entry.split] = entry.state
         elif isinstance(entry, KnownFile):
             self.files[entry.file.name] = entry.file
         return []
 
     def _begin_with(self, entry: Compacted) -> None:
-        self.units, self.files, self.done = {}, {}, Numbers(entry.done)
+        self.splits, self.files, self.done = {}, {}, Numbers(entry.done)
         self.read, self.written, self.rejected, self.bytes = entry.read, entry.written, entry.rejected, entry.size
         self.types = entry.types
         self._used = {used.run: used for used in entry.used}
@@ -256,18 +256,18 @@ class Ledger:
         self.read += commit.read
         self.written += commit.written
         self.bytes += commit.bytes
-        unit = self.unit(commit.unit)
-        unit = msgspec.structs.replace(unit, position=commit.position, finished=unit.finished or commit.done)
-        self._keep(commit.unit, unit if commit.file is None else self._with_file(unit, commit.file))
+        split = self.split(commit.split)
+        split = msgspec.structs.replace(split, position=commit.position, finished=split.finished or commit.done)
+        self._keep(commit.split, split if commit.file is None else self._with_file(split, commit.file))
         return self.types.merge(commit.types)
 
     def _apply_recovery(self, entry: Recovered) -> None:
-        unit, file = self.unit(entry.unit), entry.file
+        split, file = self.split(entry.split), entry.file
         if not entry.gone:
-            self._keep(entry.unit, self._with_file(unit, file))
+            self._keep(entry.split, self._with_file(split, file))
             return
         del self.files[self._known(file.name).name]
-        self._keep(entry.unit, msgspec.structs.replace(unit, open_file=None, position=file.first))
+        self._keep(entry.split, msgspec.structs.replace(split, open_file=None, position=file.first))
         self.read -= file.read
         self.written -= file.items
         self.bytes -= file.bytes
@@ -281,22 +281,22 @@ class Ledger:
             )
         return found
 
-    def _with_file(self, unit: UnitState, file: FileState) -> UnitState:
+    def _with_file(self, split: SplitState, file: FileState) -> SplitState:
         known = self.files.get(file.name)
         self.files[file.name] = msgspec.structs.replace(file, token=join(known.token if known else None, file.token))
-        return msgspec.structs.replace(unit, open_file=None if file.sealed else file.name, number=file.number + 1)
+        return msgspec.structs.replace(split, open_file=None if file.sealed else file.name, number=file.number + 1)
 
-    def _keep(self, number: int, unit: UnitState) -> None:
-        if unit.done:
+    def _keep(self, number: int, split: SplitState) -> None:
+        if split.done:
             self.done.add(number)
-            self.units.pop(number, None)
+            self.splits.pop(number, None)
         else:
-            self.units[number] = unit
+            self.splits[number] = split
 
 
-def _without_rejects(entry: Entry) -> Entry:
+def _without_rejects(entry: JournalEntry) -> JournalEntry:
     return msgspec.structs.replace(entry, rejects=()) if isinstance(entry, Commit) else entry
 
 
 def _name(commit: Commit) -> tuple[int, int, int]:
-    return commit.unit, commit.epoch, commit.seq
+    return commit.split, commit.epoch, commit.seq

@@ -16,8 +16,8 @@ SEALERS = 16
 """Files that are sealed at once."""
 
 
-async def recover(ledger: Ledger, sink: Sink, units: Iterable[int] | None = None) -> None:
-    """Seal every unsealed file that has a commit, of all units or of these; where one is gone, its unit goes back.
+async def recover(ledger: Ledger, sink: Sink, splits: Iterable[int] | None = None) -> None:
+    """Seal every unsealed file that has a commit, of all splits or of these; where one is gone, its split goes back.
 
     Idempotent: what was sealed before a crash is found so. Raises DestinationError, and JournalError where the journal
     may hold more than the ledger: a file sealed too early could never be taken for what the journal says that it is.
@@ -25,18 +25,18 @@ async def recover(ledger: Ledger, sink: Sink, units: Iterable[int] | None = None
     await ledger.settle()
     turns = asyncio.Semaphore(SEALERS)
 
-    async def settle(unit: int, file: FileState) -> None:
+    async def settle(split: int, file: FileState) -> None:
         async with turns:
             there = await sink.recover(file.name, file.bytes, file.token or {})
             if not there:
                 await sink.delete(file.name)
         state = msgspec.structs.replace(file, sealed=True, token=None) if there else file
-        await ledger.record([Recovered(unit, state, gone=not there)])
+        await ledger.record([Recovered(split, state, gone=not there)])
 
     try:
         async with asyncio.TaskGroup() as group:
-            for unit, file in ledger.open_files(units):
-                group.create_task(settle(unit, file))
+            for split, file in ledger.open_files(splits):
+                group.create_task(settle(split, file))
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ddbio.errors import JournalError
-from ddbio.ledger.entries import END, Commit, Entry, FileState, KnownFile, KnownUnit, Opened, Recovered
+from ddbio.ledger.entries import END, Commit, FileState, JournalEntry, KnownFile, KnownSplit, Opened, Recovered
 from ddbio.names import ENDINGS, RUN_NAME, TABLE_NAME, file_name, is_part_of
 from ddbio.unreadable import UNREADABLE
 
@@ -43,43 +43,43 @@ class Vetting:
     def __init__(self, opened: Opened, location: str) -> None:
         self._opened = opened
         self._location = location
-        self._starts = {unit.id: unit.start for unit in opened.units}
+        self._starts = {split.id: split.start for split in opened.splits}
         self._key = dict(opened.identity.keys)
 
-    def check(self, entries: Iterable[Entry]) -> None:
+    def check(self, entries: Iterable[JournalEntry]) -> None:
         """Raises JournalError where one of these entries does not belong to the job."""
         for entry in entries:
-            unit, belongs = self._look(entry)
+            split, belongs = self._look(entry)
             if not belongs:
-                raise _refused(self._location, f"an entry about unit {unit}")
+                raise _refused(self._location, f"an entry about split {split}")
 
-    def _look(self, entry: Entry) -> tuple[int, bool]:
-        """The unit that an entry is about, and whether it could be about that one."""
+    def _look(self, entry: JournalEntry) -> tuple[int, bool]:
+        """The split that an entry is about, and whether it could be about that one."""
         match entry:
-            case Commit(unit=unit, position=position, file=file):
-                return unit, self._is_position(unit, position) and (file is None or self._is_ours(file, unit))
-            case Recovered(unit=unit, file=file):
-                return unit, self._is_ours(file, unit)
+            case Commit(split=split, position=position, file=file):
+                return split, self._is_position(split, position) and (file is None or self._is_ours(file, split))
+            case Recovered(split=split, file=file):
+                return split, self._is_ours(file, split)
             case KnownFile(file=file):
                 return file.segment, self._is_ours(file, file.segment)
-            case KnownUnit(unit=unit, state=state):
-                return unit, not state.position or self._is_position(unit, state.position)
+            case KnownSplit(split=split, state=state):
+                return split, not state.position or self._is_position(split, state.position)
         return 0, not isinstance(entry, Opened) or entry == self._opened
 
-    def _is_position(self, unit: int, position: str) -> bool:
+    def _is_position(self, split: int, position: str) -> bool:
         if self._opened.identity.command == "export":
-            return 0 <= unit < self._opened.segments and self._is_key(position)
-        start = self._starts.get(unit)
+            return 0 <= split < self._opened.segments and self._is_key(position)
+        start = self._starts.get(split)
         return start is not None and _OFFSET.fullmatch(position) is not None and int(position) >= start
 
-    def _is_ours(self, file: FileState, unit: int) -> bool:
+    def _is_ours(self, file: FileState, split: int) -> bool:
         identity = self._opened.identity
         compression = identity.what.get("compress")
         return (
             identity.command == "export"
-            and 0 <= unit < self._opened.segments
+            and 0 <= split < self._opened.segments
             and compression in ENDINGS
-            and file.segment == unit
+            and file.segment == split
             and file.name == file_name(identity.table, file.segment, file.number, compression)
             and self._is_key(file.first)
             and self._is_key(file.last)

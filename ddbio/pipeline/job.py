@@ -56,7 +56,7 @@ class ImportJob(msgspec.Struct, frozen=True, tag="import"):
     options: ImportOptions
     table: TableFacts
     sources: tuple[SourceFacts, ...]
-    """In their order: `Unit.source` counts them from 0."""
+    """In their order: `Split.source` counts them from 0."""
 
 
 Job = ExportJob | ImportJob
@@ -76,11 +76,11 @@ def most_lanes(job: Job) -> int:
     return job.options.concurrency or (MOST_PAGES if isinstance(job, ExportJob) else MOST_BATCHES)
 
 
-def units_at_once(job: Job, lanes: int) -> int:
-    """How many units one process works on with so many lanes."""
+def splits_at_once(job: Job, lanes: int) -> int:
+    """How many splits one process works on with so many lanes."""
     return lanes if job.options.concurrency or isinstance(job, ExportJob) else min(lanes, MOST_SPANS)
 
 
-def requests_at_once(job: Job, lanes: int, units: int) -> int:
-    """How many requests one process can have under way with so many lanes, while it works on so many units."""
-    return min(lanes, units) if isinstance(job, ExportJob) else lanes
+def requests_at_once(job: Job, lanes: int, splits: int) -> int:
+    """How many requests one process can have under way with so many lanes, while it works on so many splits."""
+    return min(lanes, splits) if isinstance(job, ExportJob) else lanes

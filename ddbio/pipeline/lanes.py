@@ -13,7 +13,7 @@ RESTING = 4
 
 
 class Lanes:
-    """How many requests, and how many bytes of them, may be under way at once; shared by all units of a process.
+    """How many requests, and how many bytes of them, may be under way at once; shared by all splits of a process.
 
     First come, first served, but those that have rested are next; a request larger than all the room goes alone.
     """

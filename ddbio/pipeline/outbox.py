@@ -33,8 +33,8 @@ class Outbox:
     async def push(self, commit: Commit, *, urgent: bool = False) -> asyncio.Future[None]:
         """Add a commit, once there is room; the future is done when the commit has been acknowledged.
 
-        An urgent one is made durable at once. A unit's end is reported at once, for the next one to begin, but need not
-        be durable for that.
+        An urgent one is made durable at once. A split's end is reported at once, for the next one to begin, but need
+        not be durable for that.
         """
         size = _OVERHEAD + sum(len(reject.raw or b"") for reject in commit.rejects)
         await self._budget.take(size)
@@ -86,7 +86,7 @@ class Committer:
 
     async def _push(self, position: str, facts: dict[str, Any], *, urgent: bool) -> asyncio.Future[None]:
         self._seq += 1
-        commit = Commit(unit=self._lease.unit.id, epoch=self._lease.epoch, seq=self._seq, position=position, **facts)
+        commit = Commit(split=self._lease.split.id, epoch=self._lease.epoch, seq=self._seq, position=position, **facts)
         acknowledged = await self._outbox.push(commit, urgent=urgent)
         self._taken = self._seq
         return acknowledged

@@ -25,7 +25,7 @@ from ddbio.errors import (
     UsageError,
 )
 from ddbio.unreadable import UNREADABLE
-from ddbio.wire.signing import Credentials, CredentialSource, Signer
+from ddbio.wire.signing import CredentialProvider, Credentials, Signer
 from ddbio.wire.transport import Reply, Transport
 
 MAX_MESSAGE = 300
@@ -171,7 +171,7 @@ class DynamoDB:
         endpoint: str,
         region: str,
         transport: Transport,
-        credentials: CredentialSource,
+        credentials: CredentialProvider,
         executor: Executor,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:

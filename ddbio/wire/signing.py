@@ -29,7 +29,7 @@ class Credentials(msgspec.Struct, frozen=True):
         return f"Credentials(expiry={self.expiry})"
 
 
-class CredentialSource(Protocol):
+class CredentialProvider(Protocol):
     """Where a request gets its credentials from; shared by all requests of a process."""
 
     async def get(self) -> Credentials:

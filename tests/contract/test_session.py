@@ -131,7 +131,7 @@ async def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token")
     async with Session(HERE) as session:
         assert await session.credentials() == Credentials(ACCESS_KEY, SECRET_KEY, "a-token")
-        assert await session.credential_source().get() == await session.credentials()
+        assert await session.credential_provider().get() == await session.credentials()
 
 
 async def test_cancelled_before_a_thread_was_free() -> None:
@@ -200,7 +200,7 @@ async def test_credentials_of_a_process_have_an_expiry_and_are_renewed_from_the_
         assert first == Credentials("FIRST", "secret", "token", expiry.timestamp())
         path.write_text(temporary("SECOND", expiry))
         assert await session.credentials() == first
-        second = await session.credential_source().renew(first)
+        second = await session.credential_provider().renew(first)
         assert second.access_key == "SECOND"
         assert await session.credentials() == second
 
@@ -237,7 +237,7 @@ async def test_an_instance_role_survives_hiccups_of_the_metadata_service(
             first = await session.credentials()
             assert first.expiry is not None
             metadata.failures = 3
-            assert (await session.credential_source().renew(first)).access_key != first.access_key
+            assert (await session.credential_provider().renew(first)).access_key != first.access_key
     finally:
         await server.stop()
 
@@ -518,6 +518,7 @@ async def test_an_s3_client_without_an_endpoint_of_its_own_goes_to_aws() -> None
 
 
 def test_aioboto3_is_imported_only_when_a_session_is_opened() -> None:
-    script = "import sys, ddbio.aws.session, ddbio.aws.table, ddbio.wire.dynamodb; print([m for m in sys.modules if 'boto' in m])"
+    modules = "ddbio.aws.session, ddbio.aws.table, ddbio.wire.dynamodb"
+    script = f"import sys, {modules}; print([m for m in sys.modules if 'boto' in m])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -181,7 +181,7 @@ async def test_three_deaths_on_a_unit_fail_the_job_which_can_be_resumed(exports:
     assert "was killed by SIGKILL before its work was done" in done.errors[0]
     assert "--resume" in done.err.splitlines()[-1]
     assert "Traceback" not in done.err
-    # A third death of any unit is the last one.
+    # A third death of any split is the last one.
     assert done.err.count("Another one takes its place") <= 2 * SEGMENTS
     exports.service.always = None
     check(tmp_path / "out", await end(await exports.start("--resume")))

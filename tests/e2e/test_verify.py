@@ -321,7 +321,7 @@ async def test_a_comparison_tells_what_it_will_take(case: Case) -> None:
     await case.export()
     await case.verify(table=case.table)
     (plan,) = [event for event in case.events if isinstance(event, JobPlanned)]
-    assert (plan.command, plan.table, plan.units, plan.budget) == ("verify", case.table, 5, 10_000)
+    assert (plan.command, plan.table, plan.splits, plan.budget) == ("verify", case.table, 5, 10_000)
 
 
 @pytest.mark.parametrize(

@@ -99,5 +99,5 @@ async def test_a_table_of_unknown_size_is_cut_for_the_processes_that_its_budget_
         destination=str(tmp_path / "out"), processes=processes, capacity=Capacity(units=capacity), **connection(server)
     )
     await export_table(options, observer=lambda event: plans.append(event) if isinstance(event, JobPlanned) else None)
-    assert plans[0].units == segments
+    assert plans[0].splits == segments
     assert server.account.operations["Scan"] == segments

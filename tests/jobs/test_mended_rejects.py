@@ -43,7 +43,7 @@ async def test_mended_records_go_in_and_the_others_are_told_again(
     counting: StartCounting, tmp_path: Path, module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "RecordEncoder", module.RecordEncoder)
-    monkeypatch.setattr(encoding, "Entry", module.Entry)
+    monkeypatch.setattr(encoding, "EncodedRecord", module.EncodedRecord)
     for user, name in ENTRY_FUNCTIONS:
         monkeypatch.setattr(user, name, getattr(module, name))
     server = await counting(Table(mode="stored", key=(("pk", "S"),)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ddbio.errors import JournalError
-from ddbio.ledger.entries import Commit, Identity, KnownUnit, Opened
+from ddbio.ledger.entries import Commit, Identity, KnownSplit, Opened
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.storage.local.disk import final_name, seal_at
@@ -138,7 +138,7 @@ async def read(folder: Path, executor: ThreadPoolExecutor) -> list[str] | None:
     except JournalError:
         return None
     return [
-        entry.state.position if isinstance(entry, KnownUnit) else getattr(entry, "position", "") for entry in entries
+        entry.state.position if isinstance(entry, KnownSplit) else getattr(entry, "position", "") for entry in entries
     ]
 
 

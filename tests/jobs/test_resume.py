@@ -334,7 +334,7 @@ async def test_nothing_to_resume_begins_anew_and_says_so(exports: Exports) -> No
 
 
 async def test_a_lost_file_is_read_again(exports: Exports) -> None:
-    """A part or an upload that somebody has removed: its unit goes back to the file's beginning."""
+    """A part or an upload that somebody has removed: its split goes back to the file's beginning."""
     names: list[str] = []
     recover = Journal.append
 

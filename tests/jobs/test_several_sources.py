@@ -196,8 +196,8 @@ async def test_a_journal_that_names_another_file_is_refused(
         await journal.remove()
         opened = entries[0]
         assert isinstance(opened, Opened)
-        others = [unit for unit in opened.units if unit.file != imports.options.sources[1]]
-        forged = msgspec.structs.replace(opened.units[0], id=99, file=str(secret), start=0, end=None, source=1)
+        others = [split for split in opened.splits if split.file != imports.options.sources[1]]
+        forged = msgspec.structs.replace(opened.splits[0], id=99, file=str(secret), start=0, end=None, source=1)
         await journal.append([msgspec.structs.replace(opened, units=(*others, forged)), *entries[1:]])
     with pytest.raises(JournalError, match="speaks of other files"):
         await imports.run(resume=True)
@@ -214,8 +214,8 @@ async def test_a_journal_that_begins_a_source_before_its_turn_is_refused(
         opened = await journal.opened()
         await journal.remove()
         assert opened is not None
-        unit = next(unit for unit in opened.units if unit.source == 1)
-        await journal.append([opened, Commit(unit.id, 1, 1, str(unit.size), done=True)])
+        split = next(split for split in opened.splits if split.source == 1)
+        await journal.append([opened, Commit(split.id, 1, 1, str(split.size), done=True)])
     before = imports.service.served
     with pytest.raises(JournalError, match="begun before an earlier one is done"):
         await imports.run(resume=True)

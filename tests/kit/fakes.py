@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from zlib import crc32
 
 from ddbio.errors import DestinationError
-from ddbio.ledger.entries import Entry
+from ddbio.ledger.entries import JournalEntry
 from ddbio.ledger.journal import Journal
 from ddbio.storage.base import OutputFile, Sink, StoredFile
 from ddbio.wire.transport import Reply
@@ -124,7 +124,7 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-async def all_entries(journal: Journal) -> list[Entry]:
+async def all_entries(journal: Journal) -> list[JournalEntry]:
     """What a journal holds, read from its beginning."""
     return [entry async for chunk in journal.read() for entry in chunk]
 
@@ -153,8 +153,8 @@ Hook = Callable[[str, dict[str, Any]], Reply | None]
 class FakeTable:
     """A `Transport` with one table behind it: Scan serves `pages`, BatchWriteItem keeps `items`.
 
-    `pages` says for each segment what each of its pages costs; a page has one item for each unit begun, so that items
-    can be counted without being large. The cost of a put goes by its size, 1 unit for each KB begun. Each answer takes
+    `pages` says for each segment what each of its pages costs; a page has one item for each split begun, so that items
+    can be counted without being large. The cost of a put goes by its size, 1 split for each KB begun. Each answer takes
     `latency` seconds, and is in the account at the instant at which the request came in.
     """
 

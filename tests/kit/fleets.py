@@ -19,14 +19,14 @@ from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
 from ddbio.fleet.worker import Worker
-from ddbio.ledger.entries import Unit, Used
+from ddbio.ledger.entries import Split, Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
-from ddbio.wire.signing import Credentials, CredentialSource, StaticCredentials
+from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
 from tests.kit.fakes import FakeTable, MemorySink
 
 CREDENTIALS = Credentials("AKIA", "secret")
@@ -52,14 +52,14 @@ class Fleet:
 
     job: Job
     table: FakeTable
-    units: Sequence[Unit]
+    splits: Sequence[Split]
     budget: float
     workers: int = 1
     most: float | None = None
     max_rejects: int = 0
     limits: dict[str, float] = field(default_factory=dict)
     rejects: Path | None = None
-    credentials: CredentialSource = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
+    credentials: CredentialProvider = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
     clock: Clock = field(default_factory=LoopClock)
     sink: MemorySink = field(default_factory=MemorySink)
     events: list[Event] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Fleet:
         monkeypatch.setattr(engine, "HttpTransport", lambda **_: self.table)
         monkeypatch.setattr(engine, "open_sink", lambda *_, **__: self.sink)
         self.coordinator = Coordinator(
-            self.units, workers=self.workers, budget=Budget(Pace(self.budget, self.most)), rng=random.Random(7)
+            self.splits, workers=self.workers, budget=Budget(Pace(self.budget, self.most)), rng=random.Random(7)
         )
         self.ledger = Ledger(rejects=RejectsFile(self.rejects, "run") if self.rejects else None)
         self.desk = Desk(
@@ -114,8 +114,8 @@ class Fleet:
                 return None
         return None
 
-    async def _recover(self, units: Sequence[int]) -> None:
-        await recover(self.ledger, self.sink, units)
+    async def _recover(self, splits: Sequence[int]) -> None:
+        await recover(self.ledger, self.sink, splits)
 
     async def _exchange(self, report: Report) -> Grant:
         self.reports.append((self.clock.now(), report))

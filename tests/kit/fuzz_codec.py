@@ -26,7 +26,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import ddbio.codec  # noqa: E402
@@ -202,9 +202,9 @@ class Fuzzer:
         self.compare(told[0], told[1], lines)
 
     @staticmethod
-    def flight(codec: ModuleType, entries: list[reference.Entry]) -> object:
+    def flight(codec: ModuleType, entries: list[reference.EncodedRecord]) -> object:
         """What is told of entries that take off, and of which all but the last one land."""
-        flying: dict[bytes, reference.Entry] = {}
+        flying: dict[bytes, reference.EncodedRecord] = {}
         ready, held = codec.take_off(entries, flying, 1)
         told = codec.settle(ready[:-1], True, flying, {entry.key: None for entry in held})
         left = [entry.offset for entry in flying.values()]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ddbio.ledger.entries import Commit, Entry
+from ddbio.ledger.entries import Commit, JournalEntry
 from ddbio.ledger.journal import Journal
 from ddbio.report import JobReport
 from tests.kit.servers.http import Handler, Reply, Request
@@ -48,7 +48,7 @@ class Journaled:
         """Set once it speaks of items."""
         append = Journal.append
 
-        async def counted(journal: Journal, entries: Sequence[Entry], rejects_bytes: int = 0) -> None:
+        async def counted(journal: Journal, entries: Sequence[JournalEntry], rejects_bytes: int = 0) -> None:
             await append(journal, entries, rejects_bytes)
             if any(isinstance(entry, Commit) and entry.written for entry in entries):
                 self.written.set()

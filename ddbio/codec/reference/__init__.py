@@ -53,14 +53,14 @@ Invalid UTF-8 anywhere comes before everything else, at the first byte that begi
 
 from __future__ import annotations
 
-from ddbio.codec._entry import Entry, count_settled, settle, take_off, weigh
 from ddbio.codec.fingerprint import item_fingerprint
 from ddbio.codec.framing import count_lines
+from ddbio.codec.records import EncodedRecord, count_settled, settle, take_off, weigh
 from ddbio.codec.reference.pages import transcode_page
 from ddbio.codec.reference.records import RecordEncoder
 
 __all__ = [
-    "Entry",
+    "EncodedRecord",
     "RecordEncoder",
     "count_lines",
     "count_settled",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ddbio.codec._entry import Entry
-from ddbio.codec._faults import refusal
+from ddbio.codec.faults import refusal
 from ddbio.codec.framing import Block
+from ddbio.codec.records import EncodedRecord
 from ddbio.codec.reference.formats import find_item
 from ddbio.codec.reference.keys import Keys, hint_tree
 from ddbio.codec.reference.lexical import Fault, skip_space
@@ -42,7 +42,7 @@ class RecordEncoder:
         except Fault as fault:
             return refusal(fault.reason, fault.position, fault.name)
 
-    def encode_block(self, block: Block) -> tuple[list[Entry], list[tuple[int, int, Refused]]]:
+    def encode_block(self, block: Block) -> tuple[list[EncodedRecord], list[tuple[int, int, Refused]]]:
         """Encode the lines of a block that are not blank, as `encode` does each of them.
 
         Returns those that can be written, and of the others offset, length and verdict; both in the file's order. Of a
@@ -53,7 +53,7 @@ class RecordEncoder:
             if data:
                 put = self.encode(data)
                 if isinstance(put, Put):
-                    entries.append(Entry(*put, block, offset, length))
+                    entries.append(EncodedRecord(*put, block, offset, length))
                 else:
                     refused.append((offset, length, put))
         return entries, refused

@@ -78,7 +78,7 @@ class Exporter:
             await files.leave()
 
     async def _read(self, lease: Lease, channel: Channel[Page]) -> None:
-        async with aclosing(self._scan.pages(lease.unit.id, lease.position)) as pages:
+        async with aclosing(self._scan.pages(lease.split.id, lease.position)) as pages:
             while (page := await self._next(pages)) is not None:
                 self._meter.items += page.items
                 await channel.put(page, len(page.records))

@@ -101,7 +101,7 @@ class SegmentFiles:
     ) -> None:
         self._options = job.options
         self._table = job.table.name
-        self._segment = lease.unit.id
+        self._segment = lease.split.id
         self._sink = sink
         self._committer = Committer(lease, outbox)
         self._executor = executor

@@ -11,7 +11,7 @@ import math
 from collections import Counter, deque
 from typing import NamedTuple
 
-from ddbio.codec import Entry, settle, take_off, weigh
+from ddbio.codec import EncodedRecord, settle, take_off, weigh
 
 MAX_ITEMS = 25
 MAX_BYTES = 16 * 1024 * 1024 - 64 * 1024
@@ -21,12 +21,12 @@ MAX_BYTES = 16 * 1024 * 1024 - 64 * 1024
 class Batch(NamedTuple):
     """Entries that go out together, the bytes of their requests, and the write units of their items."""
 
-    entries: list[Entry]
+    entries: list[EncodedRecord]
     size: int
     units: int
 
     @classmethod
-    def of(cls, entries: list[Entry]) -> Batch:
+    def of(cls, entries: list[EncodedRecord]) -> Batch:
         """These entries, weighed."""
         return cls(entries, *weigh(entries))
 
@@ -43,10 +43,10 @@ class Batcher:
     """
 
     def __init__(self) -> None:
-        self._ready: dict[int, list[Entry]] = {}
-        self._left: list[Entry] = []
-        self._flying: dict[bytes, Entry] = {}
-        self._held: dict[bytes, deque[Entry]] = {}
+        self._ready: dict[int, list[EncodedRecord]] = {}
+        self._left: list[EncodedRecord] = []
+        self._flying: dict[bytes, EncodedRecord] = {}
+        self._held: dict[bytes, deque[EncodedRecord]] = {}
         self._open: Counter[int] = Counter()
         self._waiting_bytes: Counter[int] = Counter()
 
@@ -63,7 +63,7 @@ class Batcher:
         """Bytes of this owner's records that wait for an earlier one with the same key, or rest."""
         return self._waiting_bytes[owner]
 
-    def add(self, entries: list[Entry], owner: int) -> None:
+    def add(self, entries: list[EncodedRecord], owner: int) -> None:
         """Take records in."""
         self._ready.setdefault(owner, [])
         self._open[owner] += len(entries)
@@ -88,7 +88,7 @@ class Batcher:
         del ready[: len(batch.entries)]
         return batch
 
-    def finish(self, entries: list[Entry], *, written: bool) -> tuple[dict[int, int], list[Entry]]:
+    def finish(self, entries: list[EncodedRecord], *, written: bool) -> tuple[dict[int, int], list[EncodedRecord]]:
         """These records of a batch are settled. Returns how many each owner has of them, and those that were held back
         for their keys and are ready now.
         """
@@ -97,30 +97,30 @@ class Batcher:
             _take_from(self._open, owner, count)
         return owners, [self._release(key) for key in awaited]
 
-    def rest(self, entries: list[Entry]) -> None:
+    def rest(self, entries: list[EncodedRecord]) -> None:
         """These records of a batch were not processed; they wait until they `go_on`."""
         for entry in entries:
             self._waiting_bytes[entry.owner] += len(entry.request)
 
-    def go_on(self, entries: list[Entry]) -> None:
+    def go_on(self, entries: list[EncodedRecord]) -> None:
         """These records have rested."""
         for entry in entries:
             _take_from(self._waiting_bytes, entry.owner, len(entry.request))
         self.put_back(entries)
 
-    def put_back(self, entries: list[Entry]) -> None:
+    def put_back(self, entries: list[EncodedRecord]) -> None:
         """These records of a batch go out again, first of all."""
         for entry in reversed(entries):
             self._ready.get(entry.owner, self._left).insert(0, entry)
 
-    def _take_off(self, entries: list[Entry], owner: int) -> None:
+    def _take_off(self, entries: list[EncodedRecord], owner: int) -> None:
         ready, held = take_off(entries, self._flying, owner)
         self._ready.get(owner, self._left).extend(ready)
         for entry in held:
             self._held.setdefault(entry.key, deque()).append(entry)
             self._waiting_bytes[owner] += len(entry.request)
 
-    def _release(self, key: bytes) -> Entry:
+    def _release(self, key: bytes) -> EncodedRecord:
         held = self._held[key]
         entry = held.popleft()
         if not held:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ddbio.codec import Entry, RecordEncoder
+from ddbio.codec import EncodedRecord, RecordEncoder
 from ddbio.codec.framing import Block, Record
 from ddbio.ledger.rejects import MARK, unwrap
 from ddbio.model import Put, Reason, Refused
@@ -19,7 +19,7 @@ _MARKED_LINE = b"\n" + MARK
 class Encoded(NamedTuple):
     """The records of a block: those that can be written, and the others with the reason; both in the file's order."""
 
-    entries: list[Entry]
+    entries: list[EncodedRecord]
     refused: list[tuple[Record, Refused]]
 
 
@@ -44,7 +44,7 @@ def _take_back(encoder: RecordEncoder, block: Block) -> Encoded:
         put = encoder.encode(raw)
         if isinstance(put, Put):
             inner = Block(record.offset, record.line, raw, record.length - len(raw))
-            encoded.entries.append(Entry(*put, inner, record.offset, record.length))
+            encoded.entries.append(EncodedRecord(*put, inner, record.offset, record.length))
         else:
             encoded.refused.append((record._replace(data=raw), put))
     return encoded

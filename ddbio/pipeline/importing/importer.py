@@ -20,7 +20,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from ddbio.clock import Clock
-from ddbio.codec import Entry, count_lines
+from ddbio.codec import EncodedRecord, count_lines
 from ddbio.codec.framing import Block, Record
 from ddbio.errors import LedgerError, SourceError
 from ddbio.ledger.entries import Lease, Reject, by_reason
@@ -99,10 +99,10 @@ class _SpanImport:
 
     def __init__(self, engine: Importer, lease: Lease) -> None:
         self._engine = engine
-        self._unit = lease.unit
-        self._reader, self._encoder = engine.inputs[lease.unit.source]
+        self._split = lease.split
+        self._reader, self._encoder = engine.inputs[lease.split.source]
         self._committer = Committer(lease, engine.outbox)
-        self._start = int(lease.position or lease.unit.start)
+        self._start = int(lease.position or lease.split.start)
         self._watermark = Watermark(self._start)
         self._sender = engine.dispatcher.sender(self._refused)
         self._fault: SourceError | None = None
@@ -155,7 +155,7 @@ class _SpanImport:
             raise self._fault
 
     async def _take_all(self) -> None:
-        async with aclosing(self._reader.blocks(self._unit, self._start, self._head)) as chunks:
+        async with aclosing(self._reader.blocks(self._split, self._start, self._head)) as chunks:
             async for blocks in chunks:
                 for block in blocks:
                     await self._take(block)
@@ -177,7 +177,7 @@ class _SpanImport:
         found = 1 if block.dropped else count_lines(block.data)
         if found != encoded:
             raise LedgerError(
-                f"{self._unit.file}: from byte {block.offset:,} on, {encoded:,} records were taken in, but the "
+                f"{self._split.file}: from byte {block.offset:,} on, {encoded:,} records were taken in, but the "
                 f"{block.length:,} bytes hold {found:,}.",
                 hint="Please report this.",
             )
@@ -219,7 +219,7 @@ class _SpanImport:
         settled = self._watermark.advance()
         self._passed += settled.read
         if done and self._found != self._passed:
-            raise LedgerError(f"{self._unit.file}: found {self._found:,} records, but settled {self._passed:,}.")
+            raise LedgerError(f"{self._split.file}: found {self._found:,} records, but settled {self._passed:,}.")
         self._reject_bytes -= sum(map(_weight, settled.rejects))
         size, self._bytes = self._bytes, 0
         self._engine.meter.bytes += size
@@ -235,7 +235,7 @@ class _SpanImport:
             reasons=by_reason(settled.rejects),
         )
 
-    def _refused(self, entry: Entry, message: str) -> None:
+    def _refused(self, entry: EncodedRecord, message: str) -> None:
         record = entry.block.record(entry.offset, entry.length)
         self._watermark.rejected(self._reject(record, Reason.REFUSED_BY_SERVICE, message))
 
@@ -246,7 +246,7 @@ class _SpanImport:
 
     def _reject(self, record: Record, reason: Reason, message: str) -> Reject:
         reject = Reject(
-            source=self._reader.place(self._unit),
+            source=self._reader.place(self._split),
             offset=record.offset,
             length=record.length,
             line=record.line,

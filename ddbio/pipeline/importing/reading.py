@@ -12,7 +12,7 @@ from ddbio.codec import RecordEncoder
 from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError
 from ddbio.codec.framing import Block, LineFramer
 from ddbio.errors import SourceError
-from ddbio.ledger.entries import Unit
+from ddbio.ledger.entries import Split
 from ddbio.pipeline.importing.recognition import HEAD_BYTES
 from ddbio.storage.base import Source, SourceFile
 
@@ -27,19 +27,19 @@ class SpanReader:
         self._source = source
         self._executor = executor
 
-    def place(self, unit: Unit) -> str:
+    def place(self, split: Split) -> str:
         """What a person calls the file of a span."""
-        return self._source.place(unit.file)
+        return self._source.place(split.file)
 
-    async def blocks(self, unit: Unit, start: int, head: bytearray | None = None) -> AsyncGenerator[list[Block]]:
+    async def blocks(self, split: Split, start: int, head: bytearray | None = None) -> AsyncGenerator[list[Block]]:
         """The lines of the span that begin at or behind `start`, some at a time, in the file's order.
 
         A compressed file is read from its beginning, whatever `start` is. `head` takes in the file's first bytes, where
         those are read. Raises SourceError where the file can't be read, has changed, or is broken.
         """
-        first = start if unit.compression == "none" else 0
-        framer = LineFramer(first, limit=MAX_RECORD, stop=unit.end)
-        async with aclosing(self._chunks(unit, max(first - 1, 0))) as chunks:
+        first = start if split.compression == "none" else 0
+        framer = LineFramer(first, limit=MAX_RECORD, stop=split.end)
+        async with aclosing(self._chunks(split, max(first - 1, 0))) as chunks:
             async for chunk in chunks:
                 if head is not None and not first:
                     head += chunk[: HEAD_BYTES - len(head)]
@@ -48,15 +48,15 @@ class SpanReader:
                     return
         yield _behind(start, framer.end())
 
-    async def _chunks(self, unit: Unit, first: int) -> AsyncGenerator[bytes]:
+    async def _chunks(self, split: Split, first: int) -> AsyncGenerator[bytes]:
         """The file's stored bytes from `first` on, decompressed."""
-        file = SourceFile(unit.file, unit.size, unit.tag, unit.compression)
+        file = SourceFile(split.file, split.size, split.tag, split.compression)
         async with aclosing(self._source.read(file, first)) as stored:
-            if unit.compression == "none":
+            if split.compression == "none":
                 async for chunk in stored:
                     yield chunk
                 return
-            decompressor = Decompressor(unit.compression)
+            decompressor = Decompressor(split.compression)
             try:
                 async for chunk in stored:
                     pieces = decompressor.feed(chunk)
@@ -65,7 +65,7 @@ class SpanReader:
                 decompressor.end()
             except (CorruptStreamError, TruncatedStreamError) as error:
                 raise SourceError(
-                    f"{self.place(unit)} is not a whole {unit.compression} file: {error}",
+                    f"{self.place(split)} is not a whole {split.compression} file: {error}",
                     hint="Everything before the fault was imported; get the file again and import it once more.",
                 ) from error
 

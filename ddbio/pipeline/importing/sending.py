@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any
 
 from ddbio.clock import Clock, Timer, sleep
-from ddbio.codec import Entry
+from ddbio.codec import EncodedRecord
 from ddbio.errors import JobFailedError
 from ddbio.pipeline.importing.batcher import Batch, Batcher
 from ddbio.pipeline.importing.writing import TableWriter
@@ -68,7 +68,7 @@ class Dispatcher:
         if kind is None and failure is not None:
             raise failure
 
-    def sender(self, refused: Callable[[Entry, str], None]) -> Sender:
+    def sender(self, refused: Callable[[EncodedRecord, str], None]) -> Sender:
         """Another sender; `refused` is told of each of its entries that the service does not take, and why."""
         number = next(self._numbers)
         sender = self._senders[number] = Sender(self, number, refused)
@@ -143,14 +143,14 @@ class Dispatcher:
         if ready:
             await self.send_left(ready)
 
-    def _finish(self, entries: list[Entry], *, written: bool) -> int:
+    def _finish(self, entries: list[EncodedRecord], *, written: bool) -> int:
         """Settle these entries; return how many others are ready now."""
         owners, released = self.batcher.finish(entries, written=written)
         self._tell(owners)
         self._tell(entry.owner for entry in released)
         return len(released)
 
-    async def _rest(self, entries: list[Entry]) -> None:
+    async def _rest(self, entries: list[EncodedRecord]) -> None:
         """Wait before records that were not processed are sent again, the longer the more often they came back.
 
         Raises JobFailedError where nothing has been written for the requester's patience.
@@ -178,7 +178,7 @@ class Dispatcher:
 class Sender:
     """One span's way into the batches, or an application's. Made by `Dispatcher.sender`."""
 
-    def __init__(self, dispatcher: Dispatcher, number: int, refused: Callable[[Entry, str], None]) -> None:
+    def __init__(self, dispatcher: Dispatcher, number: int, refused: Callable[[EncodedRecord, str], None]) -> None:
         self._dispatcher = dispatcher
         self._number = number
         self._moved = asyncio.Event()
@@ -191,7 +191,7 @@ class Sender:
         """None of its entries waits or is out."""
         return not self._dispatcher.batcher.open(self._number)
 
-    async def add(self, entries: list[Entry]) -> None:
+    async def add(self, entries: list[EncodedRecord]) -> None:
         """Take entries; waits for lanes while batches are full, and while too many records wait for others or rest.
 
         Several tasks may call this at once. One that is cancelled here leaves its entries, and those of others, to be

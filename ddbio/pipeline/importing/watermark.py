@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from ddbio.codec import Entry, count_settled
+from ddbio.codec import EncodedRecord, count_settled
 from ddbio.ledger.entries import Reject
 
 _RECORD_BYTES = 512
@@ -30,7 +30,7 @@ class Watermark:
 
     def __init__(self, start: int) -> None:
         self._position = self._end = start
-        self._open: list[Entry] = []
+        self._open: list[EncodedRecord] = []
         self._rejects: list[Reject] = []
         self._passed: list[Reject] = []
         self._written = 0
@@ -40,7 +40,7 @@ class Watermark:
         """About the memory of the records that were not passed."""
         return _RECORD_BYTES * len(self._open) + 2 * (self._end - self._position)
 
-    def opened(self, entries: Sequence[Entry]) -> None:
+    def opened(self, entries: Sequence[EncodedRecord]) -> None:
         """Records were found that will be sent; they are behind all others that were opened."""
         if entries:
             self._open.extend(entries)
@@ -79,5 +79,5 @@ class Watermark:
             del self._rejects[:count]
 
 
-def _end(record: Entry | Reject) -> int:
+def _end(record: EncodedRecord | Reject) -> int:
     return record.offset + record.length

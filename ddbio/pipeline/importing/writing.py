@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ddbio.codec import Entry, RecordEncoder, weigh
+from ddbio.codec import EncodedRecord, RecordEncoder, weigh
 from ddbio.errors import CorruptReplyError, RefusedError
 from ddbio.model import Put
 from ddbio.pipeline.importing.batcher import Batch
@@ -26,9 +26,9 @@ class Outcome:
     """What became of a batch."""
 
     def __init__(self) -> None:
-        self.written: list[Entry] = []
-        self.unprocessed: list[Entry] = []
-        self.refused: list[tuple[Entry, str]] = []
+        self.written: list[EncodedRecord] = []
+        self.unprocessed: list[EncodedRecord] = []
+        self.refused: list[tuple[EncodedRecord, str]] = []
 
 
 class TableWriter:
@@ -101,7 +101,7 @@ class TableWriter:
         """What a batch of so many write units will probably cost."""
         return units * self._ratio.value if self._ratio.known else max(units, self._requester.rate * FIRST_SECONDS)
 
-    def _match(self, entries: list[Entry], items: Sequence[bytes]) -> list[Entry]:
+    def _match(self, entries: list[EncodedRecord], items: Sequence[bytes]) -> list[EncodedRecord]:
         """Our own records for the items that came back, told by their keys."""
         by_key = {entry.key: entry for entry in entries}
         matched = []

@@ -32,7 +32,7 @@ def draw_blows(rng: Random, requests: int) -> tuple[tuple[Blow, ...], ...]:
 
 
 def _attempt(rng: Random, requests: int) -> tuple[Blow, ...]:
-    # Three deaths on one unit fail a job, by design.
+    # Three deaths on one split fail a job, by design.
     blows = [_blow(rng, "worker", requests // 3) for _ in range(rng.choice((0, 0, 0, 1, 1, 2)))]
     if not blows or rng.random() < 0.85:
         blows.append(_blow(rng, rng.choice(FATAL), requests // 2))

@@ -21,7 +21,7 @@ END_SECONDS = 30.0
 """So soon workers end after their parent, and a job after Ctrl-C, on a busy machine."""
 DUMP_SECONDS = 3.0
 MARK = "DDBIO_CHAOS_RUN"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STACKS = Path(__file__).with_name("stacks")
 
 Victim = Literal["worker", "parent", "everybody", "interrupt"]

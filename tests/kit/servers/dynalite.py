@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.kit.servers.aws import Server
 from tests.kit.servers.process import on_free_ports, running
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 INSTALLED = Path("node_modules", ".bin", "dynalite")
 WITHOUT_DELAY = ("--createTableMs", "0", "--deleteTableMs", "0", "--updateTableMs", "0")
 

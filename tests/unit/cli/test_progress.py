@@ -26,13 +26,13 @@ PLAN = JobPlanned(
     table_items=500_000,
     source_bytes=None,
     budget=500.0,
-    units=64,
+    splits=64,
     processes=2,
     expected_seconds=20.0,
     location="out",
 )
 IMPORT = replace(
-    PLAN, command="import", table_bytes=None, table_items=None, source_bytes=1_000_000, units=1, processes=1
+    PLAN, command="import", table_bytes=None, table_items=None, source_bytes=1_000_000, splits=1, processes=1
 )
 REPORT = JobReport(
     command="export",
@@ -55,7 +55,9 @@ REPORT = JobReport(
 
 
 def progress(seconds: float, **figures: int | float) -> Progress:
-    zeros: dict[str, int | float] = dict.fromkeys(("items", "bytes", "units", "throttles", "rejected", "units_done"), 0)
+    zeros: dict[str, int | float] = dict.fromkeys(
+        ("items", "bytes", "units", "throttles", "rejected", "splits_done"), 0
+    )
     return Progress(seconds=seconds, **(zeros | figures))  # type: ignore[arg-type]
 
 
@@ -100,8 +102,8 @@ def test_line_shows_rates_of_the_latest_seconds() -> None:
     now = course(
         PLAN,
         progress(0.0),
-        progress(10.0, items=1_000, bytes=10_000_000, units=100, units_done=1),
-        progress(15.0, items=60_000, bytes=60_000_000, units=2_600, units_done=8),
+        progress(10.0, items=1_000, bytes=10_000_000, units=100, splits_done=1),
+        progress(15.0, items=60_000, bytes=60_000_000, units=2_600, splits_done=8),
     )
     assert now.line() == "60,000 items · 500 of 500 RCU/s · 42.7 s left · 8 of 64 segments · 10.0 MB/s"
 
@@ -119,8 +121,8 @@ def test_line_tells_throttles_and_rejects_only_where_there_are_some() -> None:
 
 
 def test_done_takes_the_measure_that_is_furthest() -> None:
-    assert course(PLAN, progress(1.0, units_done=16)).done() == 0.25
-    assert course(PLAN, progress(1.0, items=250_000, units_done=16)).done() == 0.5
+    assert course(PLAN, progress(1.0, splits_done=16)).done() == 0.25
+    assert course(PLAN, progress(1.0, items=250_000, splits_done=16)).done() == 0.5
     assert course(PLAN, progress(1.0, units=7_500)).done() == 0.75
     assert course(IMPORT, progress(1.0, bytes=400_000)).done() == 0.4
     assert course(PLAN, progress(0.0, units=30_000), progress(1.0, units=32_000)).done() == 0.8  # 10,000 were left
@@ -129,7 +131,7 @@ def test_done_takes_the_measure_that_is_furthest() -> None:
 def test_done_is_whole_only_when_every_unit_is() -> None:
     assert course(PLAN, progress(1.0, items=900_000)).done() == 0.99
     assert course(IMPORT, progress(1.0, bytes=9_000_000)).done() == 0.99
-    assert course(PLAN, progress(1.0, units_done=64)).done() == 1.0
+    assert course(PLAN, progress(1.0, splits_done=64)).done() == 1.0
 
 
 def test_recent_events_are_bounded() -> None:
@@ -171,7 +173,7 @@ def test_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     with display(quiet=False, plain=False) as shown:
         shown(PLAN)
-        shown(progress(5.0, items=250_000, units_done=1))
+        shown(progress(5.0, items=250_000, splits_done=1))
         shown(Warned("look [out]"))
     text = terminal.getvalue()
     assert "warning: look [out]" in text
@@ -193,18 +195,18 @@ def test_a_terminal_that_goes_away_ends_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_pause_does_not_count_for_the_time_that_is_left() -> None:
-    working = [progress(0.0), progress(5.0, units_done=16, budget=500), progress(10.0, units_done=32, budget=500)]
-    paused = [progress(12.0, units_done=32, budget=0), progress(3_610.0, units_done=32, budget=0)]
+    working = [progress(0.0), progress(5.0, splits_done=16, budget=500), progress(10.0, splits_done=32, budget=500)]
+    paused = [progress(12.0, splits_done=32, budget=0), progress(3_610.0, splits_done=32, budget=0)]
     assert " left " not in course(PLAN, *working, *paused).line()
     assert " · 10.0 s left · " in course(PLAN, *working).line()
-    assert " · 10.0 s left · " in course(PLAN, *working, *paused, progress(3_610.0, units_done=32, budget=500)).line()
+    assert " · 10.0 s left · " in course(PLAN, *working, *paused, progress(3_610.0, splits_done=32, budget=500)).line()
 
 
 def test_a_resumed_job_goes_on_where_its_earlier_runs_ended() -> None:
-    begun = progress(0.0, items=250_000, bytes=50_000_000, units=1_000, units_done=32)
+    begun = progress(0.0, items=250_000, bytes=50_000_000, units=1_000, splits_done=32)
     first = course(PLAN, begun)
     assert first.line() == "250,000 items · 0 of 500 RCU/s · 32 of 64 segments · 0.0 MB/s"
-    first.add(progress(10.0, items=375_000, bytes=60_000_000, units=3_500, units_done=48))
+    first.add(progress(10.0, items=375_000, bytes=60_000_000, units=3_500, splits_done=48))
     assert first.line() == "375,000 items · 250 of 500 RCU/s · 10.0 s left · 48 of 64 segments · 1.0 MB/s"
 
 

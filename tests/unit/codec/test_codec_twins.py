@@ -120,7 +120,7 @@ def flight(codec: ModuleType, names: list[bytes], landing: list[bool | None], aw
     """What is told of entries with these keys that take off, and of which some land; `first` of them are another
     owner's.
     """
-    entries = [codec.Entry(b"{}", name, 2, None, place, 9) for place, name in enumerate(names)]
+    entries = [codec.EncodedRecord(b"{}", name, 2, None, place, 9) for place, name in enumerate(names)]
     flying: dict[bytes, Any] = {}
     ready, held = map(
         list.__add__, codec.take_off(entries[:first], flying, 7), codec.take_off(entries[first:], flying, 3)
@@ -157,7 +157,7 @@ def test_any_flight(names: list[bytes], landing: list[bool | None], awaited: set
 def test_an_entry_that_does_not_fly_can_not_land() -> None:
     for codec in IMPLEMENTATIONS:
         with pytest.raises(KeyError):
-            codec.settle([codec.Entry(b"{}", b"k", 2, None, 0, 9)], True, {}, {})
+            codec.settle([codec.EncodedRecord(b"{}", b"k", 2, None, 0, 9)], True, {}, {})
 
 
 @settings(max_examples=400, deadline=None)

@@ -1,4 +1,4 @@
-"""The coordinator: every unit done once, every commit taken once, never more spent than there is."""
+"""The coordinator: every split done once, every commit taken once, never more spent than there is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ddbio.errors import LedgerError
 from ddbio.fleet.coordinator import Coordinator, Decision
 from ddbio.fleet.protocol import LANE_BYTES, Failure, Grant, Report
 from ddbio.jobs import planning
-from ddbio.ledger.entries import Commit, Lease, Unit, UnitState
+from ddbio.ledger.entries import Commit, Lease, Split, SplitState
 from ddbio.pipeline.meter import Usage
 
 NUMBERS = count(1)
@@ -28,9 +28,9 @@ BUDGET = 1_000.0
 FAILURE = Failure(kind="JobFailedError", message="It broke.")
 
 
-def coordinator(units: int = 4, workers: int = 2, seed: int = 1, sources: int = 1) -> Coordinator:
+def coordinator(splits: int = 4, workers: int = 2, seed: int = 1, sources: int = 1) -> Coordinator:
     return Coordinator(
-        [Unit(number, source=number * sources // units) for number in range(units)],
+        [Split(number, source=number * sources // splits) for number in range(splits)],
         workers=workers,
         budget=Budget(Pace(BUDGET)),
         rng=random.Random(seed),
@@ -49,7 +49,7 @@ def report(worker: int = 0, *, wanted: int = 0, rate: float = 0.0, **more: Any) 
 
 
 def commit(lease: Lease, seq: int, *, done: bool = False) -> Commit:
-    return Commit(unit=lease.unit.id, epoch=lease.epoch, seq=seq, position=str(seq), done=done)
+    return Commit(split=lease.split.id, epoch=lease.epoch, seq=seq, position=str(seq), done=done)
 
 
 # Units and commits
@@ -63,9 +63,9 @@ def test_units_go_out_once_each_in_a_random_order() -> None:
             *subject.report(report(0, wanted=7), 0).grant.leases,
             *subject.report(report(1, wanted=50), 0).grant.leases,
         ]
-        assert sorted(lease.unit.id for lease in leases) == list(range(20))
+        assert sorted(lease.split.id for lease in leases) == list(range(20))
         assert {lease.epoch for lease in leases} == {1}
-        orders.add(tuple(lease.unit.id for lease in leases))
+        orders.add(tuple(lease.split.id for lease in leases))
     assert len(orders) == 5
     assert tuple(range(20)) not in orders
 
@@ -78,8 +78,8 @@ def test_a_worker_gets_as_many_units_as_it_wants() -> None:
 
 
 def of_files(*sizes: int, workers: int = 1) -> Coordinator:
-    units = [Unit(number, size=size) for number, size in enumerate(sizes)]
-    return Coordinator(units, workers=workers, budget=Budget(Pace(BUDGET)), rng=random.Random(1))
+    splits = [Split(number, size=size) for number, size in enumerate(sizes)]
+    return Coordinator(splits, workers=workers, budget=Budget(Pace(BUDGET)), rng=random.Random(1))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_lane_that_has_small_files_gets_a_large_one_at_most_behind_them() -> N
     subject = of_files(*[LANE_BYTES // 2, 100 * LANE_BYTES] * 50)
     for _ in range(20):
         leases = subject.report(report(wanted=1), 0).grant.leases
-        assert sum(lease.unit.size or 0 for lease in leases[:-1]) < LANE_BYTES
+        assert sum(lease.split.size or 0 for lease in leases[:-1]) < LANE_BYTES
 
 
 def test_small_files_are_spread_over_the_workers() -> None:
@@ -119,7 +119,7 @@ def test_the_job_is_done_when_every_unit_is() -> None:
     decision = subject.report(report(commits=(commit(second, 1), commit(second, 2, done=True))), 2)
     assert decision.commits == (commit(second, 1), commit(second, 2, done=True))
     assert decision.grant.acknowledged == 2
-    assert (decision.grant.stop, subject.done, subject.units_done) == ("done", True, 2)
+    assert (decision.grant.stop, subject.done, subject.splits_done) == ("done", True, 2)
     assert subject.report(report(1), 3).grant.stop == "done"
 
 
@@ -135,13 +135,13 @@ def test_a_commit_sent_again_is_acknowledged_and_not_taken_again() -> None:
     decision = subject.report(again, 2)
     assert decision.commits == ()
     assert decision.grant.acknowledged == 2
-    assert subject.units_done == 1
+    assert subject.splits_done == 1
 
 
 def test_a_commit_of_an_older_lease_or_of_somebody_else_is_not_taken() -> None:
     subject = coordinator()
     (lease,) = subject.report(report(wanted=1), 0).grant.leases
-    older = Lease(lease.unit, lease.epoch - 1)
+    older = Lease(lease.split, lease.epoch - 1)
     assert subject.report(report(0, commits=(commit(older, 1),)), 1).commits == ()
     assert subject.report(report(1, commits=(commit(lease, 1),)), 1).commits == ()
     assert len(subject.report(report(0, commits=(commit(lease, 1),)), 2).commits) == 1
@@ -170,11 +170,11 @@ def test_a_source_begins_once_the_one_before_is_done_and_durable() -> None:
     for number in range(3):
         grant = subject.report(report(wanted=3), number).grant
         (lease,) = grant.leases
-        assert (lease.unit.source, subject.between_sources) == (number, False)
+        assert (lease.split.source, subject.between_sources) == (number, False)
         ended = report(wanted=3, commits=(commit(lease, 1, done=True),))
         grant = subject.report(ended, number).grant
         assert (grant.leases, grant.stop, subject.between_sources) == ((), "" if number < 2 else "done", number < 2)
-        assert subject.units_done == number + 1
+        assert subject.splits_done == number + 1
         subject.begin_next_source()
     assert subject.done
 
@@ -188,7 +188,7 @@ def test_a_report_that_met_the_end_of_a_source_is_taken_in_once_more() -> None:
     decision = subject.report(ended, 1)
     assert decision.commits == ()
     assert decision.grant.acknowledged == 1
-    assert [lease.unit.source for lease in decision.grant.leases] == [1]
+    assert [lease.split.source for lease in decision.grant.leases] == [1]
 
 
 def test_while_a_lost_workers_unit_is_not_given_back_no_source_has_ended() -> None:
@@ -197,15 +197,15 @@ def test_while_a_lost_workers_unit_is_not_given_back_no_source_has_ended() -> No
     held = subject.lost(0)
     assert not subject.between_sources
     subject.begin_next_source()
-    subject.release({number: UnitState() for number in held})
-    assert [lease.unit.source for lease in subject.report(report(wanted=1), 1).grant.leases] == [0]
+    subject.release({number: SplitState() for number in held})
+    assert [lease.split.source for lease in subject.report(report(wanted=1), 1).grant.leases] == [0]
 
 
 def test_sources_that_were_done_before_are_passed_over() -> None:
-    units = [Unit(number, source=number // 2) for number in range(6)]
-    subject = Coordinator(units, workers=1, budget=Budget(Pace(BUDGET)), rng=random.Random(1), done={0, 1, 2})
-    assert subject.units_done == 3
-    assert [lease.unit.id for lease in subject.report(report(wanted=9), 0).grant.leases] == [3]
+    splits = [Split(number, source=number // 2) for number in range(6)]
+    subject = Coordinator(splits, workers=1, budget=Budget(Pace(BUDGET)), rng=random.Random(1), done={0, 1, 2})
+    assert subject.splits_done == 3
+    assert [lease.split.id for lease in subject.report(report(wanted=9), 0).grant.leases] == [3]
 
 
 def test_what_is_not_begun_takes_no_more_than_its_number() -> None:
@@ -218,7 +218,7 @@ def test_what_is_not_begun_takes_no_more_than_its_number() -> None:
         assert tracemalloc.get_traced_memory()[0] < 200_000 * 6
     finally:
         tracemalloc.stop()
-    assert subject.units_done == 32
+    assert subject.splits_done == 32
     assert len(subject.lost(0)) == 32
 
 
@@ -258,14 +258,14 @@ def test_a_lost_worker_leaves_its_units_to_others_and_its_share_free() -> None:
     (held,) = subject.report(report(0, wanted=1), 0.5).grant.leases
     subject.report(report(0, commits=(commit(done, 1, done=True), commit(held, 1)), rate=500.0), 1)
     assert subject.report(report(1, wanted=1), 1).grant.leases == ()
-    assert subject.lost(0) == [held.unit.id]
-    subject.release({held.unit.id: UnitState(position="1", number=4)})
+    assert subject.lost(0) == [held.split.id]
+    subject.release({held.split.id: SplitState(position="1", number=4)})
     assert subject.report(report(0, commits=(commit(held, 2),)), 3).commits == ()
     grant = subject.report(report(1, wanted=1), 2).grant
     (again,) = grant.leases
     assert grant.rate == BUDGET
     assert again.epoch > held.epoch
-    assert (again.unit, again.position, again.number) == (held.unit, "1", 4)
+    assert (again.split, again.position, again.number) == (held.split, "1", 4)
     assert subject.report(report(1, commits=(commit(again, 1, done=True),)), 3).grant.stop == "done"
 
 
@@ -273,25 +273,25 @@ def test_a_unit_whose_worker_had_committed_its_end_is_done() -> None:
     subject = coordinator(1)
     (held,) = subject.report(report(0, wanted=1), 0).grant.leases
     subject.lost(0)
-    subject.release({held.unit.id: UnitState(position="x", finished=True)})
+    subject.release({held.split.id: SplitState(position="x", finished=True)})
     assert subject.done
     assert subject.report(report(1, wanted=1), 1).grant.stop == "done"
 
 
 def test_what_is_known_to_be_done_is_not_leased_again() -> None:
     subject = Coordinator(
-        list(map(Unit, range(3))),
+        list(map(Split, range(3))),
         workers=1,
         budget=Budget(Pace(1)),
         rng=random.Random(1),
-        progress={2: UnitState(position="p", number=3)},
+        progress={2: SplitState(position="p", number=3)},
         done={0},
     )
-    leases = {lease.unit.id: lease for lease in subject.report(report(wanted=9), 0).grant.leases}
+    leases = {lease.split.id: lease for lease in subject.report(report(wanted=9), 0).grant.leases}
     assert sorted(leases) == [1, 2]
     assert (leases[1].position, leases[1].number) == ("", 0)
     assert (leases[2].position, leases[2].number) == ("p", 3)
-    assert subject.units_done == 1
+    assert subject.splits_done == 1
 
 
 def test_what_a_lost_worker_used_still_counts() -> None:
@@ -314,11 +314,11 @@ def test_the_shares_begin_equal() -> None:
 def test_a_share_goes_up_only_when_the_others_have_gone_down() -> None:
     subject = coordinator(1)
     (lease,) = subject.report(report(0, wanted=1), 0).grant.leases
-    assert subject.report(report(1, wanted=1, rate=500.0), 0).grant.rate == 0  # no unit is left for it
+    assert subject.report(report(1, wanted=1, rate=500.0), 0).grant.rate == 0  # no split is left for it
     assert subject.report(report(0, rate=500.0), 0.5).grant.rate == 500  # it has not said yet that it keeps to that
     subject.report(report(1, rate=0.0), 0.55)
     assert subject.report(report(0, rate=500.0), 1.0).grant.rate == BUDGET
-    assert lease.unit.id == 0
+    assert lease.split.id == 0
 
 
 def test_what_one_worker_can_not_use_goes_to_the_one_that_waits() -> None:
@@ -348,7 +348,7 @@ def test_what_one_worker_can_not_use_goes_to_the_one_that_waits() -> None:
 def test_what_a_partition_bears_comes_first_for_each_large_item_collection(
     budget: float, collections: list[int], expected: list[float]
 ) -> None:
-    subject = Coordinator(list(map(Unit, range(8))), workers=2, budget=Budget(Pace(budget)), rng=random.Random(1))
+    subject = Coordinator(list(map(Split, range(8))), workers=2, budget=Budget(Pace(budget)), rng=random.Random(1))
     rates = [subject.report(report(number, wanted=4), 0).grant.rate for number in range(2)]
     for second in range(1, 4):
         for number, inside in enumerate(collections):
@@ -394,7 +394,7 @@ def test_totals_are_kept_for_each_worker() -> None:
 
 @dataclass
 class Lane:
-    """A unit that a simulated worker works on."""
+    """A split that a simulated worker works on."""
 
     lease: Lease
     commits: int
@@ -442,13 +442,13 @@ class Simulated:
 class Job:
     """A coordinator, its workers, and the laws that hold after every step."""
 
-    def __init__(self, workers: int, units: int, seed: int, sources: int = 1) -> None:
+    def __init__(self, workers: int, splits: int, seed: int, sources: int = 1) -> None:
         self.rng = random.Random(seed)
-        self.subject = coordinator(units, workers, seed, sources)
-        self.sources = {number: number * sources // units for number in range(units)}
+        self.subject = coordinator(splits, workers, seed, sources)
+        self.sources = {number: number * sources // splits for number in range(splits)}
         self.durable: set[int] = set()
         self.workers = [Simulated(number, self.rng) for number in range(workers)]
-        self.units = units
+        self.splits = splits
         self.now = 0.0
         self.holders: dict[int, int] = {}
         self.epochs: dict[int, int] = {}
@@ -462,16 +462,16 @@ class Job:
         self.now += pause
         worker.work(pause)
         message = worker.report()
-        if grant_lost:  # the same again, without asking for units twice
+        if grant_lost:  # the same again, without asking for splits twice
             message = report(number, rate=message.rate, usage=message.usage, commits=message.commits)
             self.take_in(self.subject.report(message, self.now))
         decision = self.subject.report(message, self.now)
         self.take_in(decision)
         for lease in decision.grant.leases:
-            assert lease.unit.id not in self.holders
-            assert lease.epoch > self.epochs.get(lease.unit.id, 0)
-            assert {unit for unit, source in self.sources.items() if source < lease.unit.source} <= self.durable
-            self.holders[lease.unit.id], self.epochs[lease.unit.id] = number, lease.epoch
+            assert lease.split.id not in self.holders
+            assert lease.epoch > self.epochs.get(lease.split.id, 0)
+            assert {unit for unit, source in self.sources.items() if source < lease.split.source} <= self.durable
+            self.holders[lease.split.id], self.epochs[lease.split.id] = number, lease.epoch
         worker.apply(decision.grant)
         assert 0 <= decision.grant.rate < math.inf
         assert sum(one.rate for one in self.workers) <= BUDGET * (1 + 1e-9)
@@ -486,23 +486,23 @@ class Job:
         if self.workers[number].stopped:
             return
         held = self.subject.lost(number)
-        assert sorted(held) == sorted(unit for unit, holder in self.holders.items() if holder == number)
-        for unit in held:
-            del self.holders[unit]
+        assert sorted(held) == sorted(split for split, holder in self.holders.items() if holder == number)
+        for split in held:
+            del self.holders[split]
         late = self.workers[number].report()
         self.workers[number] = Simulated(number, self.rng)
-        self.subject.release({unit: UnitState() for unit in held})
+        self.subject.release({split: SplitState() for split in held})
         assert self.subject.report(late_commits(late), self.now).commits == ()
 
     def take_in(self, decision: Decision) -> None:
         for one in decision.commits:
-            assert one.epoch == self.epochs[one.unit]
-            self.accepted.append((one.unit, one.epoch, one.seq))
+            assert one.epoch == self.epochs[one.split]
+            self.accepted.append((one.split, one.epoch, one.seq))
             if one.done:
-                self.done.append(one.unit)
-                del self.holders[one.unit]
+                self.done.append(one.split)
+                del self.holders[one.split]
         assert len(set(self.accepted)) == len(self.accepted)
-        assert len(set(self.done)) == len(self.done) == self.subject.units_done
+        assert len(set(self.done)) == len(self.done) == self.subject.splits_done
 
 
 def late_commits(message: Report) -> Report:
@@ -519,9 +519,9 @@ steps = st.lists(
 @settings(deadline=None)
 @given(st.integers(1, 8), st.integers(0, 30), st.integers(0, 1_000), steps)
 def test_whatever_happens_the_laws_hold(
-    workers: int, units: int, seed: int, steps: list[tuple[int, float, str]]
+    workers: int, splits: int, seed: int, steps: list[tuple[int, float, str]]
 ) -> None:
-    job = Job(workers, units, seed)
+    job = Job(workers, splits, seed)
     for number, pause, accident in steps:
         if accident == "worker lost":
             job.lose(number % workers)
@@ -529,7 +529,7 @@ def test_whatever_happens_the_laws_hold(
     for _ in range(400):
         for number in range(workers):
             job.step(number, 0.5)
-    assert sorted(job.done) == list(range(units))
+    assert sorted(job.done) == list(range(splits))
     assert all(worker.stopped for worker in job.workers)
     assert not any(worker.outbox for worker in job.workers)
 
@@ -539,9 +539,9 @@ writes = st.tuples(st.integers(0, 7), st.floats(0.0, 1.5), st.sampled_from(["", 
 
 @given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12), st.integers(0, 1_000), st.lists(writes, max_size=120))
 def test_nothing_of_a_later_source_is_leased_before_the_earlier_ones_are_durable(
-    workers: int, units: int, sources: int, seed: int, steps: list[tuple[int, float, str]]
+    workers: int, splits: int, sources: int, seed: int, steps: list[tuple[int, float, str]]
 ) -> None:
-    job = Job(workers, units, seed, sources)
+    job = Job(workers, splits, seed, sources)
     for number, pause, event in steps:
         if event == "worker lost":
             job.lose(number % workers)
@@ -552,7 +552,7 @@ def test_nothing_of_a_later_source_is_leased_before_the_earlier_ones_are_durable
         job.write()
         for number in range(workers):
             job.step(number, 0.5)
-    assert sorted(job.done) == list(range(units))
+    assert sorted(job.done) == list(range(splits))
     assert all(worker.stopped for worker in job.workers)
 
 
@@ -586,7 +586,7 @@ def test_a_budget_that_changes_is_kept_when_all_have_heard_of_it(
     workers: int, changes: list[tuple[float, int]]
 ) -> None:
     budget = Budget(Pace(BUDGET))
-    subject = Coordinator(list(map(Unit, range(20))), workers=workers, budget=budget, rng=random.Random(1))
+    subject = Coordinator(list(map(Split, range(20))), workers=workers, budget=budget, rng=random.Random(1))
     rates, most = [0.0] * workers, BUDGET
     for rate, seed in [(BUDGET, 0), *changes]:
         budget.set(Pace(rate))

@@ -19,7 +19,7 @@ from ddbio.fleet.desk import Desk
 from ddbio.fleet.failure import describe, revive
 from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.hints import NS, SS, B, S
-from ddbio.ledger.entries import Commit, Lease, Reject, Unit, Used
+from ddbio.ledger.entries import Commit, Lease, Reject, Split, Used
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.rejects import RejectsFile
@@ -66,7 +66,7 @@ class Office:
     ) -> None:
         self.clock = FakeClock()
         self.coordinator = Coordinator(
-            [Unit(number, source=number * sources // units) for number in range(units)],
+            [Split(number, source=number * sources // units) for number in range(units)],
             workers=2,
             budget=Budget(Pace(100)),
             rng=random.Random(1),
@@ -122,7 +122,7 @@ class Office:
 
 def commit(lease: Lease, seq: int = 1, *, rejects: tuple[Reject, ...] = (), **facts: Any) -> Commit:
     return Commit(
-        unit=lease.unit.id,
+        split=lease.split.id,
         epoch=lease.epoch,
         seq=seq,
         position="p",
@@ -197,7 +197,7 @@ async def test_a_sources_end_is_made_durable_at_once_and_brings_the_leases_of_th
     office = Office(tmp_path / "r.jsonl", sources=2, journal=Journal(sink))
     lease = await office.lease()
     grant = await office.answer(commits=(commit(lease, done=True),), wanted=1, urgent=False)
-    assert (grant.acknowledged, [lease.unit.source for lease in grant.leases]) == (1, [1])
+    assert (grant.acknowledged, [lease.split.source for lease in grant.leases]) == (1, [1])
     entries = [entry for entries in [chunk async for chunk in Journal(sink).read()] for entry in entries]
     assert [entry.done for entry in entries if isinstance(entry, Commit)] == [True]
 
@@ -226,7 +226,7 @@ def test_while_a_sources_end_is_not_durable_nobody_gets_a_lease_of_the_next_one(
         await let_run()
         assert not any(answering.done() for answering in waiting)
         durable.set()
-        found = [lease.unit.source for answering in waiting for lease in (await answering).leases]
+        found = [lease.split.source for answering in waiting for lease in (await answering).leases]
         assert found == [1, 1]
         assert office.ledger.all_durable
 
@@ -252,8 +252,8 @@ async def test_what_a_lost_worker_had_reported_is_made_durable(office: Office) -
     await office.answer(commits=(commit(lease, read=1, written=1),), urgent=False)
     assert await office.desk.lost(0, LOST)
     assert office.ledger.read == 1
-    leases = {one.unit.id: one for one in await office.lease_all(1)}
-    assert leases[lease.unit.id].position == "p"
+    leases = {one.split.id: one for one in await office.lease_all(1)}
+    assert leases[lease.split.id].position == "p"
 
 
 async def test_a_grant_waits_until_its_commits_are_durable(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,10 +391,10 @@ async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_commi
     lease = await office.lease()
     await office.answer(commits=(commit(lease, read=1, written=1),))
     assert await office.desk.lost(0, LOST)
-    assert office.recovered == [lease.unit.id]
-    leases = {one.unit.id: one for one in await office.lease_all(1)}
-    assert leases[lease.unit.id].position == "p"
-    assert leases[lease.unit.id].epoch > lease.epoch
+    assert office.recovered == [lease.split.id]
+    leases = {one.split.id: one for one in await office.lease_all(1)}
+    assert leases[lease.split.id].position == "p"
+    assert leases[lease.split.id].epoch > lease.epoch
     assert office.coordinator.failure is None
     assert [event.message for event in office.events if isinstance(event, Warned)] == [
         "Worker process 0 was killed. Another one takes its place."
@@ -440,7 +440,7 @@ async def test_the_end_is_told_at_once(office: Office) -> None:
     await office.answer(commits=tuple(commit(lease, read=1, written=1, done=True) for lease in leases))
     last = office.events[-1]
     assert isinstance(last, Progress)
-    assert last.units_done == 2
+    assert last.splits_done == 2
 
 
 async def test_an_attribute_that_plain_json_changes_is_told_once(office: Office) -> None:

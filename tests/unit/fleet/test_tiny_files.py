@@ -28,10 +28,10 @@ def importing(folder: Path, workers: int = 1, budget: float = 1e6, concurrency: 
     async def find() -> Any:
         return await LocalSource(str(folder), executor=None).files()  # type: ignore[arg-type]
 
-    units = planning.spans([run_virtual(find())], workers)
+    splits = planning.spans([run_virtual(find())], workers)
     job = import_job(folder, concurrency=concurrency)
     rejects = folder.with_name(f"{folder.name}.rejects")
-    return Fleet(job, FakeTable(), units, budget, workers, max_rejects=1_000, rejects=rejects)
+    return Fleet(job, FakeTable(), splits, budget, workers, max_rejects=1_000, rejects=rejects)
 
 
 def run(fleet: Fleet) -> float:
@@ -85,9 +85,9 @@ def test_a_file_that_is_broken_fails_the_job_when_what_was_read_of_it_is_in(tmp_
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "SourceError"
     assert {f"zip {number}" for number in range(10)} <= fleet.table.items.keys()
-    (number,) = [unit.id for unit in fleet.units if unit.file.endswith(".gz")]
-    assert not fleet.ledger.unit(number).done
-    assert int(fleet.ledger.unit(number).position) == len("".join(f"{line(f'zip {n}')}\n" for n in range(10))) - 1
+    (number,) = [split.id for split in fleet.splits if split.file.endswith(".gz")]
+    assert not fleet.ledger.split(number).done
+    assert int(fleet.ledger.split(number).position) == len("".join(f"{line(f'zip {n}')}\n" for n in range(10))) - 1
 
 
 @pytest.mark.parametrize("whole", [0, 3])

@@ -18,7 +18,7 @@ from ddbio.fleet import coordinator, engine
 from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.fleet.worker import Worker
 from ddbio.jobs import planning
-from ddbio.ledger.entries import Unit
+from ddbio.ledger.entries import Split
 from ddbio.options import RETRY_SECONDS
 from ddbio.pipeline.importing import encoding
 from ddbio.pipeline.importing import importer as pipeline_importing
@@ -46,11 +46,11 @@ def importing(source: Path, lines: list[str], span: int, budget: float = 1e6, wo
     """An import of `lines`, in spans of `span` bytes."""
     source.write_text("".join(f"{line}\n" for line in lines))
 
-    async def find() -> list[Unit]:
+    async def find() -> list[Split]:
         (file,) = await LocalSource(str(source), executor=None).files()  # type: ignore[arg-type]
         size = file.size or 0
         bounds = [(start, start + span if start + span < size else None) for start in range(0, size, span)]
-        return [Unit(number, file.name, start, end, size, file.tag) for number, (start, end) in enumerate(bounds)]
+        return [Split(number, file.name, start, end, size, file.tag) for number, (start, end) in enumerate(bounds)]
 
     job = import_job(source, concurrency=4)
     rejects = source.with_name("rejects.jsonl")
@@ -184,7 +184,7 @@ def test_where_latencies_are_uneven_the_budget_is_still_used(
         async def __call__(self, url: str, headers: Any, body: bytes) -> Reply:
             segment = json.loads(body)["Segment"]
             if segment not in {
-                lease.unit.id for _, worker, grant in fleet.grants if not worker for lease in grant.leases
+                lease.split.id for _, worker, grant in fleet.grants if not worker for lease in grant.leases
             }:
                 await asyncio.sleep(rng.expovariate(part * budget / page / lanes))
             return await super().__call__(url, headers, body)
@@ -327,7 +327,7 @@ def test_an_empty_table_leaves_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_unit_is_worked_on_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = exporting([[1.0]] * 100, workers=5)
     run(fleet, monkeypatch)
-    leased = [lease.unit.id for _, _, grant in fleet.grants for lease in grant.leases]
+    leased = [lease.split.id for _, _, grant in fleet.grants for lease in grant.leases]
     assert sorted(leased) == list(range(100))
 
 

@@ -107,8 +107,8 @@ def test_segments_are_many_but_never_tiny(asked: int | None, size: int, processe
 
 def test_each_segment_is_a_unit() -> None:
     units = planning.segments(5)
-    assert [unit.id for unit in units] == [0, 1, 2, 3, 4]
-    assert [unit.id for unit in units[1:3]] == [1, 2]
+    assert [split.id for split in units] == [0, 1, 2, 3, 4]
+    assert [split.id for split in units[1:3]] == [1, 2]
     assert (len(units), units[-1].id) == (5, 4)
 
 
@@ -130,16 +130,16 @@ files = st.lists(
 @given(files, st.integers(1, 64))
 def test_the_spans_of_a_file_are_the_whole_file(files: list[SourceFile], processes: int) -> None:
     units = planning.spans([files], processes)
-    assert [unit.id for unit in units] == list(range(len(units)))
+    assert [split.id for split in units] == list(range(len(units)))
     rest = iter([*units, None])
-    unit = next(rest)
+    split = next(rest)
     for file in files:
-        assert unit is not None
-        of_file = [unit]
-        while unit is not None and unit.end is not None:
-            unit = next(rest)
-            assert unit is not None
-            of_file.append(unit)
+        assert split is not None
+        of_file = [split]
+        while split is not None and split.end is not None:
+            split = next(rest)
+            assert split is not None
+            of_file.append(split)
         assert {(one.file, one.size, one.tag, one.compression) for one in of_file} == {
             (file.name, file.size, file.tag, file.compression)
         }
@@ -148,15 +148,15 @@ def test_the_spans_of_a_file_are_the_whole_file(files: list[SourceFile], process
         assert of_file[-1].start < max(file.size or 0, 1)
         if file.compression != "none" or file.size is None:
             assert len(of_file) == 1
-        unit = next(rest)
-    assert unit is None
+        split = next(rest)
+    assert split is None
 
 
 def test_large_files_are_read_by_everybody_and_small_ones_are_not_cut() -> None:
     assert len(planning.spans([[source("a", 10_000 * MEGABYTE)]], 4)) == 64
     assert len(planning.spans([[source("a", planning.SMALLEST_SPAN)]], 64)) == 1
     assert all(
-        (unit.end or 0) - unit.start <= planning.LARGEST_SPAN for unit in planning.spans([[source("a", 10**12)]], 1)
+        (split.end or 0) - split.start <= planning.LARGEST_SPAN for split in planning.spans([[source("a", 10**12)]], 1)
     )
 
 
@@ -186,7 +186,7 @@ def test_the_records_of_all_spans_are_the_records_of_the_file(
         return records(found + framer.end())
 
     whole = frame(0, None)
-    together = [record for unit in units for record in frame(unit.start, unit.end)]
+    together = [record for split in units for record in frame(split.start, split.end)]
     assert [record._replace(line=None) for record in together] == [record._replace(line=None) for record in whole]
     content = data.removeprefix(BOM).split(b"\n")
     found = [record.data if record.offset else record.data.removeprefix(BOM) for record in whole]

@@ -86,7 +86,7 @@ async def test_sessions_take_it_for_a_container(counting: StartCounting, monkeyp
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{proxy.url}/_credentials")
         async with Session(Connection(region="us-east-1")) as session:
             first = await session.credentials()
-            second = await session.credential_source().renew(first)
+            second = await session.credential_provider().renew(first)
         assert first.access_key.startswith("ASIAFAULTS")
         assert first.access_key != second.access_key
         assert first.expiry is not None

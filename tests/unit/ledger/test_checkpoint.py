@@ -9,18 +9,18 @@ import pytest
 
 from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
 from ddbio.jobs.claim import claim
-from ddbio.ledger.checkpoint import check_units, look, refuse_unfinished, same_job
+from ddbio.ledger.checkpoint import check_splits, look, refuse_unfinished, same_job
 from ddbio.ledger.entries import (
     Commit,
-    Entry,
     FileState,
     Identity,
+    JournalEntry,
     KnownFile,
-    KnownUnit,
+    KnownSplit,
     Opened,
     Recovered,
-    Unit,
-    UnitState,
+    Split,
+    SplitState,
 )
 from ddbio.ledger.journal import Journal
 from ddbio.storage.base import JOURNAL, MANIFEST
@@ -136,7 +136,7 @@ def file(**changes: Any) -> Commit:
     return msgspec.structs.replace(COMMIT, file=msgspec.structs.replace(FILE, **changes))
 
 
-HOSTILE: dict[str, Entry] = {
+HOSTILE: dict[str, JournalEntry] = {
     "a path upwards": file(name="../T-0001-00002.json"),
     "an absolute path": file(name="/etc/passwd"),
     "a file below": file(name="sub/T-0001-00002.json"),
@@ -150,23 +150,23 @@ HOSTILE: dict[str, Entry] = {
     "a part that is the file": file(token={"part": NAME}),
     "a part that is no text": file(token={"part": 1}),
     "a file that begins at no key": file(first="},"),
-    "a segment that is not there": msgspec.structs.replace(COMMIT, unit=3),
+    "a segment that is not there": msgspec.structs.replace(COMMIT, split=3),
     "a position that is no key": msgspec.structs.replace(COMMIT, position='{"pk":{"S":"p"}},"Limit":1'),
     "a key of a wrong type": msgspec.structs.replace(COMMIT, position='{"pk":{"S":1}}'),
     "a file in a compacted journal": KnownFile(msgspec.structs.replace(FILE, name="../x")),
     "a key of another table": msgspec.structs.replace(COMMIT, position='{"id":{"S":"p"}}'),
     "no key": msgspec.structs.replace(COMMIT, position="{}"),
     "another job": msgspec.structs.replace(OPENED, segments=4),
-    "a unit in a compacted journal": KnownUnit(1, UnitState('{"pk":')),
+    "a split in a compacted journal": KnownSplit(1, SplitState('{"pk":')),
     "a token of a wrong form": file(token={"upload_id": "x", "parts": [["1", 2]]}),
     "a recovered file": Recovered(1, msgspec.structs.replace(FILE, name="../../x"), gone=True),
 }
 
 
 @pytest.mark.parametrize("entry", HOSTILE.values(), ids=HOSTILE)
-async def test_what_does_not_belong_to_the_job_is_not_taken_from_a_journal(entry: Entry) -> None:
+async def test_what_does_not_belong_to_the_job_is_not_taken_from_a_journal(entry: JournalEntry) -> None:
     found = await look(await journaled(OPENED, msgspec.structs.replace(COMMIT, file=FILE), entry))
-    with pytest.raises(JournalError, match=r"The journal in memory can't be trusted: an entry about unit -?\d"):
+    with pytest.raises(JournalError, match=r"The journal in memory can't be trusted: an entry about split -?\d"):
         [entries async for entries in found.entries()]
     sink = await journaled(OPENED, entry)
     sink.sealed = {"x": b"", "U-0001-00002.json": b"", "T-0001-00002.json.gz": b"", "T-0002-00002.json": b""}
@@ -178,14 +178,14 @@ async def test_what_does_not_belong_to_the_job_is_not_taken_from_a_journal(entry
 @pytest.mark.parametrize(
     "entry",
     [
-        msgspec.structs.replace(COMMIT, unit=-1),
+        msgspec.structs.replace(COMMIT, split=-1),
         msgspec.structs.replace(COMMIT, read=-5),
         msgspec.structs.replace(COMMIT, types={"a": -1}),
-        KnownUnit(1, UnitState(KEY, -5)),
+        KnownSplit(1, SplitState(KEY, -5)),
         file(bytes=-1),
     ],
 )
-async def test_no_count_is_less_than_nothing(entry: Entry) -> None:
+async def test_no_count_is_less_than_nothing(entry: JournalEntry) -> None:
     found = await look(await journaled(OPENED, entry))
     with pytest.raises(JournalError, match="can't be read"):
         [entries async for entries in found.entries()]
@@ -199,9 +199,9 @@ async def test_a_run_whose_name_could_lead_elsewhere_is_not_taken_from_a_journal
 
 @pytest.mark.parametrize("position", ["", "-1", "x", "1.5", "٣", "{}", "9", "9" * 19])
 async def test_an_import_goes_on_at_an_offset(position: str) -> None:
-    opened = Opened("run-1", msgspec.structs.replace(IDENTITY, command="import"), 0, (Unit(1, "f", start=10),))
+    opened = Opened("run-1", msgspec.structs.replace(IDENTITY, command="import"), 0, (Split(1, "f", start=10),))
     found = await look(await journaled(opened, msgspec.structs.replace(COMMIT, position=position)))
-    with pytest.raises(JournalError, match="an entry about unit 1"):
+    with pytest.raises(JournalError, match="an entry about split 1"):
         [entries async for entries in found.entries()]
 
 
@@ -230,48 +230,48 @@ async def test_a_job_that_went_through_the_journal_is_the_same() -> None:
     same_job(found.opened.identity, IDENTITY)
 
 
-def unit(number: int, start: int, end: int | None, **more: Any) -> Unit:
-    return Unit(number, **{"file": "/in/a", "start": start, "end": end, "size": 90, "tag": "t", **more})
+def split(number: int, start: int, end: int | None, **more: Any) -> Split:
+    return Split(number, **{"file": "/in/a", "start": start, "end": end, "size": 90, "tag": "t", **more})
 
 
-PACKED = unit(3, 0, None, file="/in/b.gz", compression="gzip", source=1)
-UNITS = [unit(0, 0, 30), unit(1, 30, 60), unit(2, 60, None), PACKED]
+PACKED = split(3, 0, None, file="/in/b.gz", compression="gzip", source=1)
+UNITS = [split(0, 0, 30), split(1, 30, 60), split(2, 60, None), PACKED]
 
 
 def test_the_units_of_an_import_may_be_cut_otherwise() -> None:
-    whole = [unit(0, 0, None), msgspec.structs.replace(PACKED, id=1)]
-    check_units(UNITS, whole)
-    check_units(whole, UNITS)
-    empty = unit(0, 0, None, size=0)
-    check_units([empty], [empty])
+    whole = [split(0, 0, None), msgspec.structs.replace(PACKED, id=1)]
+    check_splits(UNITS, whole)
+    check_splits(whole, UNITS)
+    empty = split(0, 0, None, size=0)
+    check_splits([empty], [empty])
 
 
 @pytest.mark.parametrize(
     "begun",
     [
-        [unit(0, 0, None, file="/etc/shadow"), PACKED],
-        [*UNITS, unit(4, 0, None, file="/etc/shadow")],
-        [unit(0, 0, None, size=91), PACKED],
-        [unit(0, 0, None, tag="u"), PACKED],
-        [unit(0, 0, None, compression="gzip"), PACKED],
-        [unit(0, 0, None, source=1), PACKED],
-        [unit(0, 0, None, source=-1), PACKED],
-        [unit(0, 0, None), msgspec.structs.replace(PACKED, source=2)],
-        [unit(0, 0, None)],
+        [split(0, 0, None, file="/etc/shadow"), PACKED],
+        [*UNITS, split(4, 0, None, file="/etc/shadow")],
+        [split(0, 0, None, size=91), PACKED],
+        [split(0, 0, None, tag="u"), PACKED],
+        [split(0, 0, None, compression="gzip"), PACKED],
+        [split(0, 0, None, source=1), PACKED],
+        [split(0, 0, None, source=-1), PACKED],
+        [split(0, 0, None), msgspec.structs.replace(PACKED, source=2)],
+        [split(0, 0, None)],
         [],
         [*UNITS[1:]],
         [*UNITS[:2], PACKED],
         [UNITS[0], UNITS[2], PACKED],
-        [*UNITS, unit(4, 30, 60)],
-        [unit(0, 0, 30), unit(1, 30, 30), unit(2, 30, None), PACKED],
-        [unit(0, 0, 90), unit(1, 90, None), PACKED],
-        [unit(0, 0, 99), PACKED],
-        [unit(0, -1, None), PACKED],
-        [unit(0, 0, 30), unit(0, 30, None), PACKED],
-        [unit(3, 0, None), PACKED],
-        [unit(0, 0, None), msgspec.structs.replace(PACKED, end=9), msgspec.structs.replace(PACKED, id=4, start=9)],
+        [*UNITS, split(4, 30, 60)],
+        [split(0, 0, 30), split(1, 30, 30), split(2, 30, None), PACKED],
+        [split(0, 0, 90), split(1, 90, None), PACKED],
+        [split(0, 0, 99), PACKED],
+        [split(0, -1, None), PACKED],
+        [split(0, 0, 30), split(0, 30, None), PACKED],
+        [split(3, 0, None), PACKED],
+        [split(0, 0, None), msgspec.structs.replace(PACKED, end=9), msgspec.structs.replace(PACKED, id=4, start=9)],
     ],
 )
-def test_a_journal_does_not_choose_what_an_import_reads(begun: list[Unit]) -> None:
+def test_a_journal_does_not_choose_what_an_import_reads(begun: list[Split]) -> None:
     with pytest.raises(JournalError, match="other files, or parts of files, than the import reads"):
-        check_units(begun, UNITS)
+        check_splits(begun, UNITS)

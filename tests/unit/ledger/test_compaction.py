@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddbio.errors import DestinationError, JournalError
-from ddbio.ledger.entries import Commit, Entry, FileState, Identity, KnownFile, Opened, Used
+from ddbio.ledger.entries import Commit, FileState, Identity, JournalEntry, KnownFile, Opened, Used
 from ddbio.ledger.journal import BLOCK, Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.storage.base import JOURNAL
@@ -29,9 +29,9 @@ class Job:
     """A job as it goes on: what it has recorded, and what it may have recorded when it ended."""
 
     def __init__(self) -> None:
-        self.segments = [Segment(unit) for unit in range(3)]
-        self.recorded: list[Entry] = []
-        self.perhaps: list[Entry] = []
+        self.segments = [Segment(split) for split in range(3)]
+        self.recorded: list[JournalEntry] = []
+        self.perhaps: list[JournalEntry] = []
         self.before: list[Segment] = []
         self._runs = count()
 
@@ -39,7 +39,7 @@ class Job:
     def opened(self) -> Opened | None:
         return OPENED if self.recorded else None
 
-    def ledger(self, entries: list[Entry]) -> dict[str, Any]:
+    def ledger(self, entries: list[JournalEntry]) -> dict[str, Any]:
         """What a ledger knows that has seen all of these."""
         ledger = Ledger()
         ledger.replay(entries)
@@ -65,13 +65,13 @@ class Job:
         if not self.recorded:
             await self.record(ledger, [OPENED])
         run = f"run-{next(self._runs)}"
-        for number, (unit, what, size) in enumerate(history):
+        for number, (split, what, size) in enumerate(history):
             self.before = list(map(copy, self.segments))
             used = Used(run=run, capacity_units=number / 2, requests=number)
-            await self.record(ledger, [*self.segments[unit].step(what, size), used])
+            await self.record(ledger, [*self.segments[split].step(what, size), used])
             await let_run(size)
 
-    async def record(self, ledger: Ledger, entries: list[Entry]) -> None:
+    async def record(self, ledger: Ledger, entries: list[JournalEntry]) -> None:
         self.perhaps = entries
         await ledger.record(entries)
         self.recorded += entries
@@ -119,7 +119,7 @@ async def test_one_chunk_takes_the_place_of_all_before() -> None:
     assert sorted(sink.sealed) == [name(6, compacted=True)]
     entries = await all_entries(Journal(sink))
     assert entries[0] == OPENED
-    assert [entry.unit for entry in entries if isinstance(entry, Commit)] == [0]
+    assert [entry.split for entry in entries if isinstance(entry, Commit)] == [0]
 
 
 @pytest.mark.parametrize("spoilt", [b"", b'{"ddbio_journal":1', "cut", "line", None])
@@ -243,7 +243,7 @@ class Slow(MemorySink):
         return await super().create(name, max_bytes=max_bytes)
 
 
-def page(seq: int) -> list[Entry]:
+def page(seq: int) -> list[JournalEntry]:
     return [Commit(0, 1, seq, str(seq), read=1, written=1)]
 
 

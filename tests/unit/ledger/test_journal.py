@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddbio.errors import DestinationError, JournalError
-from ddbio.ledger.entries import Commit, Entry, FileState, Identity, Opened, Recovered, Unit
+from ddbio.ledger.entries import Commit, FileState, Identity, JournalEntry, Opened, Recovered, Split
 from ddbio.ledger.journal import AT_ONCE, Journal
 from ddbio.model import Compression
 from ddbio.storage.base import JOURNAL
@@ -35,7 +35,7 @@ files = st.builds(
 )
 commits = st.builds(
     Commit,
-    unit=number,
+    split=number,
     epoch=number,
     seq=number,
     position=text,
@@ -49,7 +49,7 @@ commits = st.builds(
     types=st.dictionaries(text, st.integers(0, 1023), max_size=3),
 )
 units = st.builds(
-    Unit,
+    Split,
     id=number,
     file=text,
     start=number,
@@ -72,11 +72,11 @@ identities = st.builds(
 openings = st.builds(
     Opened, run=text, identity=identities, segments=number, units=st.lists(units, max_size=3).map(tuple)
 )
-entries = st.one_of(openings, commits, st.builds(Recovered, unit=number, file=files, gone=st.booleans()))
+entries = st.one_of(openings, commits, st.builds(Recovered, split=number, file=files, gone=st.booleans()))
 
 
 def commit(position: str = "p") -> Commit:
-    return Commit(unit=1, epoch=1, seq=1, position=position)
+    return Commit(split=1, epoch=1, seq=1, position=position)
 
 
 async def filled(chunks: int) -> MemorySink:
@@ -94,8 +94,8 @@ def chunk(number: int) -> str:
 
 @settings(max_examples=60, deadline=None)
 @given(chunks=st.lists(st.lists(entries, max_size=4), max_size=4))
-def test_what_was_written_is_read_back(chunks: list[list[Entry]]) -> None:
-    async def write_and_read() -> tuple[list[Entry], int]:
+def test_what_was_written_is_read_back(chunks: list[list[JournalEntry]]) -> None:
+    async def write_and_read() -> tuple[list[JournalEntry], int]:
         sink = MemorySink()
         journal = Journal(sink)
         for size, each in enumerate(chunks, 1):
@@ -225,7 +225,7 @@ OPENED = Opened("run", Identity("export", "1", "r", "T", "id", (), "/out", {}), 
 async def dying() -> tuple[Dying, Journal]:
     sink = Dying()
     journal = Journal(sink)
-    entries: list[Entry] = [OPENED, commit("2"), commit("3"), commit("4")]
+    entries: list[JournalEntry] = [OPENED, commit("2"), commit("3"), commit("4")]
     for entry in entries:
         await journal.append([entry])
     return sink, journal

@@ -21,7 +21,7 @@ def state(items: int, *, sealed: bool = True, name: str = "T-0000-00000.json") -
 
 
 def commit(seq: int = 1, **facts: Any) -> Commit:
-    return Commit(unit=0, epoch=1, seq=seq, position="{}", **facts)
+    return Commit(split=0, epoch=1, seq=seq, position="{}", **facts)
 
 
 async def test_an_export_whose_counts_agree_passes() -> None:

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from ddbio.errors import DestinationError, JournalError
 from ddbio.hints import NS, SS, B, S
-from ddbio.ledger.entries import END, Commit, Entry, FileState, KnownUnit, Recovered, Reject, UnitState, by_reason
+from ddbio.ledger.entries import (
+    END,
+    Commit,
+    FileState,
+    JournalEntry,
+    KnownSplit,
+    Recovered,
+    Reject,
+    SplitState,
+    by_reason,
+)
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover
@@ -26,7 +36,7 @@ from tests.kit.fakes import MemorySink, all_entries, let_run
 def summary(ledger: Ledger) -> dict[str, Any]:
     """Everything that a ledger knows."""
     return {
-        "units": ledger.units,
+        "splits": ledger.splits,
         "done": ledger.done.packed(),
         "files": ledger.files,
         "types": ledger.types,
@@ -38,15 +48,15 @@ def summary(ledger: Ledger) -> dict[str, Any]:
 class Segment:
     """One segment of an export as its workers write it: files of pages, sealed or left, found again or gone."""
 
-    def __init__(self, unit: int) -> None:
-        self.unit = unit
+    def __init__(self, split: int) -> None:
+        self.split = split
         self.page = 0
         self.number = 0
         self.seq = 0
         self.file: FileState | None = None
         self.done = False
 
-    def step(self, what: str, size: int) -> list[Entry]:
+    def step(self, what: str, size: int) -> list[JournalEntry]:
         """What becomes durable next."""
         self.seq += 1
         if self.done:
@@ -63,16 +73,16 @@ class Segment:
                 self.done = True
                 return [self._commit(END, file=self._sealed() if self.file else None, done=True)]
             case "recovered" if self.file is not None:
-                return [Recovered(self.unit, self._sealed())]
+                return [Recovered(self.split, self._sealed())]
             case "gone" if self.file is not None:
                 file, self.file = self.file, None
                 self.page = int(file.first or 0)
-                return [Recovered(self.unit, file, gone=True)]
+                return [Recovered(self.split, file, gone=True)]
         return []
 
     def _page(self, size: int) -> Commit:
         before = self.file or FileState(
-            f"T-{self.unit}-{self.number}", self.unit, self.number, str(self.page or ""), "", 0, 0, 0, 0, sealed=False
+            f"T-{self.split}-{self.number}", self.split, self.number, str(self.page or ""), "", 0, 0, 0, 0, sealed=False
         )
         self.page += 1
         self.number = before.number + 1
@@ -94,7 +104,7 @@ class Segment:
         return msgspec.structs.replace(file, sealed=True, token=None)
 
     def _commit(self, position: str = "", **facts: Any) -> Commit:
-        return Commit(self.unit, 1, self.seq, position or str(self.page), **facts)
+        return Commit(self.split, 1, self.seq, position or str(self.page), **facts)
 
 
 steps = st.tuples(
@@ -109,15 +119,15 @@ steps = st.tuples(
 def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int]], chunk: int) -> None:
     async def play() -> None:
         sink = MemorySink()
-        ledger, segments = Ledger(Journal(sink)), [Segment(unit) for unit in range(3)]
-        entries = [entry for unit, what, size in history for entry in segments[unit].step(what, size)]
+        ledger, segments = Ledger(Journal(sink)), [Segment(split) for split in range(3)]
+        entries = [entry for split, what, size in history for entry in segments[split].step(what, size)]
         for first in range(0, len(entries), chunk):
             await ledger.record(entries[first : first + chunk])
         again = Ledger(Journal(sink))
         again.replay(await all_entries(Journal(sink)))
         assert summary(again) == summary(ledger)
         for segment in segments:
-            state = again.unit(segment.unit)
+            state = again.split(segment.split)
             assert state.done == segment.done
             assert state.open_file == (segment.file and segment.file.name)
             if not segment.done:
@@ -134,11 +144,11 @@ def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int
 @pytest.mark.parametrize(
     "entry",
     [
-        KnownUnit(0, UnitState(open_file="T-0-0")),
+        KnownSplit(0, SplitState(open_file="T-0-0")),
         Recovered(0, FileState("T-0-0", 0, 0, "", "", 0, 0, 0, 0, sealed=False), gone=True),
     ],
 )
-async def test_a_file_that_a_journal_names_and_does_not_tell_of_is_damage(entry: Entry) -> None:
+async def test_a_file_that_a_journal_names_and_does_not_tell_of_is_damage(entry: JournalEntry) -> None:
     ledger = Ledger(Journal(MemorySink()))
     with pytest.raises(JournalError, match="T-0-0"):
         ledger.replay([entry])
@@ -162,11 +172,11 @@ class SlowSink(MemorySink):
         await super().put(name, data)
 
 
-def commit(unit: int, seq: int = 1, **facts: Any) -> Commit:
-    return Commit(unit=unit, epoch=1, seq=seq, position=str(seq), read=1, written=1, **facts)
+def commit(split: int, seq: int = 1, **facts: Any) -> Commit:
+    return Commit(split=split, epoch=1, seq=seq, position=str(seq), read=1, written=1, **facts)
 
 
-async def begin(ledger: Ledger, *entries: Sequence[Entry]) -> list[asyncio.Task[list[str]]]:
+async def begin(ledger: Ledger, *entries: Sequence[JournalEntry]) -> list[asyncio.Task[list[str]]]:
     tasks = [asyncio.create_task(ledger.record(each)) for each in entries]
     await let_run()
     return tasks
@@ -175,7 +185,7 @@ async def begin(ledger: Ledger, *entries: Sequence[Entry]) -> list[asyncio.Task[
 async def test_callers_that_wait_share_a_chunk() -> None:
     sink = SlowSink()
     ledger = Ledger(Journal(sink))
-    tasks = await begin(ledger, *([commit(unit)] for unit in range(9)))
+    tasks = await begin(ledger, *([commit(split)] for split in range(9)))
     assert not any(task.done() for task in tasks)
     assert ledger.written == 0
     sink.open_gate.set()
@@ -183,7 +193,7 @@ async def test_callers_that_wait_share_a_chunk() -> None:
     # All at once, or the first one alone and then the rest.
     assert sink.puts <= 2
     read = await all_entries(Journal(sink))
-    assert sorted(entry.unit for entry in read if isinstance(entry, Commit)) == list(range(9))
+    assert sorted(entry.split for entry in read if isinstance(entry, Commit)) == list(range(9))
     assert ledger.written == 9
 
 

@@ -1,4 +1,4 @@
-"""Recovery: a file that was left is sealed at its last commit, or its unit goes back to the file's beginning."""
+"""Recovery: a file that was left is sealed at its last commit, or its split goes back to the file's beginning."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ async def test_a_file_is_sealed_at_its_last_commit_and_the_unit_goes_on_behind_i
     await recover(ledger, sink)
     ledger.check()
     assert sink.sealed == {NAME: b"x" * 10}
-    unit = ledger.unit(0)
-    assert (unit.position, unit.number, unit.open_file, unit.done) == ('{"n":2}', 4, None, False)
+    split = ledger.split(0)
+    assert (split.position, split.number, split.open_file, split.done) == ('{"n":2}', 4, None, False)
 
 
 async def test_where_the_file_is_gone_the_unit_goes_back_to_its_beginning() -> None:
@@ -43,7 +43,7 @@ async def test_where_the_file_is_gone_the_unit_goes_back_to_its_beginning() -> N
     await recover(ledger, sink)
     ledger.check()
     assert (ledger.files, ledger.read, ledger.written, ledger.bytes) == ({}, 0, 0, 0)
-    assert ledger.unit(0).position == '{"n":1}'
+    assert ledger.split(0).position == '{"n":1}'
 
 
 async def test_only_the_units_that_are_named_are_touched() -> None:

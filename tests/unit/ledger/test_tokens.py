@@ -44,7 +44,7 @@ async def test_a_journal_of_pieces_after_whole_tokens_is_known_whole() -> None:
     ledger = Ledger(Journal(sink))
     for seq, token in enumerate([upload(2), upload(3), since(upload(7), 3), since(upload(9), 7)], 1):
         state = FileState("T-0-0.json", 0, 0, "", "{}", seq, seq, seq * 8, 1, sealed=False, token=token)
-        await ledger.record([Commit(unit=0, epoch=1, seq=seq, position="{}", file=state)])
+        await ledger.record([Commit(split=0, epoch=1, seq=seq, position="{}", file=state)])
     again = Ledger()
     again.replay(await all_entries(Journal(sink)))
     for each in (ledger, again):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddbio.codec import Entry
+from ddbio.codec import EncodedRecord
 from ddbio.codec.framing import Block
 from ddbio.pipeline.importing.batcher import MAX_BYTES, MAX_ITEMS, Batcher
 
@@ -31,11 +31,11 @@ class Big(bytes):
 ME, OTHER = 1, 2
 
 
-def entry(key: str, *, offset: int = 0, length: int = 100) -> Entry:
-    return Entry(Big(length), key.encode(), length, Block(offset, None, b"{}"), offset, 2)
+def entry(key: str, *, offset: int = 0, length: int = 100) -> EncodedRecord:
+    return EncodedRecord(Big(length), key.encode(), length, Block(offset, None, b"{}"), offset, 2)
 
 
-def take(batcher: Batcher, owner: int | None = ME, *, flush: bool, most_units: float = inf) -> list[Entry]:
+def take(batcher: Batcher, owner: int | None = ME, *, flush: bool, most_units: float = inf) -> list[EncodedRecord]:
     """The entries of the next batch, if there is one."""
     batch = batcher.take(owner, flush=flush, most_units=most_units)
     if batch is None:
@@ -45,7 +45,7 @@ def take(batcher: Batcher, owner: int | None = ME, *, flush: bool, most_units: f
     return batch.entries
 
 
-def keys(batch: list[Entry]) -> str:
+def keys(batch: list[EncodedRecord]) -> str:
     return "".join(entry.key.decode() for entry in batch)
 
 
@@ -55,7 +55,7 @@ def filled(names: str, length: int = 100) -> Batcher:
     return batcher
 
 
-def release(batcher: Batcher, batch: list[Entry], *, written: bool = True) -> str:
+def release(batcher: Batcher, batch: list[EncodedRecord], *, written: bool = True) -> str:
     """Settle these entries; the keys of those that are ready for that."""
     owners, released = batcher.finish(batch, written=written)
     assert sum(owners.values()) == len(batch)
@@ -175,9 +175,9 @@ def test_whatever_happens_nothing_is_lost_doubled_or_overtaken(
 ) -> None:
     rng, batcher = random.Random(seed), Batcher()
     waiting = [entry(str(key), offset=offset, length=length) for offset, (key, length) in enumerate(records)]
-    out: list[list[Entry]] = []
-    resting: list[list[Entry]] = []
-    done: list[Entry] = []
+    out: list[list[EncodedRecord]] = []
+    resting: list[list[EncodedRecord]] = []
+    done: list[EncodedRecord] = []
 
     def send(owner: int | None, *, flush: bool) -> None:
         while batch := take(batcher, owner, flush=flush, most_units=most_units):

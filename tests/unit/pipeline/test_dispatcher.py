@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddbio.codec import Entry
+from ddbio.codec import EncodedRecord
 from ddbio.codec.framing import Block
 from ddbio.pipeline.importing import sending
 from ddbio.pipeline.importing.batcher import MAX_ITEMS, Batch
@@ -58,15 +58,15 @@ class Table(TableWriter):
         return outcome
 
 
-def entry(key: str, offset: int = 0) -> Entry:
-    return Entry(b"x" * 100, key.encode(), 100, Block(offset, None, b"{}"), offset, 2)
+def entry(key: str, offset: int = 0) -> EncodedRecord:
+    return EncodedRecord(b"x" * 100, key.encode(), 100, Block(offset, None, b"{}"), offset, 2)
 
 
-def entries(keys: str) -> list[Entry]:
+def entries(keys: str) -> list[EncodedRecord]:
     return [entry(key) for key in keys]
 
 
-def names(sent: list[Entry]) -> str:
+def names(sent: list[EncodedRecord]) -> str:
     return "".join(one.key.decode() for one in sent)
 
 
@@ -75,7 +75,7 @@ def dispatching(table: Table, lanes: int = 4) -> Dispatcher:
     return Dispatcher(table, requester=requester, lanes=Lanes(lanes), meter=Meter(), clock=VirtualClock())
 
 
-def refuse_none(refused: Entry, message: str) -> None:
+def refuse_none(refused: EncodedRecord, message: str) -> None:
     raise AssertionError
 
 
@@ -220,7 +220,7 @@ class Whimsical(Table):
         self.rng = random.Random(seed)
         self.unprocessed = unprocessed
         self.refused = refused
-        self.taken: list[Entry] = []
+        self.taken: list[EncodedRecord] = []
 
     def judge(self, batch: Batch) -> Outcome:
         self.latency = self.rng.random()
@@ -250,7 +250,7 @@ def test_whatever_happens_every_record_of_every_sender_is_settled_once_and_in_or
 ) -> None:
     table, rng, told = Whimsical(seed, unprocessed, refused), random.Random(seed), Counter[bytes]()
 
-    async def bring(dispatcher: Dispatcher, mine: list[Entry]) -> None:
+    async def bring(dispatcher: Dispatcher, mine: list[EncodedRecord]) -> None:
         sender = dispatcher.sender(lambda one, _: told.update([one.request]))
         at = 0
         while at < len(mine):
@@ -271,7 +271,7 @@ def test_whatever_happens_every_record_of_every_sender_is_settled_once_and_in_or
 
     records = [
         [
-            Entry(b"%d %d" % (sender, place), b"%d" % key, 9, Block(0, None, b"{}"), place, 2)
+            EncodedRecord(b"%d %d" % (sender, place), b"%d" % key, 9, Block(0, None, b"{}"), place, 2)
             for place, key in enumerate(own)
         ]
         for sender, own in enumerate(keys)

@@ -13,7 +13,7 @@ from ddbio.capacity import Governor
 from ddbio.codec import RecordEncoder
 from ddbio.codec.framing import Block
 from ddbio.errors import SourceError
-from ddbio.ledger.entries import Lease, Unit
+from ddbio.ledger.entries import Lease, Split
 from ddbio.pipeline.importing.importer import Importer
 from ddbio.pipeline.importing.reading import Input
 from ddbio.pipeline.importing.sending import Dispatcher
@@ -54,7 +54,7 @@ async def test_a_span_that_ends_when_another_one_has_failed_settles_by_itself() 
     async def work() -> None:
         await asyncio.gather(group.create_task(fail()), return_exceptions=True)
         async with importer(group, outbox) as engine:
-            await engine.work(Lease(Unit(0), 1))
+            await engine.work(Lease(Split(0), 1))
 
     with pytest.raises(ExceptionGroup, match="unhandled"):
         async with group:

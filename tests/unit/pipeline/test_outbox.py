@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from ddbio.ledger.entries import Commit, Lease, Reject, Unit
+from ddbio.ledger.entries import Commit, Lease, Reject, Split
 from ddbio.pipeline.outbox import LIMIT_BYTES, Committer, Outbox
 from tests.kit.fakes import let_run
 
-LEASE = Lease(Unit(7), 3)
-PLAIN = Commit(unit=7, epoch=3, seq=1, position="p")
+LEASE = Lease(Split(7), 3)
+PLAIN = Commit(split=7, epoch=3, seq=1, position="p")
 
 
 def rejects(size: int) -> tuple[Reject, ...]:
@@ -40,7 +40,7 @@ async def test_commits_stay_in_order_until_acknowledged(outbox: Outbox) -> None:
     committer = Committer(LEASE, outbox)
     for position in ("a", "b", "c"):
         await committer.commit(position, read=1)
-    expected = [Commit(unit=7, epoch=3, seq=seq, position=position, read=1) for seq, position in enumerate("abc", 1)]
+    expected = [Commit(split=7, epoch=3, seq=seq, position=position, read=1) for seq, position in enumerate("abc", 1)]
     assert list(outbox.pending()) == expected
     assert list(outbox.pending()) == expected
     outbox.acknowledge(2)

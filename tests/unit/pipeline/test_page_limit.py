@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.capacity import Governor
-from ddbio.codec import Entry, RecordEncoder
+from ddbio.codec import EncodedRecord, RecordEncoder
 from ddbio.codec.framing import Block
 from ddbio.pipeline.exporting.page_limit import PageLimit
 from ddbio.pipeline.importing.batcher import Batch
@@ -84,7 +84,7 @@ def test_a_batch_may_cost_a_seconds_worth_as_learned_from_what_it_replaced() -> 
         requester = Requester(governor, meter, clock)
         writer = TableWriter("T", dynamodb=Service(), requester=requester, meter=meter, echo=echo)
         found = [writer.affordable]
-        await writer.write(Batch.of([Entry(b"{}", b"a", 2_000, Block(0, None, b"{}"), 0, 2)]))
+        await writer.write(Batch.of([EncodedRecord(b"{}", b"a", 2_000, Block(0, None, b"{}"), 0, 2)]))
         found.append(writer.affordable)
         governor.set_rate(100)
         found.append(writer.affordable)

@@ -10,7 +10,7 @@ from zlib import crc32
 import pytest
 
 from ddbio.errors import DestinationError
-from ddbio.ledger.entries import END, Commit, Lease, Unit
+from ddbio.ledger.entries import END, Commit, Lease, Split
 from ddbio.model import Page
 from ddbio.pipeline.exporting.segment_files import MEGABYTE, SegmentFiles
 from ddbio.pipeline.outbox import Outbox
@@ -23,7 +23,7 @@ def page(size: int, *, items: int = 1, last: str | None = "{}", types: dict[str,
     return Page(records, items if size else 0, items, items, last and last.encode(), 1.0, types or {})  # type: ignore[arg-type]
 
 
-LEASE = Lease(Unit(3), 1)
+LEASE = Lease(Split(3), 1)
 
 
 class Segment:
@@ -186,7 +186,7 @@ async def test_every_page_is_counted_once_whatever_the_rhythm(segment: Segment) 
 
 
 async def test_a_successor_goes_on_behind_the_last_commit_with_the_next_file(segment: Segment) -> None:
-    files = segment.open(Lease(Unit(3), 2, '{"n":41}', 7))
+    files = segment.open(Lease(Split(3), 2, '{"n":41}', 7))
     await files.add(page(10, last='{"n":42}'))
     await files.add(page(10, last=None))
     await files.finish()

@@ -7,21 +7,21 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddbio.codec import Entry
+from ddbio.codec import EncodedRecord
 from ddbio.codec.framing import Block, LineFramer, records
 from ddbio.ledger.entries import Reject
 from ddbio.pipeline.importing.watermark import Watermark
 
 
-def entry(offset: int, length: int = 9) -> Entry:
-    return Entry(b"{}", str(offset).encode(), 2, Block(offset, None, bytes(length)), offset, length)
+def entry(offset: int, length: int = 9) -> EncodedRecord:
+    return EncodedRecord(b"{}", str(offset).encode(), 2, Block(offset, None, bytes(length)), offset, length)
 
 
 def reject(offset: int, length: int = 9) -> Reject:
     return Reject("f", offset, length, None, "not_json", "It is no JSON.", None)
 
 
-def write(*entries: Entry) -> None:
+def write(*entries: EncodedRecord) -> None:
     for one in entries:
         one.written = True
 

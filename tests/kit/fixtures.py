@@ -1,4 +1,4 @@
-"""What the contract suites of sinks and sources share."""
+"""Fixtures that several folders of tests share: threads for files, places to write to, journals to watch."""
 
 from __future__ import annotations
 
