@@ -48,7 +48,7 @@ commits = st.builds(
     rejects=st.just(()),
     types=st.dictionaries(text, st.integers(0, 1023), max_size=3),
 )
-units = st.builds(
+splits = st.builds(
     Split,
     id=number,
     file=text,
@@ -70,7 +70,7 @@ identities = st.builds(
     what=st.dictionaries(text, json_values, max_size=3),
 )
 openings = st.builds(
-    Opened, run=text, identity=identities, segments=number, units=st.lists(units, max_size=3).map(tuple)
+    Opened, run=text, identity=identities, segments=number, splits=st.lists(splits, max_size=3).map(tuple)
 )
 entries = st.one_of(openings, commits, st.builds(Recovered, split=number, file=files, gone=st.booleans()))
 
