@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         Warned,
     )
     from ddbio.items import BatchWriter, ScanOptions, WriterOptions, scan
-    from ddbio.jobs.api import export_table, import_table
+    from ddbio.jobs.export import export_table
+    from ddbio.jobs.import_ import import_table
     from ddbio.jobs.verify import verify_export
     from ddbio.options import (
         Capacity,
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from ddbio.report import Difference, JobReport, Rejection, VerifyReport
 
 _HOMES = {
-    "export_table": "jobs.api",
-    "import_table": "jobs.api",
+    "export_table": "jobs.export",
+    "import_table": "jobs.import_",
     "Control": "capacity.control",
     "BatchWriter": "items",
     "ScanOptions": "items",

@@ -17,17 +17,14 @@ from ddbio.clock import LoopClock
 from ddbio.codec import RecordEncoder
 from ddbio.codec.framing import Block
 from ddbio.errors import RejectedRecordError, UsageError
-from ddbio.jobs import planning
+from ddbio.jobs.capacity import read_pace, write_pace
+from ddbio.jobs.opening import table_facts
 from ddbio.options import HALF, Capacity, Connection, ScanFilter
-from ddbio.pipeline.exporting.scanning import SegmentScan
-from ddbio.pipeline.importing.sending import Dispatcher, Sender
-from ddbio.pipeline.importing.writing import TableWriter
+from ddbio.pipeline.importing.sending import Sender
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
-from ddbio.pipeline.requests import Requester
+from ddbio.pipeline.table_client import TableClient, connect
 from ddbio.runtime import threads
-from ddbio.wire.dynamodb import DynamoDB
-from ddbio.wire.transport import HttpTransport
 from ddbio.words import count
 
 Item = dict[str, Any]
@@ -73,21 +70,14 @@ class scan:  # noqa: N801 - used like a function: async for item in scan(...)
     async def pages(self) -> AsyncGenerator[list[Item]]:
         """The items, page by page; a page may be empty."""
         options = self._options
-        async with _connected(options.connection, options.table, options.scan.index) as (table, dynamodb):
-            with threads(1) as executor:
-                governor = Governor(planning.read_pace(options.capacity, table).start, LoopClock())
-                reader = SegmentScan(
-                    options.table,
-                    options.scan,
-                    total=options.total_segments,
-                    output="dynamodb-json",
-                    dynamodb=dynamodb,
-                    requester=Requester(governor, Meter(), LoopClock()),
-                    executor=executor,
-                )
-                async with aclosing(reader.pages(options.segment)) as pages:
-                    async for page in pages:
-                        yield [msgspec.json.decode(line)["Item"] for line in page.records.splitlines()]
+        async with _connected(options.connection, options.table, options.scan.index) as (table, client):
+            governor = Governor(read_pace(options.capacity, table).start, client.clock)
+            reader = client.scan(
+                options.scan, client.requester(governor), total=options.total_segments, output="dynamodb-json"
+            )
+            async with aclosing(reader.pages(options.segment)) as pages:
+                async for page in pages:
+                    yield [msgspec.json.decode(line)["Item"] for line in page.records.splitlines()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,17 +106,14 @@ class BatchWriter:
 
     async def __aenter__(self) -> BatchWriter:
         async with AsyncExitStack() as stack:
-            options, clock, meter = self._options, LoopClock(), Meter()
-            table, dynamodb = await stack.enter_async_context(
+            options = self._options
+            table, client = await stack.enter_async_context(
                 _connected(options.connection, options.table, connections=options.concurrency)
             )
-            governor = Governor(planning.write_pace(options.capacity, table).start, clock)
-            requester = Requester(governor, meter, clock)
+            governor = Governor(write_pace(options.capacity, table).start, client.clock)
             self._encoder = RecordEncoder(table.keys, "dynamodb-json", {})
-            writer = TableWriter(options.table, dynamodb=dynamodb, requester=requester, meter=meter, echo=self._encoder)
-            lanes = Lanes(options.concurrency)
             dispatcher = await stack.enter_async_context(
-                Dispatcher(writer, requester=requester, lanes=lanes, meter=meter, clock=clock)
+                client.dispatcher(client.requester(governor), Lanes(options.concurrency))
             )
             self._sender = dispatcher.sender(lambda _, message: self._refusals.append(message))
             self._stack = stack.pop_all()
@@ -170,18 +157,17 @@ class BatchWriter:
 @asynccontextmanager
 async def _connected(
     connection: Connection, table: str, index: str | None = None, *, connections: int = 1
-) -> AsyncIterator[tuple[TableInfo, DynamoDB]]:
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(Session(connection))
+) -> AsyncIterator[tuple[TableInfo, TableClient]]:
+    async with Session(connection) as session:
         info = await session.describe_table(table, index)
-        transport = HttpTransport(connections=connections, ca_bundle=session.ca_bundle)
-        yield (
-            info,
-            DynamoDB(
-                endpoint=session.dynamodb_endpoint,
-                region=session.region,
-                transport=await stack.enter_async_context(transport),
+        with threads(1) as executor:
+            async with connect(
+                table,
+                table_facts(info, session),
+                connections=connections,
                 credentials=session.credential_provider(),
-                executor=stack.enter_context(threads(1)),
-            ),
-        )
+                meter=Meter(),
+                clock=LoopClock(),
+                executor=executor,
+            ) as client:
+                yield info, client

@@ -9,8 +9,6 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
-
 from benchmarks.capacity.judge import Verdict, judge
 from benchmarks.capacity.table import PLENTY, SizedTable
 from ddbio.capacity import Pace
@@ -39,8 +37,7 @@ def run(fleet: Fleet, changes: Sequence[tuple[float, During]] = ()) -> float:
         loop = asyncio.get_running_loop()
         for at, change in changes:
             loop.call_at(at, change, fleet)
-        with pytest.MonkeyPatch.context() as patch:
-            await fleet.run(patch)
+        await fleet.run()
         return loop.time()
 
     seconds = run_virtual(main())

@@ -162,7 +162,7 @@ def export(
     def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:
         from ddbio.capacity import Control  # noqa: PLC0415
         from ddbio.cli.pausing import pausable  # noqa: PLC0415
-        from ddbio.jobs.api import export_table  # noqa: PLC0415 - heavy, and not needed for help
+        from ddbio.jobs.export import export_table  # noqa: PLC0415 - heavy, and not needed for help
 
         s3 = S3Options(sse=sse, kms_key_id=sse_kms_key_id, storage_class=storage_class, acl=acl)
         _check(destination, s3, report=report, overwrite=overwrite)

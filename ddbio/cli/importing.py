@@ -139,7 +139,7 @@ def import_(
     def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:
         from ddbio.capacity import Control  # noqa: PLC0415
         from ddbio.cli.pausing import pausable  # noqa: PLC0415
-        from ddbio.jobs.api import import_table  # noqa: PLC0415 - heavy, and not needed for help
+        from ddbio.jobs.import_ import import_table  # noqa: PLC0415 - heavy, and not needed for help
 
         options = ImportOptions(
             table=table,

@@ -18,7 +18,8 @@ from ddbio.embedded import EmbeddedAws, aws_settings, embedded_aws
 from ddbio.errors import LedgerError
 from ddbio.generate import blocks, write_file
 from ddbio.items import Item, ScanOptions, scan
-from ddbio.jobs.api import export_table, import_table
+from ddbio.jobs.export import export_table
+from ddbio.jobs.import_ import import_table
 from ddbio.model import Compression, OutputFormat
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.report import JobReport

@@ -1,11 +1,11 @@
-"""What a worker works with: connections, storage, and the pipeline of its job."""
+"""What a worker works with: the connections, the storage, and the pipeline for its kind of job."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
@@ -14,24 +14,21 @@ from ddbio.clock import Clock
 from ddbio.codec import RecordEncoder
 from ddbio.ledger.entries import Lease
 from ddbio.pipeline.exporting.exporter import Exporter
-from ddbio.pipeline.exporting.scanning import SegmentScan
 from ddbio.pipeline.importing.importer import Importer
 from ddbio.pipeline.importing.reading import Input, SpanReader
-from ddbio.pipeline.importing.sending import Dispatcher
-from ddbio.pipeline.importing.writing import TableWriter
-from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, most_lanes
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
-from ddbio.pipeline.requests import Requester
+from ddbio.pipeline.table_client import OpenTransport, TableClient, connect
+from ddbio.storage.base import Sink, Source
 from ddbio.storage.places import open_sink, open_source
-from ddbio.wire.dynamodb import DynamoDB
 from ddbio.wire.signing import CredentialProvider
 from ddbio.wire.transport import HttpTransport
 
 
 class Engine(Protocol):
-    """What works on a split: an exporter or an importer."""
+    """What works on a split."""
 
     async def work(self, lease: Lease) -> None:
         """Do the split, committing on the way; what is left to do when this returns is done in a task of the engine."""
@@ -51,50 +48,58 @@ class Tools:
     run: str
     """The worker's own name."""
     stream: BinaryIO | None = None
-    """Standard input or output, where the job uses it."""
+    """Standard input or output, if the job uses it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """How an engine reaches what lies outside the process; tests hand in other ways."""
+
+    open_transport: OpenTransport = HttpTransport
+    open_sink: Callable[..., Sink] = open_sink
+    open_source: Callable[..., Source] = open_source
+
+
+EngineFactory = Callable[[Job, Tools], AbstractAsyncContextManager[Engine]]
+OUTSIDE = Outside()
 
 
 @asynccontextmanager
-async def open_engine(job: Job, tools: Tools) -> AsyncIterator[Engine]:
+async def open_engine(job: Job, tools: Tools, outside: Outside = OUTSIDE) -> AsyncIterator[Engine]:
     """Open the connections and the storage of `job`, and close them at the end."""
     async with AsyncExitStack() as stack:
-        transport = await stack.enter_async_context(
-            HttpTransport(connections=most_lanes(job), ca_bundle=job.table.ca_bundle)
+        client = await stack.enter_async_context(
+            connect(
+                job.options.table,
+                job.table,
+                connections=job.most_lanes,
+                credentials=tools.credentials,
+                meter=tools.meter,
+                clock=tools.clock,
+                executor=tools.executor,
+                retry_seconds=job.options.retry_seconds,
+                open_transport=outside.open_transport,
+            )
         )
-        dynamodb = DynamoDB(
-            endpoint=job.table.endpoint,
-            region=job.table.region,
-            transport=transport,
-            credentials=tools.credentials,
-            executor=tools.executor,
-        )
-        requester = Requester(tools.governor, tools.meter, tools.clock, job.options.retry_seconds, tools.lanes)
-        if isinstance(job, ExportJob):
-            yield await _exporter(job, tools, dynamodb, requester, stack)
-        else:
-            yield await _importer(job, tools, dynamodb, requester, stack)
+        yield await _ENGINES[type(job)](job, tools, client, outside, stack)
 
 
 async def _exporter(
-    job: ExportJob, tools: Tools, dynamodb: DynamoDB, requester: Requester, stack: AsyncExitStack
+    job: ExportJob, tools: Tools, client: TableClient, outside: Outside, stack: AsyncExitStack
 ) -> Exporter:
     options = job.options
-    client = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
-    scan = SegmentScan(
-        options.table,
+    s3 = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
+    scan = client.scan(
         options.scan,
+        client.requester(tools.governor, tools.lanes),
         total=job.segments,
         output=options.format,
-        partition_key=job.table.partition_key,
         fingerprint=options.fingerprint and tools.stream is None,
-        dynamodb=dynamodb,
-        requester=requester,
-        executor=tools.executor,
     )
-    sink = open_sink(
+    sink = outside.open_sink(
         options.destination,
         tools.run,
-        client=client,
+        client=s3,
         s3_options=options.s3,
         executor=tools.executor,
         stream=tools.stream,
@@ -112,18 +117,11 @@ async def _exporter(
 
 
 async def _importer(
-    job: ImportJob, tools: Tools, dynamodb: DynamoDB, requester: Requester, stack: AsyncExitStack
+    job: ImportJob, tools: Tools, client: TableClient, outside: Outside, stack: AsyncExitStack
 ) -> Importer:
-    writer = TableWriter(
-        job.options.table,
-        dynamodb=dynamodb,
-        requester=requester,
-        meter=tools.meter,
-        echo=RecordEncoder(job.table.keys, "dynamodb-json", {}),
-    )
-    dispatcher = Dispatcher(writer, requester=requester, lanes=tools.lanes, meter=tools.meter, clock=tools.clock)
+    dispatcher = client.dispatcher(client.requester(tools.governor, tools.lanes), tools.lanes)
     return Importer(
-        inputs=await _inputs(job, tools, stack),
+        inputs=await _inputs(job, tools, outside, stack),
         dispatcher=await stack.enter_async_context(dispatcher),
         group=await stack.enter_async_context(asyncio.TaskGroup()),
         outbox=tools.outbox,
@@ -133,21 +131,27 @@ async def _importer(
     )
 
 
-async def _inputs(job: ImportJob, tools: Tools, stack: AsyncExitStack) -> list[Input]:
-    """What reads each source; sources whose buckets are in one place share a client."""
+_ENGINES: dict[type, Callable[..., Awaitable[Engine]]] = {ExportJob: _exporter, ImportJob: _importer}
+"""The engine of each kind of job."""
+
+
+async def _inputs(job: ImportJob, tools: Tools, outside: Outside, stack: AsyncExitStack) -> list[Input]:
+    """What reads each source; sources whose buckets are in the same region share a client."""
     clients: dict[S3Facts | None, Any] = {None: None}
     inputs = []
     for facts in job.sources:
         if facts.s3 is not None and facts.s3 not in clients:
             clients[facts.s3] = await stack.enter_async_context(_s3_client(facts.s3, tools.credentials))
-        source = open_source(facts.place, client=clients[facts.s3], executor=tools.executor, stream=tools.stream)
+        source = outside.open_source(
+            facts.place, client=clients[facts.s3], executor=tools.executor, stream=tools.stream
+        )
         reader = SpanReader(await stack.enter_async_context(source), tools.executor)
         inputs.append(Input(reader, RecordEncoder(job.table.keys, job.options.format, facts.hints)))
     return inputs
 
 
 def _s3_client(facts: S3Facts, credentials: CredentialProvider) -> Any:
-    # Imported here: aioboto3 takes half a second, and a worker that writes to a folder never needs it.
+    # Imported here: aioboto3 takes half a second to load, and a worker that writes to a folder never needs it.
     from ddbio.aws.session import s3_client  # noqa: PLC0415
 
     return s3_client(region=facts.region, endpoint_url=facts.endpoint, credentials=credentials, profile=facts.profile)

@@ -1,4 +1,4 @@
-"""The fleet of processes: one worker each, one Unix socket each. The end of the socket is the end of the lease."""
+"""The carrier of processes: one worker and one Unix socket each. The end of the socket is the end of its leases."""
 
 from __future__ import annotations
 
@@ -8,79 +8,66 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
-from itertools import count
+from dataclasses import dataclass
 
 from ddbio.errors import WorkerLostError
 from ddbio.fleet import frames
+from ddbio.fleet.carrier import fill_slots
 from ddbio.fleet.desk import Desk
-from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.pipeline.job import Job
 from ddbio.wire.signing import Credentials
 
 STOP_SECONDS = 0.5
-"""How long workers get to stop when the job is cancelled; then they are killed."""
+"""How long workers have to stop when the job is cancelled, before they are killed."""
 EXIT_SECONDS = 2.0
-"""How long a worker that has nothing left to do gets to end by itself."""
+"""How long a worker whose socket has ended has to exit by itself."""
 
 
-async def run_processes(
-    job: Job, desk: Desk, credentials: Credentials, processes: int, inherited: Sequence[int] = ()
-) -> None:
-    """Run `job` to its end in `processes` workers; the desk knows whether it failed.
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """A `Carrier` of worker processes, which keep the descriptors `inherited` open."""
 
-    Workers keep the descriptors `inherited` open. When this is cancelled, they are told to stop, and killed after
-    `STOP_SECONDS`.
-    """
-    fleet = _Fleet(job, desk, credentials, inherited)
-    serving = asyncio.ensure_future(fleet.serve(processes))
-    try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
-        desk.abort()
-        fleet.stop()
-        await asyncio.wait([serving], timeout=STOP_SECONDS)
-        raise
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None
-    finally:
-        serving.cancel()
-        await asyncio.wait([serving])
+    workers: int
+    inherited: Sequence[int] = ()
+    in_this_process: bool = False
+
+    async def carry(self, job: Job, desk: Desk, credentials: Credentials) -> None:
+        """Run `job` to its end.
+
+        When this is cancelled, the workers are asked to stop, and killed after `STOP_SECONDS`.
+        """
+        fleet = _Fleet(desk, self.inherited)
+        serving = asyncio.ensure_future(fill_slots(job, desk, credentials, self.workers, fleet.serve))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            desk.abort()
+            fleet.stop()
+            await asyncio.wait([serving], timeout=STOP_SECONDS)
+            raise
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            serving.cancel()
+            await asyncio.wait([serving])
 
 
 class _Fleet:
-    """The workers of one job, and the way to them."""
+    """The processes of one job, and the sockets to them."""
 
-    def __init__(self, job: Job, desk: Desk, credentials: Credentials, inherited: Sequence[int]) -> None:
-        self._job = job
+    def __init__(self, desk: Desk, inherited: Sequence[int]) -> None:
         self._desk = desk
-        self._credentials = credentials
         self._inherited = inherited
         self._writers: set[asyncio.StreamWriter] = set()
 
-    async def serve(self, processes: int) -> None:
-        """Keep so many workers at work until the job is done or fails."""
-        async with asyncio.TaskGroup() as group:
-            for number in range(processes):
-                group.create_task(self._keep_serving(number))
-
     def stop(self) -> None:
-        """Tell every worker to stop, without being asked."""
+        """Ask every worker to stop, without waiting for its next Report."""
         for writer in self._writers:
             frames.post(writer, Grant(rate=0.0, stop="abort"))
 
-    async def _keep_serving(self, number: int) -> None:
-        """Fill one worker's place: one that dies is replaced, until the desk says that it is enough."""
-        credentials = self._credentials
-        for attempt in count():
-            run = f"{self._job.run}-{number}-{attempt}"
-            status = await self._serve(Welcome(worker=number, run=run, job=self._job, credentials=credentials))
-            if status is None or not await self._desk.lost(number, describe(_lost(number, status))):
-                return
-            credentials = await self._desk.credentials() or credentials
-
-    async def _serve(self, welcome: Welcome) -> int | None:
-        """Start one worker and answer its Reports; None after its last one, its exit status where it died before."""
+    async def serve(self, welcome: Welcome) -> WorkerLostError | None:
+        """Start one worker and answer its Reports; how it was lost, if it ended before its last one."""
         async with _worker_process(self._inherited) as (process, reader, writer):
             self._writers.add(writer)
             try:
@@ -90,11 +77,11 @@ class _Fleet:
                     return None  # it has closed everything: nobody waits for its interpreter to be torn down
             finally:
                 self._writers.discard(writer)
-            return await _end(process)
+            return _lost(welcome.worker, await _end(process))
 
 
 async def _answer_all(desk: Desk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Answer a worker's Reports until there are no more; whether the last one said so."""
+    """Answer a worker's Reports until there are no more; returns whether the last one said that it was."""
     while (report := await frames.receive(reader, Report)) is not None:
         grant = await desk.answer(report)
         with suppress(ConnectionError):
@@ -105,7 +92,7 @@ async def _answer_all(desk: Desk, reader: asyncio.StreamReader, writer: asyncio.
 
 
 async def _end(process: asyncio.subprocess.Process) -> int:
-    """The exit status of a worker whose socket has ended; one that does not end by itself is killed."""
+    """The exit status of a worker whose socket has ended; one that does not exit by itself is killed."""
     try:
         async with asyncio.timeout(EXIT_SECONDS):
             return await process.wait()
@@ -139,11 +126,11 @@ async def _worker_process(
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "ddbio.fleet.worker", str(theirs.fileno())),
+                *("-m", "ddbio.fleet.worker_process", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno(), *inherited],
-                start_new_session=True,  # Ctrl-C is for the parent, which tells its workers to stop
+                start_new_session=True,  # Ctrl-C is for the parent, which asks its workers to stop
             )
         except OSError as error:
             raise WorkerLostError(

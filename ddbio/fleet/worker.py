@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -17,19 +13,17 @@ from typing import BinaryIO
 from ddbio.capacity import Governor
 from ddbio.capacity.adaptive import scope
 from ddbio.capacity.adaptive_lanes import AdaptiveLanes
-from ddbio.clock import Clock, LoopClock, sleep
-from ddbio.fleet import frames
+from ddbio.clock import Clock, sleep
 from ddbio.fleet.credential_box import CredentialBox
-from ddbio.fleet.engine import Engine, Tools, open_engine
+from ddbio.fleet.engine import Engine, EngineFactory, Tools
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome, lanes_for
 from ddbio.ledger.entries import Lease
-from ddbio.pipeline.job import FIRST_LANES, most_lanes, requests_at_once, splits_at_once
+from ddbio.pipeline.job import FIRST_LANES
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
-from ddbio.runtime import run, threads
-from ddbio.visible import log_visibly
+from ddbio.runtime import threads
 
 REPORT_SECONDS = 0.5
 REPORT_PAUSE = 0.05
@@ -46,21 +40,33 @@ class _StoppedError(Exception):
 
 
 class Worker:
-    """Runs the splits that it is granted until it is told to stop. `stream` is standard input or output, if used."""
+    """Works on the splits that it is granted until it is told to stop.
 
-    def __init__(self, welcome: Welcome, exchange: Exchange, clock: Clock, stream: BinaryIO | None = None) -> None:
+    `open_engine` opens what reads and writes the table and the files; `stream` is standard input or output, if the job
+    uses it.
+    """
+
+    def __init__(
+        self,
+        welcome: Welcome,
+        exchange: Exchange,
+        clock: Clock,
+        open_engine: EngineFactory,
+        stream: BinaryIO | None = None,
+    ) -> None:
         self._number = welcome.worker
         self._job = welcome.job
         self._run = welcome.run
         self._exchange = exchange
         self._clock = clock
+        self._open_engine = open_engine
         self._stream = stream
         self._wake = asyncio.Event()
         self._governor = Governor(0.0, clock, welcome.job.options.burst_seconds)
         self._credentials = CredentialBox(welcome.credentials, self._wake.set)
         self._outbox = Outbox(self._wake.set)
         self._meter = Meter()
-        fixed, most = welcome.job.options.concurrency, most_lanes(welcome.job)
+        fixed, most = welcome.job.options.concurrency, welcome.job.most_lanes
         self._count = AdaptiveLanes(fewest=fixed or 1, first=fixed or FIRST_LANES, most=most, now=clock.now())
         self._lanes = Lanes(self._count.count)
         self._leases: asyncio.Queue[Lease | None] = asyncio.Queue()
@@ -93,7 +99,8 @@ class Worker:
         failure: Failure | None = None
         try:
             with threads(THREADS) as executor:
-                async with open_engine(self._job, self._tools(executor)) as engine, asyncio.TaskGroup() as group:
+                tools = self._tools(executor)
+                async with self._open_engine(self._job, tools) as engine, asyncio.TaskGroup() as group:
                     group.create_task(self._report_until_done(partial(self._adapt, engine, group)))
         except* _StoppedError:
             pass
@@ -129,7 +136,7 @@ class Worker:
 
     @property
     def _wanted(self) -> int:
-        return splits_at_once(self._job, self._lanes.limit)
+        return self._job.splits_at_once(self._lanes.limit)
 
     async def _lane(self, engine: Engine) -> None:
         """Do one split after the other."""
@@ -170,7 +177,7 @@ class Worker:
             number=next(self._numbers),
             wanted=0 if stopped else max(int(self._open - self._busy), 0),
             rate=self._governor.rate,
-            at_once=requests_at_once(self._job, self._lanes.limit, ceil(self._busy)),
+            at_once=self._job.requests_at_once(self._lanes.limit, ceil(self._busy)),
             collections=self._meter.collections,
             usage=self._meter.usage(self._governor.spent if stopped else self._governor.settled, self._governor),
             commits=self._outbox.pending(),
@@ -190,37 +197,3 @@ class Worker:
         for lease in grant.leases:
             self._busy += lanes_for(lease.split)
             self._leases.put_nowait(lease)
-
-
-async def _serve(socket_number: int) -> None:
-    """Be a worker process: the job comes over an inherited socket, whose end is the end of this process."""
-    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=socket_number))
-    welcome = await frames.receive(reader, Welcome)
-    if welcome is None:
-        return
-    grants: asyncio.Queue[Grant] = asyncio.Queue()
-
-    async def listen() -> None:
-        while (grant := await frames.receive(reader, Grant)) is not None:
-            grants.put_nowait(grant)
-            if grant.stop == "abort":  # perhaps unasked for: it answers the next Report
-                worker.report_now()
-        # The parent is gone. Nothing may be renamed, sealed or cleaned up any more: another run may be at it already.
-        os._exit(1)
-
-    async def exchange(report: Report) -> Grant:
-        await frames.send(writer, report)
-        return await grants.get()
-
-    worker = Worker(welcome, exchange, LoopClock())
-    listening = asyncio.create_task(listen())
-    await worker.run()
-    listening.cancel()
-    writer.close()
-
-
-if __name__ == "__main__":
-    if hasattr(signal, "SIGUSR1"):  # Windows has none; it is for the parent, and `pkill` sends it to everybody
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    log_visibly()
-    run(_serve(int(sys.argv[1])))

@@ -1,95 +1,52 @@
-"""What a job needs before it starts: its budget, its processes, its splits. Pure functions."""
+"""How a job's work is divided: its processes and its splits. Pure functions."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from math import ceil, inf
+from math import ceil
 from typing import overload
 
-from ddbio.aws.table import TableInfo
 from ddbio.capacity import Pace
-from ddbio.errors import UsageError
+from ddbio.jobs.capacity import foreseen
 from ddbio.ledger.entries import Split
-from ddbio.ledger.ledger import Ledger
-from ddbio.model import WRITE_UNIT_BYTES
-from ddbio.options import MAX_SEGMENTS, Capacity
-from ddbio.pipeline.job import ImportJob, Job
+from ddbio.options import MAX_SEGMENTS
 from ddbio.storage.base import SourceFile
-from ddbio.words import plain
 
 MEGABYTE = 1024 * 1024
 SEGMENTS_PER_PROCESS = 32
-"""Many more than are read at once, so that a slow one does not hold the job."""
+"""Many more than are read at once, so that a slow segment does not hold up the job."""
 SMALLEST_SEGMENT = 4 * MEGABYTE
 LARGEST_SEGMENT = 1024 * MEGABYTE
 UNKNOWN_SIZE_SEGMENTS = 8
-"""For each process, where the service does not know the table's size (it counts every six hours)."""
+"""For each process, if the table's size is not known (the service counts it every six hours)."""
 SPANS_PER_PROCESS = 16
 SMALLEST_SPAN = MEGABYTE
 LARGEST_SPAN = 256 * MEGABYTE
-NEW_ON_DEMAND_READ = 12_000.0
-NEW_ON_DEMAND_WRITE = 4_000.0
-"""What a new on-demand table serves at once (Developer Guide, "On-demand capacity mode")."""
 READ_UNIT_BYTES = 4_096
 PAGE_UNITS = 128
+"""What a full page costs, read with eventual consistency."""
 BATCH_UNITS = 25
-
-
-def read_pace(capacity: Capacity, table: TableInfo) -> Pace:
-    """Read units per second for the whole job; raises UsageError where the table does not have that many."""
-    return _pace(capacity, table, "read", table.read_capacity, table.max_on_demand_read, NEW_ON_DEMAND_READ)
-
-
-def write_pace(capacity: Capacity, table: TableInfo) -> Pace:
-    """Write units per second for the whole job; raises UsageError where the table does not have that many."""
-    return _pace(capacity, table, "write", table.write_capacity, table.max_on_demand_write, NEW_ON_DEMAND_WRITE)
-
-
-def _pace(
-    capacity: Capacity, table: TableInfo, kind: str, known: float | None, maximum: float | None, new: float
-) -> Pace:
-    limit = maximum if table.billing == "on-demand" else known
-    basis = min(known or new, maximum or inf)
-    if capacity.auto:
-        most = min(capacity.units or inf, limit or inf)
-        return Pace(min(basis / 2, most), most)
-    if capacity.percent is not None:
-        return Pace(basis * capacity.percent / 100)
-    units = capacity.units or 0.0
-    if limit is not None and units > limit:
-        what = "a maximum" if table.billing == "on-demand" else "a provisioned throughput"
-        place = f"Index {table.index} of table {table.name}" if table.index else f"Table {table.name}"
-        raise UsageError(
-            f"A capacity of {plain(units)} was asked for, but {place[0].lower()}{place[1:]} has {what} of "
-            f"{plain(limit)} {kind} units a second.",
-            hint=f"Give at most {plain(limit)}, or a share such as 50%.",
-        )
-    return Pace(units)
-
-
-def foreseen(pace: Pace) -> float:
-    """The units a second that processes are started for: a budget that adapts may double."""
-    return pace.start if pace.most is None else min(2 * pace.start, pace.most)
+"""What a full batch of small items costs."""
 
 
 def affordable(wanted: int, pace: Pace, request_units: float) -> int:
-    """How many processes the budget feeds: each needs a request's worth of it a second."""
+    """How many processes the budget feeds: each needs enough for one request a second."""
     return max(1, min(wanted, int(foreseen(pace) // request_units)))
 
 
 def process_count(wanted: int, pace: Pace, request_units: float, splits: int) -> int:
-    """How many processes have something to do: each needs a share of the budget, and a split of work."""
+    """How many processes have something to do: each needs its share of the budget, and a split to work on."""
     return max(1, min(affordable(wanted, pace, request_units), splits))
 
 
 def segment_count(asked: int | None, size_bytes: int, processes: int) -> int:
     """TotalSegments: many for each process, none too small to be worth a request or too large to be one file.
 
-    `processes` are those that the budget feeds, so that no more segments are made than it can read at once. A table of
-    unknown size (the service counts every six hours) may have nothing in it, or many gigabytes by now: it is cut into
-    as many as give each process something to do, and few enough that a request for each costs next to nothing where
-    they are empty: half a unit, of 128 and more that a process has in each second.
+    `processes` are those that the budget feeds, so that no more segments are made than they can read. A table of
+    unknown size (the service counts it every six hours) may be empty, or hold many gigabytes by now. It is divided into
+    enough segments to occupy each process, and few enough that reading them costs next to nothing if they are empty:
+    half a unit each, of the 128 or more that a process has every second.
     """
     if asked is not None:
         return asked
@@ -99,16 +56,13 @@ def segment_count(asked: int | None, size_bytes: int, processes: int) -> int:
     return min(max(by_workers, ceil(size_bytes / LARGEST_SEGMENT), 1), MAX_SEGMENTS)
 
 
-def units_left(job: Job, table: TableInfo, source_bytes: int | None, ledger: Ledger) -> float:
-    """About how many units the job will still consume, for an import at least; 0 where that can't be told."""
-    if isinstance(job, ImportJob):
-        return max((source_bytes or 0) - ledger.bytes, 0) / WRITE_UNIT_BYTES
-    units = table.size_bytes / READ_UNIT_BYTES
-    return max((units if job.options.scan.consistent else units / 2) - ledger.used.capacity_units, 0.0)
+def scan_units(table_bytes: int, *, consistent: bool) -> float:
+    """About how many read units a scan of the whole table consumes."""
+    return table_bytes / READ_UNIT_BYTES / (1 if consistent else 2)
 
 
 def plain_bytes(files: Sequence[SourceFile]) -> int | None:
-    """How many bytes will be read in all; None where a stream or a compressed file keeps that from being known."""
+    """How many bytes will be read in total; None if a stream or a compressed file is among the files."""
     if any(file.size is None or file.compression != "none" for file in files):
         return None
     return sum(file.size or 0 for file in files)
@@ -120,7 +74,7 @@ def segments(count: int) -> Sequence[Split]:
 
 
 class _Segments(Sequence[Split]):
-    """Units that are made when they are asked for: there may be a million."""
+    """Splits that are made when they are asked for: there may be a million."""
 
     def __init__(self, count: int) -> None:
         self._numbers = range(count)
@@ -139,7 +93,7 @@ class _Segments(Sequence[Split]):
 
 
 def spans(sources: Sequence[Sequence[SourceFile]], processes: int) -> list[Split]:
-    """The files of each source cut into spans: a compressed file or a stream is one, a large plain file many."""
+    """The files of each source, divided into spans: a compressed file or a stream is one, a large plain file many."""
     found = [(source, *span) for source, files in enumerate(sources) for span in _cut_all(files, processes)]
     return [
         Split(
@@ -157,7 +111,7 @@ def spans(sources: Sequence[Sequence[SourceFile]], processes: int) -> list[Split
 
 
 def largest_source(splits: Sequence[Split]) -> int:
-    """How many splits the largest source has: only those of one source are worked on at the same time."""
+    """How many splits the largest source has: only the splits of one source are worked on at the same time."""
     return max(Counter(split.source for split in splits).values(), default=0)
 
 

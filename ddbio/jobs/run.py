@@ -1,4 +1,4 @@
-"""One run of a fleet, from its first Report to the judgement of the ledger."""
+"""One run of a job's workers, from the first Report to the verdict of the ledger."""
 
 from __future__ import annotations
 
@@ -6,197 +6,209 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 from ddbio.capacity import Budget, Control
-from ddbio.clock import Clock, LoopClock
+from ddbio.clock import Clock
 from ddbio.errors import DdbioError, LedgerError, LimitReachedError
 from ddbio.events import Observer, RecordsRejected
+from ddbio.fleet.carrier import Carrier
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.failure import revive
-from ddbio.fleet.inline import run_inline
-from ddbio.fleet.processes import run_processes
 from ddbio.jobs.control_file import following
 from ddbio.ledger.entries import Split, Used
 from ddbio.ledger.ledger import Ledger
-from ddbio.ledger.recovery import recover, sweep
-from ddbio.pipeline.job import ExportJob, Job
+from ddbio.pipeline.job import Job
 from ddbio.pipeline.meter import peak_rss_bytes
 from ddbio.report import JobReport
 from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialProvider
 
 SEAL_SECONDS = 0.5
-"""After a stop, so long is spent on sealing what is durable; the rest is done by the run that resumes."""
+"""How long a run that has been stopped spends on sealing what is durable; the run that resumes does the rest."""
 log = logging.getLogger("ddbio")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Everything that a run needs; `sink` is where an export's files are (None for an import)."""
+class Files(Protocol):
+    """The files of a job."""
 
-    job: Job
-    splits: Sequence[Split]
-    processes: int
-    budget: Budget
-    ledger: Ledger
-    sink: Sink | None
-    source: CredentialProvider
-    observer: Observer
-    max_rejects: int
-    control: Control
-    place: Sink | None
-    """Where the control file is, if there can be one."""
-    stream: BinaryIO | None
-    resumed: bool
-    lock: int | None = None
-    """What workers inherit, so that they hold the job's lock too (`Sink.lock`)."""
+    def count(self) -> int:
+        """How many files the report counts."""
+
+    async def recover(self, splits: Sequence[int] | None = None) -> None:
+        """Seal what is durable of the files that lost workers were writing for these splits (None: for all)."""
+
+    async def sweep(self) -> None:
+        """Remove the unfinished files that no commit mentions."""
+
+
+@dataclass(frozen=True)
+class NoOutput:
+    """The files of a job that leaves none behind: `read` are those that it reads."""
+
+    read: int = 0
+
+    def count(self) -> int:
+        return self.read
+
+    async def recover(self, splits: Sequence[int] | None = None) -> None:
+        """Nothing to do."""
+
+    async def sweep(self) -> None:
+        """Nothing to do."""
+
+
+class Run:
+    """Runs the splits that are not done; `control_file` is where a control file may lie (None: there can't be one)."""
+
+    def __init__(
+        self,
+        *,
+        job: Job,
+        splits: Sequence[Split],
+        budget: Budget,
+        ledger: Ledger,
+        files: Files,
+        credentials: CredentialProvider,
+        carrier: Carrier,
+        clock: Clock,
+        observer: Observer,
+        max_rejects: int,
+        control: Control,
+        control_file: Sink | None = None,
+        resumed: bool = False,
+    ) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._files = files
+        self._credentials = credentials
+        self._carrier = carrier
+        self._clock = clock
+        self._observer = observer
+        self._control = control
+        self._control_file = control_file
+        self._resumed = resumed
+        self.coordinator = Coordinator(
+            splits,
+            workers=carrier.workers,
+            budget=budget,
+            rng=random.Random(job.run),  # noqa: S311 - an order of work, no secret
+            progress=ledger.splits,
+            done=ledger.done,
+        )
+        self._began, self._cpu_before = clock.now(), time.process_time()
+        self.desk = Desk(
+            self.coordinator,
+            ledger,
+            credentials,
+            max_rejects=max_rejects,
+            max_units=job.options.max_units,
+            max_seconds=job.options.max_seconds,
+            recover=files.recover,
+            used=self._used,
+            clock=clock,
+            observer=observer,
+        )
 
     async def execute(self) -> JobReport:
-        """Run all splits that are not done; raises why the job failed, or LedgerError where the counts differ.
+        """Run to the end; raises why the job failed, or LedgerError if the counts differ.
 
-        When it fails or is cancelled, what is durable is sealed.
+        When the job fails or is cancelled, what is durable is sealed.
         """
-        clock = LoopClock()
-        rng = random.Random(self.job.run)  # noqa: S311 - an order of work, no secret
-        coordinator = Coordinator(
-            self.splits,
-            workers=self.processes,
-            budget=self.budget,
-            rng=rng,
-            progress=self.ledger.splits,
-            done=self.ledger.done,
-        )
-        used = self._meter(coordinator, clock)
-        desk = Desk(
-            coordinator,
-            self.ledger,
-            self.source,
-            max_rejects=self.max_rejects,
-            max_units=self.job.options.max_units,
-            max_seconds=self.job.options.max_seconds,
-            recover=self._recover,
-            used=used,
-            clock=clock,
-            observer=self.observer,
-        )
         try:
-            async with desk, following(self.place, self.control, clock, self.observer):
-                await self._run_fleet(desk, clock)
-            if coordinator.failure is not None:
-                raise revive(coordinator.failure)
-            await self.ledger.record([used()])
+            await self.work()
+            if self.coordinator.failure is not None:
+                raise revive(self.coordinator.failure)
+            await self._ledger.record([self._used()])
         except asyncio.CancelledError:
-            await self._seal_in_time(used())
+            await self._seal_in_time()
             raise
         except DdbioError as error:
-            # What is done need not be recorded yet; and what a worker did that was killed is not known.
-            done = coordinator.too_deadly or any(usage.items for usage in coordinator.usages)
-            forget = not (done or isinstance(error, LimitReachedError))
-            error.resumable = await self._seal_in_time(used(), forget=forget)
+            error.resumable = await self._seal_in_time(forget=self._came_to_nothing(error))
             if isinstance(error, LimitReachedError):
-                error.report = self._report(coordinator, desk)
+                error.report = self._report()
             raise
         finally:
             self._tell_rejects()
-        if not coordinator.done:
+        if not self.coordinator.done:
             raise LedgerError("The workers ended before all splits were done.")
-        self.ledger.check()
-        return self._report(coordinator, desk)
+        self._ledger.check()
+        return self._report()
+
+    async def work(self) -> None:
+        """Let the workers run until the job is done, has failed (the coordinator knows why) or is cancelled."""
+        async with self.desk, following(self._control_file, self._control, self._clock, self._observer):
+            await self._carrier.carry(self._job, self.desk, await self._credentials.get())
 
     def _tell_rejects(self) -> None:
-        found = self.ledger
+        found = self._ledger
         if found.rejects_location is not None:
             reasons = dict(found.reasons)
-            self.observer(RecordsRejected(count=found.rejected, location=found.rejects_location, reasons=reasons))
+            self._observer(RecordsRejected(count=found.rejected, location=found.rejects_location, reasons=reasons))
 
-    def _meter(self, coordinator: Coordinator, clock: Clock) -> Callable[[], Used]:
-        """What tells how much this run has used since now."""
-        began, cpu_before = clock.now(), time.process_time()
+    def _used(self) -> Used:
+        """What this run has used so far."""
+        usages = self.coordinator.usages
+        elsewhere = 0 if self._carrier.in_this_process else sum(usage.cpu_seconds for usage in usages)
+        return Used(
+            run=self._job.run,
+            capacity_units=sum(usage.units for usage in usages),
+            requests=sum(usage.requests for usage in usages),
+            throttles=sum(usage.throttles for usage in usages),
+            retries=sum(usage.retries for usage in usages),
+            seconds=self._clock.now() - self._began,
+            cpu_seconds=time.process_time() - self._cpu_before + elsewhere,
+        )
 
-        def used() -> Used:
-            usages = coordinator.usages
-            cpu_seconds = time.process_time() - cpu_before
-            return Used(
-                run=self.job.run,
-                capacity_units=sum(usage.units for usage in usages),
-                requests=sum(usage.requests for usage in usages),
-                throttles=sum(usage.throttles for usage in usages),
-                retries=sum(usage.retries for usage in usages),
-                seconds=clock.now() - began,
-                cpu_seconds=cpu_seconds + sum(0 if self._inline else usage.cpu_seconds for usage in usages),
-            )
+    def _came_to_nothing(self, error: DdbioError) -> bool:
+        """Whether the run failed before it did anything; what a worker did that was killed is not known."""
+        did_something = self.coordinator.too_deadly or any(usage.items for usage in self.coordinator.usages)
+        return not (did_something or isinstance(error, LimitReachedError))
 
-        return used
+    async def _seal_in_time(self, *, forget: bool = False) -> bool:
+        """Record what was used, seal what is durable and remove the rest, if `SEAL_SECONDS` suffice.
 
-    async def _run_fleet(self, desk: Desk, clock: LoopClock) -> None:
-        credentials = await self.source.get()
-        if self._inline:
-            await run_inline(self.job, desk, credentials, clock, self.stream)
-        else:
-            inherited = () if self.lock is None else (self.lock,)
-            await run_processes(self.job, desk, credentials, self.processes, inherited)
-
-    async def _recover(self, splits: Sequence[int]) -> None:
-        if self.sink is not None:
-            await recover(self.ledger, self.sink, splits)
-
-    async def _seal_in_time(self, used: Used, *, forget: bool = False) -> bool:
-        """Note what was used, seal what is durable and remove the rest, if that is quick and possible.
-
-        Else a run that resumes seals. With `forget`, the journal goes too, where the job has come to nothing yet.
-        Returns whether there is one to go on with.
+        What is left is done by the run that resumes. With `forget`, the journal is removed too if no run has done
+        anything yet. Returns whether the job can be resumed.
         """
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SEAL_SECONDS):
-                    await self.ledger.record([used])
-                    if self.sink is not None:
-                        await recover(self.ledger, self.sink)
-                        await sweep(self.ledger, self.sink, self.job.table.name)
-                    if forget and self.ledger.untouched:
-                        await self.ledger.close()
+                    await self._ledger.record([self._used()])
+                    await self._files.recover()
+                    await self._files.sweep()
+                    if forget and self._ledger.untouched:
+                        await self._ledger.close()
                         return False
         except DdbioError as error:
             log.debug("not sealed: %s", error)
-        return self.ledger.has_journal
+        return self._ledger.has_journal
 
-    @property
-    def _inline(self) -> bool:
-        """Whether the only worker is in this process."""
-        return self.processes == 1
-
-    def _report(self, coordinator: Coordinator, desk: Desk) -> JobReport:
-        used, usages = self.ledger.used, coordinator.usages
+    def _report(self) -> JobReport:
+        ledger, used, usages = self._ledger, self._ledger.used, self.coordinator.usages
+        elsewhere = 0 if self._carrier.in_this_process else sum(usage.peak_rss_bytes for usage in usages)
         return JobReport(
-            command="export" if isinstance(self.job, ExportJob) else "import",
-            table=self.job.table.name,
-            items=self.ledger.written,
-            bytes=self.ledger.bytes,
-            files=self._files,
-            rejected=self.ledger.rejected,
-            rejects=self.ledger.rejects_location,
+            command=self._job.command,
+            table=self._job.table.name,
+            items=ledger.written,
+            bytes=ledger.bytes,
+            files=self._files.count(),
+            rejected=ledger.rejected,
+            rejects=ledger.rejects_location,
             capacity_units=used.capacity_units,
             requests=used.requests,
             throttles=used.throttles,
             retries=used.retries,
             seconds=used.seconds,
             cpu_seconds=used.cpu_seconds,
-            peak_rss_bytes=peak_rss_bytes() + sum(0 if self._inline else usage.peak_rss_bytes for usage in usages),
-            resumed=self.resumed,
+            peak_rss_bytes=peak_rss_bytes() + elsewhere,
+            resumed=self._resumed,
             manifest=None,
-            reject_reasons={reason: found.count for reason, found in self.ledger.reasons.items()},
-            throttle_reasons=dict(coordinator.throttles),
-            timeline=desk.timeline(),
+            reject_reasons={reason: found.count for reason, found in ledger.reasons.items()},
+            throttle_reasons=dict(self.coordinator.throttles),
+            timeline=self.desk.timeline(),
         )
-
-    @property
-    def _files(self) -> int:
-        """Files written, of which a stream has none, or read."""
-        if isinstance(self.job, ExportJob):
-            return len(self.ledger.files) if self.sink else 0
-        return len({(split.source, split.file) for split in self.splits})

@@ -33,39 +33,34 @@ class FoundSource(NamedTuple):
 
 
 async def find_all(
-    sources: Sequence[Source],
-    options: ImportOptions,
-    table: TableInfo,
-    rejects: RejectsFile,
-    state: str,
-    observer: Observer,
+    sources: Sequence[Source], options: ImportOptions, table: TableInfo, state: str, observer: Observer
 ) -> list[FoundSource]:
-    """Look at all sources, before anything is written; `observer` is told what a person should know of them.
+    """Look at all sources, and warn the observer of what the user should know about them.
 
-    `state` is the import's own folder. Raises PreflightError, UsageError where an export is not whole and need be, and
-    SourceError where a manifest can't be used.
+    `state` is the import's own folder. Raises PreflightError, UsageError if an export is incomplete and may not be, and
+    SourceError if a manifest can't be used.
     """
-    surveys = await _survey_all(sources, rejects)
     inspection = _Inspection(options, table, await asyncio.to_thread(os.path.realpath, state), observer)
+    surveys = [await _survey(source) for source in sources]
     return [await inspection.look(source, survey) for source, survey in zip(sources, surveys, strict=True)]
 
 
-async def _survey_all(sources: Sequence[Source], rejects: RejectsFile) -> list[Survey]:
-    """What is to be read. Raises PreflightError where the rejects can't be written, or would be read as well."""
-    surveys = []
+async def _survey(source: Source) -> Survey:
+    survey = await source.survey()
+    return await asyncio.to_thread(_from_anywhere, survey) if isinstance(source, LocalSource) else survey
+
+
+async def refuse_rejects_among(sources: Sequence[Source], rejects: RejectsFile) -> None:
+    """Raises PreflightError if the rejects file can't be written, or would be read as one of the source files."""
     async with rejects.tried():
         for source in sources:
-            survey = await source.survey()
-            if isinstance(source, LocalSource):
-                if await asyncio.to_thread(_is_among, rejects.path, survey.files):
-                    raise PreflightError(
-                        f"The rejects file {rejects.path} would be one of the files that are read from "
-                        f"{source.location}.",
-                        hint="Give another place with --rejects or --state.",
-                    )
-                survey = await asyncio.to_thread(_from_anywhere, survey)
-            surveys.append(survey)
-    return surveys
+            if isinstance(source, LocalSource) and await asyncio.to_thread(
+                _is_among, rejects.path, await source.files()
+            ):
+                raise PreflightError(
+                    f"The rejects file {rejects.path} would be one of the files that are read from {source.location}.",
+                    hint="Give another place with --rejects or --state.",
+                )
 
 
 class _Inspection:

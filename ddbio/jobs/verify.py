@@ -23,21 +23,18 @@ from ddbio.codec import RecordEncoder
 from ddbio.errors import UsageError
 from ddbio.events import CheckPlanned, JobPlanned, Observer, ProblemFound, Progress, Warned, silent, tolerant
 from ddbio.jobs import planning
+from ddbio.jobs.capacity import read_pace, write_pace
+from ddbio.jobs.opening import table_facts
 from ddbio.model import OutputFormat
 from ddbio.options import ScanFilter, VerifyOptions
-from ddbio.pipeline.exporting.scanning import SegmentScan
-from ddbio.pipeline.importing.sending import Dispatcher
-from ddbio.pipeline.importing.writing import TableWriter
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter, peak_rss_bytes
-from ddbio.pipeline.requests import Requester
+from ddbio.pipeline.table_client import TableClient, connect
 from ddbio.report import Difference, VerifyReport
 from ddbio.runtime import threads
 from ddbio.storage import S3, parse_location
 from ddbio.storage.base import Source
 from ddbio.storage.places import open_source
-from ddbio.wire.dynamodb import DynamoDB
-from ddbio.wire.transport import HttpTransport
 from ddbio.words import count
 
 BATCHES = 16
@@ -76,8 +73,8 @@ async def verify_export(
             run.plan_files()
             await run.auditor.check()
         else:
-            async with _table(options, session, export, executor) as (table, dynamodb):
-                await run.compare(session, table, dynamodb, on_difference)
+            async with _table(options, session, export, executor) as (table, client):
+                await run.compare(session, table, client, on_difference)
         return run.report()
 
 
@@ -102,26 +99,25 @@ async def _source(options: VerifyOptions, session: Session | None, stack: AsyncE
 @asynccontextmanager
 async def _table(
     options: VerifyOptions, session: Session, export: Export, executor: Executor
-) -> AsyncIterator[tuple[TableInfo, DynamoDB]]:
-    """The table, if it can be compared with the export, and a connection to it."""
+) -> AsyncIterator[tuple[TableInfo, TableClient]]:
+    """The table, if it can be compared with the export, and a client of it."""
     table = await session.describe_table(options.table or "")
     export.refuse_comparison([(element.name, element.type) for element in table.key_schema], table.name)
     if options.repair and export.lossy:
         raise UsageError(
             f"{export.lossy}: a repair could change them.", hint="Verify without a repair, or export as dynamodb-json."
         )
-    connections = max(options.concurrency, BATCHES)
-    async with HttpTransport(connections=connections, ca_bundle=session.ca_bundle) as transport:
-        yield (
-            table,
-            DynamoDB(
-                endpoint=session.dynamodb_endpoint,
-                region=session.region,
-                transport=transport,
-                credentials=session.credential_provider(),
-                executor=executor,
-            ),
-        )
+    async with connect(
+        options.table or "",  # not the table's bare name: an ARN may be another account's
+        table_facts(table, session),
+        connections=max(options.concurrency, BATCHES),
+        credentials=session.credential_provider(),
+        meter=Meter(),
+        clock=LoopClock(),
+        executor=executor,
+        retry_seconds=options.retry_seconds,
+    ) as client:
+        yield table, client
 
 
 class _Run:
@@ -165,26 +161,23 @@ class _Run:
         self._look_at_manifest()
 
     async def compare(
-        self, session: Session, table: TableInfo, dynamodb: DynamoDB, on_difference: Callable[[Difference], None]
+        self, session: Session, table: TableInfo, client: TableClient, on_difference: Callable[[Difference], None]
     ) -> None:
         """Read the files and the table, tell what differs, and repair it if that is wanted."""
         options, export = self._options, self._export
-        self._reading = Governor(planning.read_pace(options.capacity, table).start, self._clock)
+        self._meter = client.meter
+        self._reading = Governor(read_pace(options.capacity, table).start, self._clock)
         if options.repair:
-            self._writing = Governor(planning.write_pace(options.write_capacity, table).start, self._clock)
+            self._writing = Governor(write_pace(options.write_capacity, table).start, self._clock)
         self._plan(session, table, self._reading.rate)
         self._look_at_manifest()
         # Where plain JSON has lost types, both sides lose them in the same way: nothing is found that is not there.
         output: OutputFormat = export.format if export.lossy else "dynamodb-json"
-        scan = SegmentScan(
-            options.table or "",  # not its bare name: an ARN may be another account's
+        scan = client.scan(
             ScanFilter(consistent=options.consistent),
+            client.requester(self._reading),
             total=export.manifest.segments,
             output=output,
-            dynamodb=dynamodb,
-            requester=self._requester(self._reading),
-            executor=self._executor,
-            partition_key=table.partition_key,
         )
         reader = ItemReader(export.keys, output, export.manifest.type_hints, complete=True)
         async with Stage(self._executor) as rest:
@@ -193,7 +186,7 @@ class _Run:
                 async for batch in batches:
                     self._differ(batch, on_difference)
             if self._writing is not None and (self._found["missing"] or self._found["different"]):
-                await self._repair(table, dynamodb, self._writing, rest)
+                await self._repair(table, client, self._writing, rest)
             if self._writing is not None and self._found["extra"]:
                 extra = count(self._found["extra"], "extra item stays", "extra items stay")
                 self._observer(Warned(f"{extra}: a repair deletes nothing."))
@@ -238,7 +231,7 @@ class _Run:
             self._observer(Warned("The manifest has no fingerprints: the files' checksums and counts are verified."))
 
     def _plan(self, session: Session, table: TableInfo, budget: float) -> None:
-        units = table.size_bytes / planning.READ_UNIT_BYTES / (1 if self._options.consistent else 2)
+        units = planning.scan_units(table.size_bytes, consistent=self._options.consistent)
         self._observer(
             JobPlanned(
                 command="verify",
@@ -255,9 +248,6 @@ class _Run:
                 location=self._source.location,
             )
         )
-
-    def _requester(self, governor: Governor) -> Requester:
-        return Requester(governor, self._meter, self._clock, self._options.retry_seconds)
 
     def _tell(self) -> None:
         now = self._clock.now()
@@ -286,7 +276,7 @@ class _Run:
             self._found[kind] += 1
             on_difference(Difference(kind=kind, segment=verdict.segment, key=key_json(verdict.key, self._export.keys)))
 
-    async def _repair(self, table: TableInfo, dynamodb: DynamoDB, governor: Governor, rest: Stage) -> None:
+    async def _repair(self, table: TableInfo, client: TableClient, governor: Governor, rest: Stage) -> None:
         if self._problems:
             self._observer(
                 Warned(
@@ -296,16 +286,9 @@ class _Run:
             )
             return
         encoder = RecordEncoder(table.keys, self._export.format, self._export.manifest.type_hints)
-        echo = RecordEncoder(table.keys, "dynamodb-json", {})
-        requester = self._requester(governor)
         refusals: list[str] = []
-        writer = TableWriter(
-            self._options.table or "", dynamodb=dynamodb, requester=requester, meter=self._meter, echo=echo
-        )
         before = self._meter.items
-        async with Dispatcher(
-            writer, requester=requester, lanes=Lanes(BATCHES), meter=self._meter, clock=self._clock
-        ) as dispatcher:
+        async with client.dispatcher(client.requester(governor), Lanes(BATCHES)) as dispatcher:
             repair = Repair(
                 self._source,
                 self._export.numbered(),

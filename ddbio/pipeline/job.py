@@ -1,6 +1,8 @@
-"""A job as a worker is told it: options, the table, and what the parent has found out."""
+"""A job as its workers receive it: the options, the table, and what the parent process has found out."""
 
 from __future__ import annotations
+
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -8,31 +10,42 @@ from ddbio.hints import HintType
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
 
+FIRST_LANES = 4
+"""The number of lanes that a process starts with, unless `--concurrency` sets it."""
+MOST_PAGES = 32
+"""The maximum number of segments that an export reads at once in each process, unless `--concurrency` sets it."""
+MOST_BATCHES = 128
+"""The maximum number of batches that an import has in flight in each process, unless `--concurrency` sets it."""
+MOST_SPANS = 16
+"""The maximum number of spans that it reads at once then."""
+
 
 class TableFacts(msgspec.Struct, frozen=True):
-    """What a worker needs to know of the table: where it is, and its key attributes (its indexes' included)."""
+    """Where the table is, and its key attributes, those of its indexes included."""
 
     name: str
     region: str
     endpoint: str
     keys: tuple[KeyAttribute, ...]
     partition_key: tuple[str, ...] = ()
-    """The names of its attributes: of the index, where an index is read."""
+    """The names of the partition key's attributes; those of the index when an index is read."""
     ca_bundle: str | None = None
-    """A file of trusted certificates; None: the system's."""
+    """A file of trusted certificates; None means those of the system."""
 
 
 class S3Facts(msgspec.Struct, frozen=True):
-    """Where the bucket is; None for `endpoint` means the service's own."""
+    """Where a bucket is; None for `endpoint` means that of the service itself."""
 
     region: str
     endpoint: str | None
     profile: str | None = None
-    """Its S3 settings apply; credentials come with the Grants."""
+    """The AWS profile whose S3 settings apply; credentials come with the Grants."""
 
 
 class ExportJob(msgspec.Struct, frozen=True, tag="export"):
     """Everything that a worker of an export needs before its first lease."""
+
+    command: ClassVar[Literal["export", "import"]] = "export"
 
     run: str
     options: ExportOptions
@@ -40,9 +53,22 @@ class ExportJob(msgspec.Struct, frozen=True, tag="export"):
     segments: int
     s3: S3Facts | None
 
+    @property
+    def most_lanes(self) -> int:
+        """The maximum number of requests in flight in each process."""
+        return self.options.concurrency or MOST_PAGES
+
+    def splits_at_once(self, lanes: int) -> int:
+        """How many segments a process with this number of lanes works on at the same time."""
+        return lanes
+
+    def requests_at_once(self, lanes: int, splits: int) -> int:
+        """How many requests a process can have in flight: each segment is read one page after the other."""
+        return min(lanes, splits)
+
 
 class SourceFacts(msgspec.Struct, frozen=True):
-    """One source of an import: the place as a person wrote it, and the type hints of its manifest."""
+    """One source of an import: its location as the user wrote it, and the type hints of its manifest."""
 
     place: str
     hints: dict[str, HintType] = {}
@@ -52,35 +78,26 @@ class SourceFacts(msgspec.Struct, frozen=True):
 class ImportJob(msgspec.Struct, frozen=True, tag="import"):
     """Everything that a worker of an import needs before its first lease."""
 
+    command: ClassVar[Literal["export", "import"]] = "import"
+
     run: str
     options: ImportOptions
     table: TableFacts
     sources: tuple[SourceFacts, ...]
-    """In their order: `Split.source` counts them from 0."""
+    """In order: `Split.source` is an index into them."""
+
+    @property
+    def most_lanes(self) -> int:
+        """The maximum number of requests in flight in each process."""
+        return self.options.concurrency or MOST_BATCHES
+
+    def splits_at_once(self, lanes: int) -> int:
+        """How many spans a process with this number of lanes reads at the same time."""
+        return lanes if self.options.concurrency else min(lanes, MOST_SPANS)
+
+    def requests_at_once(self, lanes: int, splits: int) -> int:  # noqa: ARG002 - a span fills any number of batches
+        """How many requests a process can have in flight."""
+        return lanes
 
 
 Job = ExportJob | ImportJob
-
-FIRST_LANES = 4
-"""So many a process begins with, where it may decide itself."""
-MOST_PAGES = 32
-"""Segments that an export reads at once in each process, where it may decide itself."""
-MOST_BATCHES = 128
-"""Batches that an import has in flight at once in each process, where it may decide itself: they are small."""
-MOST_SPANS = 16
-"""Spans that it then reads at once."""
-
-
-def most_lanes(job: Job) -> int:
-    """Most requests that one process of the job has under way at once."""
-    return job.options.concurrency or (MOST_PAGES if isinstance(job, ExportJob) else MOST_BATCHES)
-
-
-def splits_at_once(job: Job, lanes: int) -> int:
-    """How many splits one process works on with so many lanes."""
-    return lanes if job.options.concurrency or isinstance(job, ExportJob) else min(lanes, MOST_SPANS)
-
-
-def requests_at_once(job: Job, lanes: int, splits: int) -> int:
-    """How many requests one process can have under way with so many lanes, while it works on so many splits."""
-    return min(lanes, splits) if isinstance(job, ExportJob) else lanes

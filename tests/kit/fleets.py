@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-import pytest
+import msgspec
 
-from ddbio.capacity import Budget, Pace
+from ddbio.capacity import Budget, Control, Pace
 from ddbio.clock import Clock, LoopClock
+from ddbio.errors import WorkerLostError
 from ddbio.events import Event
-from ddbio.fleet import engine
-from ddbio.fleet.coordinator import Coordinator
+from ddbio.fleet.carrier import fill_slots
 from ddbio.fleet.desk import Desk
-from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
+from ddbio.fleet.engine import Engine, Outside, Tools, open_engine
+from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.fleet.worker import Worker
-from ddbio.ledger.entries import Split, Used
+from ddbio.jobs.export import WrittenFiles
+from ddbio.jobs.run import Run
+from ddbio.ledger.entries import Split
 from ddbio.ledger.ledger import Ledger
-from ddbio.ledger.recovery import recover
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
@@ -48,7 +50,7 @@ def import_job(source: Path, **options: object) -> ImportJob:
 
 @dataclass
 class Fleet:
-    """The parts of a job. `grants` are all Grants, with the instant and the worker."""
+    """The parts of a job, run by the virtual carrier. `grants` are all Grants, with the instant and the worker."""
 
     job: Job
     table: FakeTable
@@ -58,6 +60,7 @@ class Fleet:
     most: float | None = None
     max_rejects: int = 0
     limits: dict[str, float] = field(default_factory=dict)
+    """`max_units` and `max_seconds`, as options of the job."""
     rejects: Path | None = None
     credentials: CredentialProvider = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
     clock: Clock = field(default_factory=LoopClock)
@@ -65,62 +68,77 @@ class Fleet:
     events: list[Event] = field(default_factory=list)
     reports: list[tuple[float, Report]] = field(default_factory=list)
     grants: list[tuple[float, int, Grant]] = field(default_factory=list)
-    _working: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    _answering: dict[int, asyncio.Future[Grant]] = field(default_factory=dict)
     on_report: Callable[[Report], None] = lambda _: None
 
-    async def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Run the job to its end."""
-        monkeypatch.setattr(engine, "HttpTransport", lambda **_: self.table)
-        monkeypatch.setattr(engine, "open_sink", lambda *_, **__: self.sink)
-        self.coordinator = Coordinator(
-            self.splits, workers=self.workers, budget=Budget(Pace(self.budget, self.most)), rng=random.Random(7)
-        )
+    async def run(self) -> None:
+        """Let the workers run until the job is done or has failed; nothing is sealed or judged after that."""
+        await self.start().work()
+
+    def start(self) -> Run:
+        """The run, before its first Report."""
+        self.carrier = Virtual(self)
+        options = replace(self.job.options, **self.limits)  # type: ignore[arg-type]
         self.ledger = Ledger(rejects=RejectsFile(self.rejects, "run") if self.rejects else None)
-        self.desk = Desk(
-            self.coordinator,
-            self.ledger,
-            self.credentials,
-            max_rejects=self.max_rejects,
-            **self.limits,
-            recover=self._recover,
-            used=Used,
+        run = Run(
+            job=msgspec.structs.replace(self.job, options=options),
+            splits=self.splits,
+            budget=Budget(Pace(self.budget, self.most)),
+            ledger=self.ledger,
+            files=WrittenFiles(self.ledger, self.sink, self.job.table.name),
+            credentials=self.credentials,
+            carrier=self.carrier,
             clock=self.clock,
             observer=self.events.append,
+            max_rejects=self.max_rejects,
+            control=Control(),
         )
-        async with self.desk, asyncio.TaskGroup() as group:
-            for number in range(self.workers):
-                group.create_task(self._fill(number))
+        self.coordinator, self.desk = run.coordinator, run.desk
+        return run
+
+    def open_engine(self, job: Job, tools: Tools) -> AbstractAsyncContextManager[Engine]:
+        """The engine of a worker, whose table and destination are in memory."""
+        outside = Outside(open_transport=lambda **_: self.table, open_sink=lambda *_, **__: self.sink)
+        return open_engine(job, tools, outside)
 
     def kill(self, number: int) -> None:
         """End a worker at once, as the end of its process would."""
-        self._working[number].cancel()
+        self.carrier.working[number].cancel()
 
-    async def _fill(self, number: int) -> None:
-        """Run one worker, and after each that is killed another one."""
-        for attempt in count():
-            welcome = Welcome(worker=number, run=f"run-{number}-{attempt}", job=self.job, credentials=CREDENTIALS)
-            working = asyncio.create_task(Worker(welcome, self._exchange, self.clock).run())
-            self._working[number] = working
-            try:
-                await asyncio.wait([working])
-            finally:
-                working.cancel()
-                await asyncio.wait([working])
-            if not working.cancelled():
-                return await working
-            await asyncio.wait([self._answering[number]])
-            if not await self.desk.lost(number, Failure(kind="WorkerLostError", message=f"Worker {number} is gone.")):
-                return None
-        return None
 
-    async def _recover(self, splits: Sequence[int]) -> None:
-        await recover(self.ledger, self.sink, splits)
+class Virtual:
+    """A `Carrier` of several workers in one event loop: for a clock that is virtual, and workers that can be killed."""
 
-    async def _exchange(self, report: Report) -> Grant:
-        self.reports.append((self.clock.now(), report))
-        self.on_report(report)
-        self._answering[report.worker] = asyncio.ensure_future(self.desk.answer(report))
-        grant = await asyncio.shield(self._answering[report.worker])
-        self.grants.append((self.clock.now(), report.worker, grant))
+    in_this_process = True
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self.workers = fleet.workers
+        self.working: dict[int, asyncio.Task[None]] = {}
+        self._answering: dict[int, asyncio.Future[Grant]] = {}
+
+    async def carry(self, job: Job, desk: Desk, credentials: Credentials) -> None:
+        await fill_slots(job, desk, credentials, self.workers, partial(self._serve, desk))
+
+    async def _serve(self, desk: Desk, welcome: Welcome) -> WorkerLostError | None:
+        exchange = partial(self._exchange, desk)
+        working = asyncio.create_task(Worker(welcome, exchange, self._fleet.clock, self._fleet.open_engine).run())
+        self.working[welcome.worker] = working
+        try:
+            await asyncio.wait([working])
+        finally:
+            working.cancel()
+            await asyncio.wait([working])
+        if not working.cancelled():
+            await working
+            return None
+        await asyncio.wait([self._answering[welcome.worker]])
+        return WorkerLostError(f"Worker {welcome.worker} is gone.")
+
+    async def _exchange(self, desk: Desk, report: Report) -> Grant:
+        fleet = self._fleet
+        fleet.reports.append((fleet.clock.now(), report))
+        fleet.on_report(report)
+        answering = self._answering[report.worker] = asyncio.ensure_future(desk.answer(report))
+        grant = await asyncio.shield(answering)
+        fleet.grants.append((fleet.clock.now(), report.worker, grant))
         return grant

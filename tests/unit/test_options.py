@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-import ddbio.jobs.api
+import ddbio.jobs.export
+import ddbio.jobs.import_
 from ddbio.capacity import Control
 from ddbio.cli import common, main
 from ddbio.errors import UsageError
@@ -113,8 +114,8 @@ class Jobs:
 def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     """No job runs; the signal handlers and the logging of the test run stay what they are."""
     jobs = Jobs()
-    monkeypatch.setattr(ddbio.jobs.api, "export_table", jobs.export_table)
-    monkeypatch.setattr(ddbio.jobs.api, "import_table", jobs.import_table)
+    monkeypatch.setattr(ddbio.jobs.export, "export_table", jobs.export_table)
+    monkeypatch.setattr(ddbio.jobs.import_, "import_table", jobs.import_table)
     handler, log, level = signal.getsignal(signal.SIGTERM), logging.root.handlers[:], logging.getLogger("ddbio").level
     yield jobs
     signal.signal(signal.SIGTERM, handler)

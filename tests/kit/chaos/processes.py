@@ -103,7 +103,7 @@ class Attempts:
         moment.cancel()
         if ending.done():
             return False
-        workers = [pid for pid, command in self._alive().items() if "ddbio.fleet.worker" in command]
+        workers = [pid for pid, command in self._alive().items() if "ddbio.fleet.worker_process" in command]
         victims: dict[Victim, list[int]] = {
             "worker": workers[:: 2 if blow.requests % 2 else -1][:1],
             "parent": [process.pid],

@@ -239,7 +239,7 @@ def test_reasons_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_whole_fleet_settles_on_what_the_table_bears(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_fleet_settles_on_what_the_table_bears(workers: int) -> None:
     page, capacity = 16.0, 3_000.0
     pages = [[page] * 1_400 for _ in range(12)]
     table = FakeTable(pages)
@@ -257,7 +257,7 @@ def test_a_whole_fleet_settles_on_what_the_table_bears(workers: int, monkeypatch
             return None
 
         table.hook = admit  # type: ignore[assignment]
-        await fleet.run(monkeypatch)
+        await fleet.run()
 
     run_virtual(main())
     fleet.ledger.check()
@@ -270,12 +270,10 @@ def test_a_whole_fleet_settles_on_what_the_table_bears(workers: int, monkeypatch
 
 
 @pytest.mark.parametrize(("latency", "most"), [(0.005, 2_000), (0.025, 800)])
-def test_a_fleet_that_uses_all_grows_also_where_it_hardly_waits(
-    latency: float, most: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fleet_that_uses_all_grows_also_where_it_hardly_waits(latency: float, most: float) -> None:
     """A single lane waits for the service, too: it uses all of its share, or 80% of it."""
     pages = [[16.0] * 800 for _ in range(4)]
     table = FakeTable(pages, latency=latency)
     fleet = Fleet(export_job(len(pages), concurrency=1), table, planning.segments(4), 800, 1, most=2_000)
-    run_virtual(fleet.run(monkeypatch))
+    run_virtual(fleet.run())
     assert max(event.budget or 0.0 for event in fleet.events if isinstance(event, Progress)) == most

@@ -39,12 +39,12 @@ def fleet_of(workers: int, budget: float, pages: int = 4_000) -> Fleet:
     return Fleet(export_job(20, concurrency=8), table, planning.segments(20), budget, workers)
 
 
-def steer(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *steps: tuple[float, Any]) -> None:
+def steer(fleet: Fleet, *steps: tuple[float, Any]) -> None:
     """Run the fleet; at each instant do a step with its control, and in the end stop it."""
 
     async def main() -> None:
         control, loop = Control(), asyncio.get_running_loop()
-        running = asyncio.create_task(fleet.run(monkeypatch))
+        running = asyncio.create_task(fleet.run())
         await asyncio.sleep(0)
         async with control.steering(fleet.coordinator.budget, plan, Capacity(units=fleet.budget)):
             for at, step in steps:
@@ -63,11 +63,10 @@ def used(fleet: Fleet, first: float, last: float) -> float:
 
 
 @pytest.mark.parametrize("workers", [1, 5])
-def test_a_new_capacity_holds_within_two_seconds(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_capacity_holds_within_two_seconds(workers: int) -> None:
     fleet = fleet_of(workers, 1_000)
     steer(
         fleet,
-        monkeypatch,
         (10, lambda control: control.set_capacity(Capacity(units=250))),
         (20, lambda control: control.set_capacity(Capacity(units=2_000))),
         (30, lambda control: None),
@@ -78,11 +77,10 @@ def test_a_new_capacity_holds_within_two_seconds(workers: int, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("workers", [1, 5])
-def test_a_pause_stops_every_request_within_two_seconds(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_stops_every_request_within_two_seconds(workers: int) -> None:
     fleet = fleet_of(workers, 1_000)
     steer(
         fleet,
-        monkeypatch,
         (10, lambda control: control.pause()),
         (20, lambda control: control.resume()),
         (30, lambda control: None),
@@ -362,26 +360,24 @@ def test_a_budget_that_adapts_is_held_against_the_table_once_a_minute(capacity: 
     [({"max_units": 5_000.0}, 5_000, 6_100), ({"max_seconds": 4.0}, 3_900, 5_100)],
 )
 @pytest.mark.parametrize("workers", [1, 4])
-def test_a_job_ends_at_its_limit(
-    limits: dict[str, float], least: float, most: float, workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_ends_at_its_limit(limits: dict[str, float], least: float, most: float, workers: int) -> None:
     fleet = fleet_of(workers, 1_000)
     fleet.limits = limits
-    run_virtual(fleet.run(monkeypatch))
+    run_virtual(fleet.run())
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "LimitReachedError"
     assert least <= fleet.table.account.totals("read").units <= most
 
 
-def test_a_job_that_is_done_at_its_limit_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_is_done_at_its_limit_has_not_failed() -> None:
     fleet = fleet_of(1, 1_000, pages=100)
     fleet.limits = {"max_units": 1_700.0}
-    run_virtual(fleet.run(monkeypatch))
+    run_virtual(fleet.run())
     assert fleet.coordinator.failure is None
     fleet.ledger.check()
 
 
-def test_a_burst_spends_what_a_stall_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_burst_spends_what_a_stall_left() -> None:
     def most(burst: float) -> float:
         fleet = Fleet(
             export_job(20, concurrency=8, burst_seconds=burst),
@@ -400,18 +396,18 @@ def test_a_burst_spends_what_a_stall_left(monkeypatch: pytest.MonkeyPatch) -> No
                 return await super().__call__(*arguments)
 
         fleet.table = Stalling(fleet.table.pages)
-        run_virtual(fleet.run(monkeypatch))
+        run_virtual(fleet.run())
         return fleet.table.account.max_window("read", 2.0)
 
     assert most(0) <= 1.02 * 2_000 + 20 * PAGE + 2 * PAGE  # those that were held up come at once
     assert most(3) >= 3_500
 
 
-def test_the_timeline_and_the_progress_tell_the_course(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_timeline_and_the_progress_tell_the_course() -> None:
     fleet = fleet_of(2, 1_000, pages=1_000)
 
     async def main() -> tuple[Moment, ...]:
-        await fleet.run(monkeypatch)
+        await fleet.run()
         return fleet.desk.timeline()
 
     rows = run_virtual(main())

@@ -166,13 +166,13 @@ def test_what_was_refused_does_not_come_as_a_burst(tmp_path: Path) -> None:
 
 
 def test_a_table_that_bears_less_than_the_budget_is_not_hammered_and_most_of_what_it_takes_lasts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """It leaves parts of most batches: what is tried again is at most as much as is served."""
     budget, bears, seconds = 1_000, 400, 20
     fleet = writing(tmp_path, budget, 50, 2, 0.5, SizedTable((), 1, Limits(read=1, write=bears)))
     fleet.limits = {"max_seconds": float(seconds)}
-    run_virtual(fleet.run(monkeypatch))
+    run_virtual(fleet.run())
     asked = 25 * sum(usage.requests for usage in fleet.coordinator.usages)
     assert bears * seconds <= len(fleet.table.items) <= 1.1 * bears * seconds
     assert asked <= 2 * budget * seconds

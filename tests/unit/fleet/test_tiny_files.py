@@ -38,8 +38,7 @@ def run(fleet: Fleet) -> float:
     """Run the fleet; return the virtual seconds that it took."""
 
     async def main() -> float:
-        with pytest.MonkeyPatch.context() as patch:
-            await fleet.run(patch)
+        await fleet.run()
         return asyncio.get_running_loop().time()
 
     return run_virtual(main())

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ddbio.errors import CredentialsUnavailableError, LedgerError
-from ddbio.fleet import coordinator, engine
+from ddbio.fleet import coordinator
 from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.fleet.worker import Worker
 from ddbio.jobs import planning
@@ -61,11 +61,11 @@ def put_lines(count: int) -> list[str]:
     return [json.dumps({"pk": f"key {number}", "n": number}) for number in range(count)]
 
 
-def run(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> float:
+def run(fleet: Fleet) -> float:
     """Run the fleet; return the virtual seconds that it took."""
 
     async def main() -> float:
-        await fleet.run(monkeypatch)
+        await fleet.run()
         return asyncio.get_running_loop().time()
 
     return run_virtual(main())
@@ -88,13 +88,11 @@ def check_budget(fleet: Fleet, kind: Any, request: float) -> None:
     ("workers", "budget", "concurrency"),
     [(1, 1_000, 4), (1, 20_000, 8), (2, 2_000, 4), (4, 1_000, 1), (7, 1_000, 4), (8, 8_000, 4)],
 )
-def test_an_export_uses_the_budget_and_no_more(
-    workers: int, budget: float, concurrency: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_uses_the_budget_and_no_more(workers: int, budget: float, concurrency: int) -> None:
     rng = random.Random(workers)
     pages = [[PAGE] * rng.randint(3, 7) + [rng.random() * PAGE] for _ in range(64)]
     fleet = exporting(pages, budget, workers, concurrency=concurrency)
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     assert fleet.coordinator.done
     assert fleet.coordinator.failure is None
@@ -107,12 +105,10 @@ def test_an_export_uses_the_budget_and_no_more(
 
 
 @pytest.mark.parametrize(("workers", "budget"), [(1, 500), (2, 500), (4, 2_000)])
-def test_an_import_uses_the_budget_and_no_more(
-    workers: int, budget: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_import_uses_the_budget_and_no_more(workers: int, budget: float, tmp_path: Path) -> None:
     lines = put_lines(6_000)
     fleet = importing(tmp_path / "in.jsonl", lines, 4_000, budget, workers)
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     assert fleet.coordinator.done
     assert fleet.coordinator.failure is None
@@ -125,11 +121,9 @@ def test_an_import_uses_the_budget_and_no_more(
     assert served >= 0.97 * budget * (busy_until - events[0].at)
 
 
-def test_when_a_worker_runs_dry_the_others_take_its_share_within_two_seconds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_when_a_worker_runs_dry_the_others_take_its_share_within_two_seconds() -> None:
     fleet = exporting([[PAGE] * 6, [PAGE] * 6, [PAGE] * 60], 1_200, 3, concurrency=1)
-    run(fleet, monkeypatch)
+    run(fleet)
     last_short = max(at for at, report in fleet.reports for commit in report.commits if commit.done and at < 6)
     whole = min(at for at, _, grant in fleet.grants if grant.rate == pytest.approx(1_200))
     assert whole - last_short < 2
@@ -137,7 +131,7 @@ def test_when_a_worker_runs_dry_the_others_take_its_share_within_two_seconds(
     assert sum(event.units for event in served[:-1]) >= 0.97 * 1_200 * (served[-1].at - served[0].at)
 
 
-def test_a_worker_that_can_not_use_its_share_leaves_it_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_can_not_use_its_share_leaves_it_to_the_others() -> None:
     """Segment 0 answers slowly, so its worker spends 128 units a second of the 1,000 that it could have."""
 
     class Slow(FakeTable):
@@ -148,13 +142,13 @@ def test_a_worker_that_can_not_use_its_share_leaves_it_to_the_others(monkeypatch
 
     fleet = exporting([[PAGE] * 30, [PAGE] * 400], 2_000, 2, concurrency=1)
     fleet.table = Slow(fleet.table.pages)
-    run(fleet, monkeypatch)
+    run(fleet)
     check_budget(fleet, "read", PAGE)
     for begin in (2, 4, 9):
         assert units_per_second(fleet, "read", begin, 20) >= 0.97 * 2_000
 
 
-def test_a_burst_does_not_hide_what_a_worker_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_burst_does_not_hide_what_a_worker_uses() -> None:
     """One worker can use 1,400 units a second, and the other, whose segment answers slowly, half of that."""
 
     class Slow(FakeTable):
@@ -165,7 +159,7 @@ def test_a_burst_does_not_hide_what_a_worker_uses(monkeypatch: pytest.MonkeyPatc
 
     fleet = exporting([[16.0] * 1_200, [16.0] * 2_200], 2_000, 2, concurrency=1, burst_seconds=5.0)
     fleet.table = Slow(fleet.table.pages, latency=16 / 1_400)
-    run(fleet, monkeypatch)
+    run(fleet)
     assert units_per_second(fleet, "read", 2, 24) >= 0.97 * 2_000
 
 
@@ -174,7 +168,7 @@ def test_a_burst_does_not_hide_what_a_worker_uses(monkeypatch: pytest.MonkeyPatc
     [(4, 0.1, 16.0, 8), (8, 0.05, 16.0, 8), (4, 0.1, 16.0, 1), (4, 0.1, PAGE, 4), (4, 0.2, 16.0, 8)],
 )
 def test_where_latencies_are_uneven_the_budget_is_still_used(
-    workers: int, part: float, page: float, lanes: int, monkeypatch: pytest.MonkeyPatch
+    workers: int, part: float, page: float, lanes: int
 ) -> None:
     """All workers but one could use this part of the budget each, if they never waited; replies take random times."""
     budget, rng = 2_000.0, random.Random(3)
@@ -192,7 +186,7 @@ def test_where_latencies_are_uneven_the_budget_is_still_used(
     fleet.table = Uneven(fleet.table.pages, latency=0.001)
 
     async def main() -> None:
-        working = asyncio.create_task(fleet.run(monkeypatch))
+        working = asyncio.create_task(fleet.run())
         await asyncio.sleep(40)
         fleet.desk.abort()
         await working
@@ -212,7 +206,7 @@ def units_per_second(fleet: Fleet, kind: Any, begin: float, end: float) -> float
     return sum(event.units for event in fleet.table.account.events[kind] if begin <= event.at < end) / (end - begin)
 
 
-def test_a_hot_segment_does_not_hold_the_others_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hot_segment_does_not_hold_the_others_back() -> None:
     fleet, hot = exporting([[16.0] * 60] * 40, 1_000, concurrency=None), []
 
     def refuse(operation: str, payload: dict[str, Any]) -> Reply | None:
@@ -221,14 +215,12 @@ def test_a_hot_segment_does_not_hold_the_others_back(monkeypatch: pytest.MonkeyP
         return None if late or payload["Segment"] != hot[0] else hot_range(operation)
 
     fleet.table.hook = refuse
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     assert units_per_second(fleet, "read", 1, 20) >= 970
 
 
-def test_a_job_goes_on_while_one_segment_is_throttled_for_longer_than_the_patience(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_job_goes_on_while_one_segment_is_throttled_for_longer_than_the_patience() -> None:
     fleet, hot = exporting([[16.0] * 60] * 20, 16), []
 
     def refuse(operation: str, payload: dict[str, Any]) -> Reply | None:
@@ -237,7 +229,7 @@ def test_a_job_goes_on_while_one_segment_is_throttled_for_longer_than_the_patien
         return hot_range(operation) if early and payload["Segment"] == hot[0] else None
 
     fleet.table.hook = refuse
-    assert run(fleet, monkeypatch) > RETRY_SECONDS + 100
+    assert run(fleet) > RETRY_SECONDS + 100
     assert fleet.coordinator.failure is None
     assert fleet.coordinator.done
 
@@ -251,7 +243,7 @@ def leave(fleet: Fleet, operation: str, payload: dict[str, Any], hot: list[dict[
     return reply({**answer, "UnprocessedItems": {name: hot}})
 
 
-def test_hot_keys_do_not_hold_the_others_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hot_keys_do_not_hold_the_others_back(tmp_path: Path) -> None:
     fleet = importing(tmp_path / "in.jsonl", put_lines(20_000), 100_000, 1_000, 2)
 
     def keep_hot(operation: str, payload: dict[str, Any]) -> Reply | None:
@@ -262,24 +254,24 @@ def test_hot_keys_do_not_hold_the_others_back(tmp_path: Path, monkeypatch: pytes
         return leave(fleet, operation, payload, hot)
 
     fleet.table.hook = keep_hot
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     assert len(fleet.table.items) == 20_000
     assert units_per_second(fleet, "write", 1, 15) >= 970
 
 
 @pytest.mark.parametrize("every", [100, 300])
-def test_stray_throttles_cost_no_throughput(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stray_throttles_cost_no_throughput(every: int) -> None:
     fleet = exporting([[PAGE] * 60] * 40, 20_000, concurrency=None)
     fleet.table.latency = 0.03
     stray = itertools.cycle([False] * (every - 1) + [True])
     throttled = error_reply("ProvisionedThroughputExceededException")
     fleet.table.hook = lambda operation, payload: throttled if next(stray) else None
-    run(fleet, monkeypatch)
+    run(fleet)
     assert units_per_second(fleet, "read", 2, 12) >= 19_400
 
 
-def test_a_page_that_was_asked_for_during_a_pause_is_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_was_asked_for_during_a_pause_is_limited_too() -> None:
     fleet = exporting([[1.0] * 5] * 8, 5)
     limits = []
 
@@ -290,14 +282,14 @@ def test_a_page_that_was_asked_for_during_a_pause_is_limited_too(monkeypatch: py
         fleet.coordinator.budget.paused = report.number % 8 >= 4
 
     fleet.table.hook, fleet.on_report = note, pause_now_and_then
-    run(fleet, monkeypatch)
+    run(fleet)
     assert len(limits) == 40
     assert None not in limits
 
 
-def test_reports_come_at_most_twenty_times_a_second_and_at_least_every_half(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_come_at_most_twenty_times_a_second_and_at_least_every_half() -> None:
     fleet = exporting([[1.0] * 3] * 300, 200, 2)
-    run(fleet, monkeypatch)
+    run(fleet)
     for number in range(2):
         times = [at for at, report in fleet.reports if report.worker == number and not report.stopped]
         gaps = [later - earlier for earlier, later in pairwise(times)]
@@ -305,9 +297,9 @@ def test_reports_come_at_most_twenty_times_a_second_and_at_least_every_half(monk
         assert max(gaps) <= 0.51
 
 
-def test_the_last_report_has_the_totals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_report_has_the_totals() -> None:
     fleet = exporting([[PAGE, 12.0]] * 8, workers=2)
-    run(fleet, monkeypatch)
+    run(fleet)
     last = [report for _, report in fleet.reports if report.stopped]
     assert sorted(report.worker for report in last) == [0, 1]
     assert sum(report.usage.units for report in last) == 8 * 140
@@ -316,17 +308,17 @@ def test_the_last_report_has_the_totals(monkeypatch: pytest.MonkeyPatch) -> None
     assert fleet.ledger.read == 8 * 140
 
 
-def test_an_empty_table_leaves_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_table_leaves_no_file() -> None:
     fleet = exporting([[0.0]] * 8, workers=2)
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     assert fleet.coordinator.done
     assert fleet.sink.calls == []
 
 
-def test_no_unit_is_worked_on_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_unit_is_worked_on_twice() -> None:
     fleet = exporting([[1.0]] * 100, workers=5)
-    run(fleet, monkeypatch)
+    run(fleet)
     leased = [lease.split.id for _, _, grant in fleet.grants for lease in grant.leases]
     assert sorted(leased) == list(range(100))
 
@@ -334,20 +326,20 @@ def test_no_unit_is_worked_on_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 # The last line wins
 
 
-def test_of_records_with_one_key_the_last_in_the_span_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_records_with_one_key_the_last_in_the_span_wins(tmp_path: Path) -> None:
     rng = random.Random(3)
     lines = [json.dumps({"pk": f"key {rng.randrange(60)}", "n": number}) for number in range(1_500)]
     fleet = importing(tmp_path / "in.jsonl", lines, 10**9)
     unprocessed = iter([True, False, False] * 10_000)
     fleet.table.hook = lambda operation, payload: leave_some(fleet.table, payload) if next(unprocessed) else None
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     expected = {record["pk"]: str(record["n"]) for record in map(json.loads, lines)}
     assert {key: item["n"]["N"] for key, item in fleet.table.items.items()} == expected
     assert all(len({item["pk"]["S"] for item in batch}) == len(batch) for batch in fleet.table.batches)
 
 
-def test_an_item_that_comes_back_often_is_one_that_came_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_that_comes_back_often_is_one_that_came_back(tmp_path: Path) -> None:
     fleet = importing(tmp_path / "in.jsonl", put_lines(1_000), 10**9)
 
     def leave_hot(operation: str, payload: dict[str, Any]) -> Reply | None:
@@ -358,7 +350,7 @@ def test_an_item_that_comes_back_often_is_one_that_came_back(tmp_path: Path, mon
         return reply({"UnprocessedItems": {name: hot}})
 
     fleet.table.hook = leave_hot
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     (usage,) = fleet.coordinator.usages
     assert usage.throttles > 4
@@ -395,10 +387,10 @@ def flaky(seed: int) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_passing_failures_of_scans_lose_and_double_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passing_failures_of_scans_lose_and_double_nothing(seed: int) -> None:
     fleet = exporting([[3.0] * 5] * 20, workers=2)
     fleet.table.hook = flaky(seed)
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     assert fleet.coordinator.failure is None
     assert Counter(exported(fleet.sink)) == Counter(fleet.table.all_items())
@@ -408,10 +400,10 @@ def test_passing_failures_of_scans_lose_and_double_nothing(seed: int, monkeypatc
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_passing_failures_of_puts_lose_nothing(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passing_failures_of_puts_lose_nothing(seed: int, tmp_path: Path) -> None:
     fleet = importing(tmp_path / "in.jsonl", put_lines(1_000), 3_000, workers=2)
     fleet.table.hook = flaky(seed)
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     assert fleet.coordinator.failure is None
     assert len(fleet.table.items) == fleet.ledger.written == 1_000
@@ -447,20 +439,20 @@ class Guarded(FakeTable):
         return await super().__call__(url, headers, body)
 
 
-def test_credentials_that_expire_are_renewed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_that_expire_are_renewed_once_for_all() -> None:
     fleet = exporting([[5.0] * 3] * 20, workers=3)
     fleet.table, vault = Guarded(fleet.table.pages), Vault("new")
     fleet.credentials = vault
-    assert run(fleet, monkeypatch) < 5
+    assert run(fleet) < 5
     assert fleet.coordinator.failure is None
     assert vault.asked == 1
     assert Counter(exported(fleet.sink)) == Counter(fleet.table.all_items())
 
 
-def test_without_other_credentials_the_job_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_other_credentials_the_job_fails() -> None:
     fleet = exporting([[5.0] * 3] * 20, workers=3)
     fleet.table, fleet.credentials = Guarded(fleet.table.pages), Vault()
-    assert run(fleet, monkeypatch) < 5
+    assert run(fleet) < 5
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "CredentialsUnavailableError"
 
@@ -473,13 +465,11 @@ def rejected(fleet: Fleet) -> list[dict[str, Any]]:
     return [json.loads(line) for line in fleet.rejects.read_text().splitlines()]
 
 
-def test_bad_records_go_to_the_rejects_file_and_the_rest_goes_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_records_go_to_the_rejects_file_and_the_rest_goes_in(tmp_path: Path) -> None:
     lines = put_lines(200)
     lines[3], lines[50], lines[199] = "{", '{"other": 1}', "[]"
     fleet = importing(tmp_path / "in.jsonl", lines, 10**9)
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     assert (fleet.ledger.written, fleet.ledger.rejected) == (197, 3)
     found = rejected(fleet)
@@ -488,9 +478,7 @@ def test_bad_records_go_to_the_rejects_file_and_the_rest_goes_in(
     assert [data[one["offset"] : one["offset"] + one["length"]] for one in found] == [one["raw"] for one in found]
 
 
-def test_a_batch_that_is_refused_is_split_until_the_bad_record_stands_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_is_refused_is_split_until_the_bad_record_stands_alone(tmp_path: Path) -> None:
     bad = {"key 7", "key 30", "key 31"}
 
     def refuse(operation: str, payload: dict[str, Any]) -> Reply | None:
@@ -501,7 +489,7 @@ def test_a_batch_that_is_refused_is_split_until_the_bad_record_stands_alone(
 
     fleet = importing(tmp_path / "in.jsonl", put_lines(100), 10**9)
     fleet.table.hook = refuse
-    run(fleet, monkeypatch)
+    run(fleet)
     fleet.ledger.check()
     assert set(fleet.table.items) == {f"key {number}" for number in range(100)} - bad
     assert {json.loads(one["raw"])["pk"] for one in rejected(fleet)} == bad
@@ -524,12 +512,12 @@ def test_a_record_that_does_not_get_in_holds_back_what_is_too_far_behind_it(
         return leave(fleet, operation, payload, first)
 
     fleet.table.hook = keep_first
-    run(fleet, monkeypatch)
+    run(fleet)
     assert 200 <= seen[-1] <= 256 * 1024 / (2 * len(put_lines(1)[0]))
     assert len(fleet.table.items) == 20_000
 
 
-def test_bad_records_do_not_waste_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_records_do_not_waste_the_budget(tmp_path: Path) -> None:
     """One of 25: most batches are refused, and split until it stands alone."""
 
     def refuse(operation: str, payload: dict[str, Any]) -> Reply | None:
@@ -540,14 +528,14 @@ def test_bad_records_do_not_waste_the_budget(tmp_path: Path, monkeypatch: pytest
 
     fleet = importing(tmp_path / "in.jsonl", put_lines(12_000), 20_000, 1_000, 2)
     fleet.table.hook = refuse
-    run(fleet, monkeypatch)
+    run(fleet)
     assert fleet.ledger.rejected == 12_000 / 25
     assert units_per_second(fleet, "write", 1, 8) >= 850
 
 
-def test_too_many_rejects_stop_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_rejects_stop_the_job(tmp_path: Path) -> None:
     fleet = importing(tmp_path / "in.jsonl", ["nothing"] * 50_000, 20_000, 100)
-    run(fleet, monkeypatch)
+    run(fleet)
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "TooManyRejectsError"
     assert not fleet.coordinator.done
@@ -555,12 +543,12 @@ def test_too_many_rejects_stop_the_job(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("bad", [0, 150])
-def test_strict_stops_at_the_first_reject(bad: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strict_stops_at_the_first_reject(bad: int, tmp_path: Path) -> None:
     lines = put_lines(151)
     lines[bad] = "{"
     fleet = importing(tmp_path / "in.jsonl", lines, 10**9)
     fleet.max_rejects = 0
-    run(fleet, monkeypatch)
+    run(fleet)
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "TooManyRejectsError"
     assert len(rejected(fleet)) == 1
@@ -575,7 +563,7 @@ def run_killing(fleet: Fleet, seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(coordinator, "MAX_DEATHS", 100)
 
     async def main() -> None:
-        running = asyncio.create_task(fleet.run(monkeypatch))
+        running = asyncio.create_task(fleet.run())
         for _ in range(8):
             await asyncio.sleep(rng.random() * 1.5)
             if not running.done():
@@ -616,9 +604,7 @@ def test_an_import_whose_workers_die_counts_every_record_once(
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_a_fatal_error_stops_every_worker_and_leaves_no_half_file(
-    workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fatal_error_stops_every_worker_and_leaves_no_half_file(workers: int) -> None:
     count = 0
 
     def deny(operation: str, payload: dict[str, Any]) -> Reply | None:
@@ -628,7 +614,7 @@ def test_a_fatal_error_stops_every_worker_and_leaves_no_half_file(
 
     fleet = exporting([[PAGE] * 20] * 40, 10_000, workers)
     fleet.table.hook = deny
-    assert run(fleet, monkeypatch) < 4
+    assert run(fleet) < 4
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "RefusedError"
     created = {name for call, name in fleet.sink.calls if call == "create"}
@@ -637,28 +623,28 @@ def test_a_fatal_error_stops_every_worker_and_leaves_no_half_file(
 
 
 @pytest.mark.parametrize("call", ["create", "write", "finish", "seal"])
-def test_a_destination_that_fails_ends_the_job(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_destination_that_fails_ends_the_job(call: str) -> None:
     fleet = exporting([[PAGE] * 3] * 40, workers=2)
     fleet.sink = MemorySink(fail=call)
-    run(fleet, monkeypatch)
+    run(fleet)
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "DestinationError"
     assert not fleet.sink.sealed
 
 
-def test_a_source_that_is_changed_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_is_changed_ends_the_job(tmp_path: Path) -> None:
     fleet = importing(tmp_path / "in.jsonl", put_lines(3_000), 1_000)
     (tmp_path / "in.jsonl").write_text("{}\n")
-    run(fleet, monkeypatch)
+    run(fleet)
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "SourceError"
 
 
-def test_when_the_job_is_aborted_every_worker_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_the_job_is_aborted_every_worker_ends_soon() -> None:
     fleet = exporting([[PAGE] * 1_000] * 40, 10_000, 3)
 
     async def main() -> float:
-        running = asyncio.create_task(fleet.run(monkeypatch))
+        running = asyncio.create_task(fleet.run())
         await asyncio.sleep(5)
         fleet.desk.abort()
         await running
@@ -673,14 +659,14 @@ def test_when_the_job_is_aborted_every_worker_ends_soon(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", ["export", "import"])
-def test_a_cancelled_worker_leaves_nothing_behind(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_worker_leaves_nothing_behind(kind: str, tmp_path: Path) -> None:
     if kind == "export":
         fleet = exporting([[PAGE] * 1_000] * 40, 10_000)
     else:
         fleet = importing(tmp_path / "in.jsonl", put_lines(10_000), 1_000, 100)
 
     async def main() -> int:
-        running = asyncio.create_task(fleet.run(monkeypatch))
+        running = asyncio.create_task(fleet.run())
         await asyncio.sleep(5)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -692,35 +678,33 @@ def test_a_cancelled_worker_leaves_nothing_behind(kind: str, tmp_path: Path, mon
     assert sorted(created) == sorted(name for call, name in fleet.sink.calls if call == "leave")
 
 
-def test_a_table_that_takes_nothing_any_more_fails_the_job_in_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_that_takes_nothing_any_more_fails_the_job_in_the_end(tmp_path: Path) -> None:
     def keep_out(operation: str, payload: dict[str, Any]) -> Reply:
         return reply({"UnprocessedItems": payload["RequestItems"]})
 
     fleet = importing(tmp_path / "in.jsonl", put_lines(100), 10**9)
     fleet.table.hook = keep_out
-    seconds = run(fleet, monkeypatch)
+    seconds = run(fleet)
     assert RETRY_SECONDS < seconds < RETRY_SECONDS + 60
     assert fleet.coordinator.failure is not None
     assert "no record" in fleet.coordinator.failure.message
 
 
-def test_a_table_that_never_answers_fails_the_job_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_never_answers_fails_the_job_in_the_end() -> None:
     fleet = exporting([[PAGE]])
     fleet.table.hook = lambda operation, payload: error_reply("InternalServerError", status=500)
-    seconds = run(fleet, monkeypatch)
+    seconds = run(fleet)
     assert RETRY_SECONDS < seconds < RETRY_SECONDS + 60
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "UnavailableError"
 
 
-def test_counts_that_do_not_agree_fail_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_that_do_not_agree_fail_the_job() -> None:
     """A reply whose Count is not that of its items."""
     fleet = exporting([[5.0]])
     page = {"Count": 6, "ScannedCount": 6, "Items": [{"pk": {"S": str(number)}} for number in range(5)]}
     fleet.table.hook = lambda operation, payload: reply(page)
-    run(fleet, monkeypatch)
+    run(fleet)
     with pytest.raises(LedgerError, match="Read 6 records, but wrote 5"):
         fleet.ledger.check()
 
@@ -732,28 +716,28 @@ def test_a_record_that_the_encoder_loses_fails_the_job(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(pipeline_importing, "encode_block", lossy)
     fleet = importing(tmp_path / "in.jsonl", [*put_lines(20), " ", ""], 10**9)
-    run(fleet, monkeypatch)
+    run(fleet)
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "LedgerError"
     assert "0 records were taken in" in fleet.coordinator.failure.message
     assert fleet.ledger.read == 0
 
 
-def test_a_defect_in_a_worker_is_reported_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_in_a_worker_is_reported_as_one() -> None:
     fleet = exporting([[PAGE]])
 
     def explode(operation: str, payload: dict[str, Any]) -> Reply:
         raise RuntimeError("boom")
 
     fleet.table.hook = explode
-    run(fleet, monkeypatch)
+    run(fleet)
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "JobFailedError"
     assert "RuntimeError" in fleet.coordinator.failure.message
     assert "boom" in fleet.coordinator.failure.trace
 
 
-def test_an_exchange_that_fails_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exchange_that_fails_ends_the_worker() -> None:
     fleet = exporting([[PAGE] * 100], 1_000)
 
     def cut(report: Report) -> None:
@@ -762,16 +746,14 @@ def test_an_exchange_that_fails_ends_the_worker(monkeypatch: pytest.MonkeyPatch)
 
     fleet.on_report = cut
     with pytest.raises(ExceptionGroup) as caught:
-        run(fleet, monkeypatch)
+        run(fleet)
     assert caught.group_contains(ConnectionError)
     assert not fleet.sink.sealed
 
 
-def test_a_worker_that_is_asked_to_reports_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_is_asked_to_reports_at_once() -> None:
     """So a carrier that has something to say, like that the job was cancelled, need not wait for the next Report."""
     fleet = exporting([[PAGE]])
-    monkeypatch.setattr(engine, "HttpTransport", lambda **_: fleet.table)
-    monkeypatch.setattr(engine, "open_sink", lambda *_, **__: fleet.sink)
     reported: list[float] = []
 
     async def main() -> float:
@@ -781,7 +763,8 @@ def test_a_worker_that_is_asked_to_reports_at_once(monkeypatch: pytest.MonkeyPat
             reported.append(loop.time())
             return Grant(rate=0.0, stop="abort" if len(reported) > 1 else "")
 
-        worker = Worker(Welcome(worker=0, run="r", job=fleet.job, credentials=CREDENTIALS), exchange, fleet.clock)
+        welcome = Welcome(worker=0, run="r", job=fleet.job, credentials=CREDENTIALS)
+        worker = Worker(welcome, exchange, fleet.clock, fleet.open_engine)
         loop.call_later(0.2, worker.report_now)
         await worker.run()
         return loop.time()

@@ -15,6 +15,7 @@ from ddbio.capacity import Pace
 from ddbio.codec.framing import Block, LineFramer, Record, records
 from ddbio.errors import UsageError
 from ddbio.jobs import planning
+from ddbio.jobs.capacity import read_pace, write_pace
 from ddbio.jobs.planning import MEGABYTE
 from ddbio.options import MAX_SEGMENTS, Capacity
 from ddbio.storage.base import SourceFile
@@ -53,24 +54,24 @@ def test_a_budget_is_a_number_or_a_share_of_what_the_table_has(
     capacity: str, members: dict[str, Any], read: float, write: float
 ) -> None:
     given = table(**members)
-    assert planning.read_pace(Capacity.parse(capacity), given) == (read, None)
-    assert planning.write_pace(Capacity.parse(capacity), given) == (write, None)
+    assert read_pace(Capacity.parse(capacity), given) == (read, None)
+    assert write_pace(Capacity.parse(capacity), given) == (write, None)
 
 
 def test_more_than_provisioned_is_refused_with_both_numbers() -> None:
     with pytest.raises(
         UsageError, match=r"capacity of 51 .* table T has a provisioned throughput of 50 read"
     ) as caught:
-        planning.read_pace(Capacity(units=51), table())
+        read_pace(Capacity(units=51), table())
     assert "50" in str(caught.value.hint)
     with pytest.raises(UsageError, match=r"20 write"):
-        planning.write_pace(Capacity(units=20.5), table())
+        write_pace(Capacity(units=20.5), table())
 
 
 def test_more_than_the_owner_allows_is_refused() -> None:
     limited = table(**ON_DEMAND, **on_demand_limits(100, 60))
     with pytest.raises(UsageError, match=r"a maximum of 100 read"):
-        planning.read_pace(Capacity(units=101), limited)
+        read_pace(Capacity(units=101), limited)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,165 @@
+"""The import: files into a table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from ddbio.aws.table import TableInfo
+from ddbio.capacity import Control
+from ddbio.events import Observer, silent, tolerant
+from ddbio.jobs import planning
+from ddbio.jobs.capacity import steered, write_pace
+from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
+from ddbio.jobs.identity import absolute, import_identity, short_digest
+from ddbio.jobs.opening import Services, new_run, opened, table_facts
+from ddbio.jobs.run import NoOutput
+from ddbio.jobs.sources import FoundSource, common_types, find_all, refuse_rejects_among
+from ddbio.jobs.stages import Begun, Prepared
+from ddbio.jobs.start import begin_import, rejects_file
+from ddbio.ledger.checkpoint import look
+from ddbio.ledger.entries import Opened
+from ddbio.ledger.ledger import Ledger
+from ddbio.model import WRITE_UNIT_BYTES
+from ddbio.names import stem
+from ddbio.options import ImportOptions
+from ddbio.pipeline.job import ImportJob, SourceFacts
+from ddbio.report import JobReport
+from ddbio.storage import check_encoding, home_path
+from ddbio.storage.base import Sink, Source
+from ddbio.storage.local.sink import LocalSink
+
+
+async def import_table(
+    options: ImportOptions,
+    *,
+    observer: Observer = silent,
+    input: BinaryIO | None = None,  # noqa: A002 - the pair of `output`
+    control: Control | None = None,
+) -> JobReport:
+    """Import files into an existing table; the source `-` stands for `input`.
+
+    `control` steers the job while it runs. Cancelling the job's task stops it within about two seconds, and the job can
+    be resumed.
+
+    Records that can't be written go to the rejects file, and the report counts them. Raises the errors of
+    `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and WireError later; after
+    these, `resume=True` continues the job.
+    """
+    async with opened(options.connection, *options.sources) as services:
+        job = await Import.prepare(options, services, tolerant(observer), input, control or Control())
+        return await job.carry_out()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(Prepared):
+    """An import in its stages."""
+
+    options: ImportOptions
+    sources: Sequence[Source]
+    found: Sequence[FoundSource]
+    facts: tuple[SourceFacts, ...]
+    folder: LocalSink
+    """The folder of the import's own files."""
+
+    @classmethod
+    async def prepare(
+        cls, options: ImportOptions, services: Services, observer: Observer, stream: BinaryIO | None, control: Control
+    ) -> Import:
+        """Describe the table, look at the sources, and work out budget, spans and processes."""
+        name, stack = new_run(), services.stack
+        pairs = [await services.source(location, stream) for location in options.sources]
+        sources = [source for source, _ in pairs]
+        table, budget, fastest = await stack.enter_async_context(
+            steered(control, services.session, options.table, None, options.capacity, write_pace)
+        )
+        path = await asyncio.to_thread(_state_folder, options, table, services.session.dynamodb_endpoint)
+        folder = await stack.enter_async_context(LocalSink(path, name, executor=services.executor, private=True))
+        found = await find_all(sources, options, table, folder.location, observer)
+        files, hints = [source.files for source in found], [source.hints for source in found]
+        rereadable = all(source.rereadable for source in sources)
+        wanted = planning.affordable(options.processes if rereadable else 1, fastest, planning.BATCH_UNITS)
+        identity = await asyncio.to_thread(import_identity, options, table, files, hints)
+        return cls(
+            name=name,
+            services=services,
+            table=table,
+            budget=budget,
+            fastest=fastest,
+            wanted=wanted,
+            opened=Opened(name, identity, 0, tuple(planning.spans(files, wanted))),
+            location=", ".join(source.location for source in sources),
+            observer=observer,
+            control=control,
+            stream=stream,
+            source_bytes=planning.plain_bytes([file for each in files for file in each]),
+            max_rejects=0 if options.strict else options.max_rejects,
+            options=options,
+            sources=sources,
+            found=found,
+            facts=tuple(map(SourceFacts, options.sources, hints, (s3 for _, s3 in pairs))),
+            folder=folder,
+        )
+
+    @property
+    def state(self) -> Sink | None:
+        return self.folder if all(source.rereadable for source in self.sources) else None
+
+    @property
+    def state_folder(self) -> str | None:
+        return None if self.state is None else self.state.location
+
+    def units_left(self, ledger: Ledger) -> float:
+        """At least."""
+        return max((self.source_bytes or 0) - ledger.bytes, 0) / WRITE_UNIT_BYTES
+
+    async def begin(self) -> Begun | JobReport:
+        options, state, stack = self.options, self.state, self.services.stack
+        rejects = rejects_file(options, self.folder, self.name)
+        await refuse_rejects_among(self.sources, rejects)
+        if state is None:
+            return self._begun(self.opened, Ledger(None, rejects), None)
+        lock = await stack.enter_async_context(state.lock(self.name))
+        before = await look(state)
+        if options.resume and (report := await already_finished(before, self.opened.identity, state, self.observer)):
+            return replace(report, files=sum(len(source.files) for source in self.found))
+        ledger, begun = await begin_import(options, state, before, self.opened, self.observer)
+        stack.push_async_callback(ledger.leave)
+        return self._begun(begun, ledger, lock)
+
+    def _begun(self, opened: Opened, ledger: Ledger, lock: int | None) -> Begun:
+        splits = opened.splits
+        at_once = planning.largest_source(splits)
+        return Begun(
+            opened=opened,
+            job=ImportJob(
+                run=self.name,
+                options=self.options,
+                table=table_facts(self.table, self.services.session),
+                sources=self.facts,
+            ),
+            splits=splits,
+            processes=planning.process_count(self.wanted, self.fastest, planning.BATCH_UNITS, at_once),
+            ledger=ledger,
+            files=NoOutput(read=len({(split.source, split.file) for split in splits})),
+            lock=lock,
+        )
+
+    async def finish(self, begun: Begun, report: JobReport) -> JobReport:
+        if self.state is None:
+            return report
+        with needs_only_finishing():
+            return await conclude(self.state, begun.opened, self.table, begun.ledger, report, common_types(self.found))
+
+
+def _state_folder(options: ImportOptions, table: TableInfo, endpoint: str) -> Path:
+    if options.state is not None:
+        folder = Path(home_path(options.state)).absolute()
+        check_encoding(str(folder))
+        return folder
+    sources = map(absolute, options.sources)
+    digest = short_digest((table.account, table.region, endpoint, table.table_id, *sources))
+    return Path(".ddbio").absolute() / f"{stem(table.name)}-{digest}"

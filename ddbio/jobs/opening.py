@@ -1,0 +1,80 @@
+"""What a job is opened with: the session with AWS, the way to S3, and threads for files."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from ddbio.aws.buckets import Buckets
+from ddbio.aws.session import Session
+from ddbio.aws.table import TableInfo
+from ddbio.options import Connection, S3Options
+from ddbio.pipeline.job import S3Facts, TableFacts
+from ddbio.runtime import threads
+from ddbio.storage import parse_location
+from ddbio.storage.base import Sink, Source
+from ddbio.storage.places import open_sink, open_source
+
+THREADS = 4
+"""For files, compression and checksums, which release the GIL."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the stages of one job share; what is opened here stays open as long as `stack`."""
+
+    session: Session
+    buckets: Buckets
+    executor: Executor
+    stack: AsyncExitStack
+
+    async def sink(
+        self, destination: str, run: str, s3_options: S3Options, stream: BinaryIO | None
+    ) -> tuple[Sink, S3Facts | None]:
+        """The sink that `destination` names, and where its bucket is, if it is in S3."""
+        bucket = await self.buckets.of(destination)
+        sink = open_sink(
+            destination, run, client=bucket.client, s3_options=s3_options, executor=self.executor, stream=stream
+        )
+        return await self.stack.enter_async_context(sink), bucket.facts
+
+    async def source(self, location: str, stream: BinaryIO | None) -> tuple[Source, S3Facts | None]:
+        """The source that `location` names, and where its bucket is, if it is in S3."""
+        bucket = await self.buckets.of(location)
+        source = open_source(location, client=bucket.client, executor=self.executor, stream=stream)
+        return await self.stack.enter_async_context(source), bucket.facts
+
+
+@asynccontextmanager
+async def opened(connection: Connection, *locations: str) -> AsyncIterator[Services]:
+    """Open what a job on these locations needs. Raises UsageError for what is no location before AWS is asked."""
+    for location in locations:
+        parse_location(location)
+    async with AsyncExitStack() as stack:
+        executor = stack.enter_context(threads(THREADS))
+        session = await stack.enter_async_context(Session(connection))
+        await session.credentials()
+        buckets = Buckets(session, connection, stack)
+        yield Services(session=session, buckets=buckets, executor=executor, stack=stack)
+
+
+def table_facts(table: TableInfo, session: Session) -> TableFacts:
+    """What is needed to read and write the table."""
+    return TableFacts(
+        name=table.name,
+        region=session.region,
+        endpoint=session.dynamodb_endpoint,
+        keys=table.keys,
+        partition_key=table.partition_key,
+        ca_bundle=session.ca_bundle,
+    )
+
+
+def new_run() -> str:
+    """A name for this run that no other has: the time at which it began, and a random part."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.SystemRandom().getrandbits(24):06x}"

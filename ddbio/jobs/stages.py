@@ -1,0 +1,139 @@
+"""The stages of a job: `prepare`, `begin`, `run`, `finish`. What all kinds of job have in common is here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from ddbio.aws.table import TableInfo
+from ddbio.capacity import Budget, Control, Pace
+from ddbio.clock import Clock, LoopClock
+from ddbio.events import JobPlanned, Observer
+from ddbio.fleet.carrier import Carrier
+from ddbio.fleet.inline import Inline
+from ddbio.fleet.processes import Processes
+from ddbio.jobs.opening import Services
+from ddbio.jobs.run import Files, Run
+from ddbio.ledger.entries import Opened, Split
+from ddbio.ledger.ledger import Ledger
+from ddbio.pipeline.job import Job
+from ddbio.report import JobReport
+from ddbio.storage.base import Sink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A job that has begun, anew or where an earlier run of it stopped: what its run needs."""
+
+    opened: Opened
+    """How the journal begins."""
+    job: Job
+    splits: Sequence[Split]
+    processes: int
+    ledger: Ledger
+    files: Files
+    lock: int | None
+    """What worker processes inherit, so that they hold the lock of the job too (`Sink.lock`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared(ABC):
+    """A job that is checked and planned: nothing has been written for it, and no lock is taken."""
+
+    name: str
+    """The name of this run."""
+    services: Services
+    table: TableInfo
+    budget: Budget
+    fastest: Pace
+    """The pace that processes are started for."""
+    wanted: int
+    """How many processes the budget feeds."""
+    opened: Opened
+    """How the journal begins if the job begins anew."""
+    location: str
+    """Where the files go to or come from."""
+    observer: Observer
+    control: Control
+    stream: BinaryIO | None
+
+    source_bytes: int | None = None
+    """What an import will read; None if that is not known."""
+    max_rejects: int = 0
+
+    @property
+    @abstractmethod
+    def state(self) -> Sink | None:
+        """Where the job keeps its journal and its control file; None if it can't be resumed."""
+
+    @property
+    def state_folder(self) -> str | None:
+        """The folder of an import's own files."""
+        return None
+
+    @abstractmethod
+    def units_left(self, ledger: Ledger) -> float:
+        """About how many capacity units the job will still consume; 0 if that is not known."""
+
+    @abstractmethod
+    async def begin(self) -> Begun | JobReport:
+        """Lock the job, and begin it or take up an earlier run; the report of that run if there is nothing to do."""
+
+    async def run(self, begun: Begun) -> JobReport:
+        """Announce the plan and move the items."""
+        self.observer(self._planned(begun))
+        clock = LoopClock()
+        run = Run(
+            job=begun.job,
+            splits=begun.splits,
+            budget=self.budget,
+            ledger=begun.ledger,
+            files=begun.files,
+            credentials=self.services.session.credential_provider(),
+            carrier=self._carrier(begun, clock),
+            clock=clock,
+            observer=self.observer,
+            max_rejects=self.max_rejects,
+            control=self.control,
+            control_file=self.state,
+            resumed=begun.opened.run != self.name,
+        )
+        return await run.execute()
+
+    @abstractmethod
+    async def finish(self, begun: Begun, report: JobReport) -> JobReport:
+        """Remove what is left over, and write the manifest that replaces the journal."""
+
+    async def carry_out(self) -> JobReport:
+        """All stages that follow `prepare`."""
+        begun = await self.begin()
+        if isinstance(begun, JobReport):
+            return begun
+        return await self.finish(begun, await self.run(begun))
+
+    def _carrier(self, begun: Begun, clock: Clock) -> Carrier:
+        if begun.processes == 1:
+            return Inline(clock=clock, stream=self.stream)
+        return Processes(workers=begun.processes, inherited=() if begun.lock is None else (begun.lock,))
+
+    def _planned(self, begun: Begun) -> JobPlanned:
+        table, pace, expected = self.table, self.budget.pace, self.units_left(begun.ledger)
+        return JobPlanned(
+            command=begun.job.command,
+            account=table.account,
+            region=self.services.session.region,
+            table=table.name,
+            table_bytes=table.size_bytes or None,
+            table_items=table.item_count or None,
+            source_bytes=self.source_bytes,
+            budget=pace.start,
+            adaptive=pace.most is not None,
+            splits=len(begun.splits),
+            processes=begun.processes,
+            expected_seconds=expected / pace.start if expected else None,
+            location=self.location,
+            items_done=begun.ledger.written,
+            state=self.state_folder,
+        )
