@@ -63,7 +63,10 @@ class NoOutput:
 
 
 class Run:
-    """Runs the splits that are not done; `control_file` is where a control file may lie (None: there can't be one)."""
+    """Runs the splits that are not done, in an order that `rng` decides.
+
+    `control_file` is where a control file may lie (None: there can't be one).
+    """
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Run:
         credentials: CredentialProvider,
         carrier: Carrier,
         clock: Clock,
+        rng: random.Random,
         observer: Observer,
         max_rejects: int,
         control: Control,
@@ -96,7 +100,7 @@ class Run:
             splits,
             workers=carrier.workers,
             budget=budget,
-            rng=random.Random(job.run),  # noqa: S311 - an order of work, no secret
+            rng=rng,
             progress=ledger.splits,
             done=ledger.done,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ class Prepared(ABC):
             credentials=self.services.session.credential_provider(),
             carrier=self._carrier(begun, clock),
             clock=clock,
+            rng=random.Random(self.name),  # noqa: S311 - an order of work, no secret
             observer=self.observer,
             max_rejects=self.max_rejects,
             control=self.control,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -88,6 +89,7 @@ class Fleet:
             credentials=self.credentials,
             carrier=self.carrier,
             clock=self.clock,
+            rng=random.Random(7),
             observer=self.events.append,
             max_rejects=self.max_rejects,
             control=Control(),

@@ -165,7 +165,7 @@ def test_any_files_every_record_is_written_or_rejected_once_and_the_last_line_of
     async def main() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(coordinator, "MAX_DEATHS", 100)
-            running = asyncio.create_task(fleet.run(patch))
+            running = asyncio.create_task(fleet.run())
             for pause in kills:
                 await asyncio.sleep(pause)
                 if not running.done():
