@@ -124,7 +124,8 @@ class Run:
         When the job fails or is cancelled, what is durable is sealed.
         """
         try:
-            await self.work()
+            async with following(self._control_file, self._control, self._clock, self._observer):
+                await self.work()
             if self.coordinator.failure is not None:
                 raise revive(self.coordinator.failure)
             await self._ledger.record([self._used()])
@@ -145,7 +146,7 @@ class Run:
 
     async def work(self) -> None:
         """Let the workers run until the job is done, has failed (the coordinator knows why) or is cancelled."""
-        async with self.desk, following(self._control_file, self._control, self._clock, self._observer):
+        async with self.desk:
             await self._carrier.carry(self._job, self.desk, await self._credentials.get())
 
     def _tell_rejects(self) -> None:
