@@ -38,8 +38,8 @@ class Connection:
 class Capacity:
     """How many capacity units a second the whole job may use: an absolute figure, or a share of what the table has.
 
-    With `auto` an export or import adapts to what the table bears, with `units` as the most, if given. `scan`,
-    `BatchWriter` and `verify_export` stay at what it begins with: half of what the table has.
+    With `auto` a job adapts to what the table bears, with `units` as the most, if given. `scan`, `BatchWriter` and the
+    repair of `verify_export` stay at what it begins with: half of what the table has.
     """
 
     units: float | None = None
@@ -236,8 +236,10 @@ class VerifyOptions:
     connection: Connection = Connection()
     capacity: Capacity = HALF
     """For reading the table."""
+    processes: int = 1
+    """Maximum number of worker processes; 1 runs the verification inside the calling process."""
     concurrency: int = 8
-    """Segments (without a table: files) worked on at once."""
+    """Segments (without a table: files) worked on at once in each process."""
     consistent: bool = False
     """Read the table with strong consistency, at twice the read units."""
     repair: bool = False
@@ -248,6 +250,7 @@ class VerifyOptions:
     """So long a request may fail, one attempt after the other, before the verification fails."""
 
     def __post_init__(self) -> None:
+        _positive("processes", self.processes)
         _positive("concurrency", self.concurrency)
         _positive("retry timeout", self.retry_seconds)
         if self.source == "-":

@@ -45,7 +45,7 @@ class JobReport:
     Of a run that was killed, what it used counts up to its last entry in the journal.
     """
 
-    command: Literal["export", "import"]
+    command: Literal["export", "import", "verify"]
     table: str
     items: int
     """Items in the files (export), or acknowledged by the service (import)."""

@@ -21,7 +21,7 @@ class Bucket(NamedTuple):
 class Buckets:
     """The buckets of one job; their clients are open as long as `stack` is."""
 
-    def __init__(self, session: Session, connection: Connection, stack: AsyncExitStack) -> None:
+    def __init__(self, session: Session | None, connection: Connection, stack: AsyncExitStack) -> None:
         self._session = session
         self._profile = connection.profile
         self._stack = stack
@@ -31,7 +31,7 @@ class Buckets:
     async def of(self, location: str) -> Bucket:
         """What serves this place; raises PreflightError where its bucket is missing or can't be asked about."""
         place = parse_location(location)
-        if not isinstance(place, S3):
+        if not isinstance(place, S3) or self._session is None:
             return Bucket()
         if place.bucket not in self._regions:
             self._regions[place.bucket] = await self._session.bucket_region(place.bucket)

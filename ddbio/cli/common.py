@@ -177,16 +177,17 @@ CapacityLimit = Annotated[
         "50%, and adapts to what the table bears. Default: auto.",
     ),
 ]
-FixedCapacity = Annotated[
+HalfCapacity = Annotated[
     Capacity | None,
     typer.Option(
         "--capacity",
         "-c",
-        parser=fixed_capacity,
-        metavar="N|P%",
+        parser=capacity,
+        metavar="N|P%|auto",
         show_default=False,
-        help="Most read capacity units a second: a number like 1000, or a share of the table's provisioned or warm "
-        "throughput like 50%. Default: 50%.",
+        help="Most read capacity units a second for all processes: a number like 1000, a share of the table's "
+        "provisioned or warm throughput like 50%, or auto (or like auto:1000), which adapts to what the table bears. "
+        "Default: 50%.",
     ),
 ]
 Burst = Annotated[

@@ -34,7 +34,8 @@ Examples:
     ddbio verify -r eu-west-1 -s orders/ -t Copy | jq .key
     ddbio verify -r eu-west-1 -s orders/ -t Copy --repair --write-capacity 100
 
-Memory, roughly: concurrency x 20 MiB; on disk, while it runs, about 200 bytes an item of the segments at work.
+Memory, roughly: processes x concurrency x 20 MiB. On disk, while it runs: about 200 bytes for each item of the
+segments that are being compared.
 """
 
 
@@ -54,9 +55,24 @@ def verify(
         ),
     ] = None,
     region: common.Region = None,
-    capacity: common.FixedCapacity = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            "-p",
+            parser=whole(1),
+            metavar="N",
+            show_default=False,
+            help="Worker processes at most: a small budget or a small export uses fewer. Default: one for each CPU "
+            "core.",
+        ),
+    ] = None,
+    capacity: common.HalfCapacity = None,
     concurrency: Annotated[
-        int, typer.Option(parser=whole(1), metavar="N", help="Segments, or without a table files, read at once.")
+        int,
+        typer.Option(
+            parser=whole(1), metavar="N", help="Segments, or without a table files, read at once in each process."
+        ),
     ] = 8,
     consistent_read: common.ConsistentRead = False,
     repair: Annotated[
@@ -97,6 +113,8 @@ def verify(
     """
 
     def job(observer: Observer) -> Coroutine[Any, Any, VerifyReport]:
+        from ddbio.capacity import Control  # noqa: PLC0415
+        from ddbio.cli.pausing import pausable  # noqa: PLC0415
         from ddbio.jobs.verify import verify_export  # noqa: PLC0415 - heavy, and not needed for help
 
         if table is None and (capacity or consistent_read):
@@ -108,13 +126,16 @@ def verify(
             table=table,
             connection=common.connection(region, profile, endpoint_url, dynamodb_endpoint_url, s3_endpoint_url),
             capacity=capacity or HALF,
+            processes=processes or common.cores(),
             concurrency=concurrency,
             consistent=consistent_read,
             repair=repair,
             write_capacity=write_capacity or HALF,
             retry_seconds=retry_timeout,
         )
-        return verify_export(options, observer=observer, on_difference=_print)
+        control = Control()
+        verifying = verify_export(options, observer=observer, on_difference=_print, control=control)
+        return pausable(verifying, control, observer)
 
     from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
 

@@ -9,14 +9,17 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
+from ddbio.audit.auditor import Auditor
+from ddbio.audit.export import find_export
 from ddbio.capacity import Governor
 from ddbio.clock import Clock
 from ddbio.codec import RecordEncoder
 from ddbio.ledger.entries import Lease
+from ddbio.options import ScanFilter
 from ddbio.pipeline.exporting.exporter import Exporter
 from ddbio.pipeline.importing.importer import Importer
 from ddbio.pipeline.importing.reading import Input, SpanReader
-from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, TableFacts, VerifyJob
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
@@ -68,20 +71,22 @@ OUTSIDE = Outside()
 async def open_engine(job: Job, tools: Tools, outside: Outside = OUTSIDE) -> AsyncIterator[Engine]:
     """Open the connections and the storage of `job`, and close them at the end."""
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(
-            connect(
-                job.options.table,
-                job.table,
-                connections=job.most_lanes,
-                credentials=tools.credentials,
-                meter=tools.meter,
-                clock=tools.clock,
-                executor=tools.executor,
-                retry_seconds=job.options.retry_seconds,
-                open_transport=outside.open_transport,
-            )
-        )
+        client = await stack.enter_async_context(_client(job, job.table, tools, outside)) if job.table else None
         yield await _ENGINES[type(job)](job, tools, client, outside, stack)
+
+
+def _client(job: Job, table: TableFacts, tools: Tools, outside: Outside) -> AbstractAsyncContextManager[TableClient]:
+    return connect(
+        job.options.table or "",
+        table,
+        connections=job.most_lanes,
+        credentials=tools.credentials,
+        meter=tools.meter,
+        clock=tools.clock,
+        executor=tools.executor,
+        retry_seconds=job.options.retry_seconds,
+        open_transport=outside.open_transport,
+    )
 
 
 async def _exporter(
@@ -131,7 +136,28 @@ async def _importer(
     )
 
 
-_ENGINES: dict[type, Callable[..., Awaitable[Engine]]] = {ExportJob: _exporter, ImportJob: _importer}
+async def _auditor(
+    job: VerifyJob, tools: Tools, client: TableClient | None, outside: Outside, stack: AsyncExitStack
+) -> Auditor:
+    s3 = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
+    source = outside.open_source(job.options.source, client=s3, executor=tools.executor, stream=None)
+    export = await find_export(await stack.enter_async_context(source), run=job.export)
+    scan = None
+    if client is not None:
+        scan = client.scan(
+            ScanFilter(consistent=job.options.consistent),
+            client.requester(tools.governor),
+            total=export.manifest.segments,
+            output=export.scan_format,
+        )
+    return Auditor(export, source, scan=scan, outbox=tools.outbox, meter=tools.meter, executor=tools.executor)
+
+
+_ENGINES: dict[type, Callable[..., Awaitable[Engine]]] = {
+    ExportJob: _exporter,
+    ImportJob: _importer,
+    VerifyJob: _auditor,
+}
 """The engine of each kind of job."""
 
 

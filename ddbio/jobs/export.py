@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ddbio.aws.table import TableInfo
 from ddbio.capacity import Control
 from ddbio.events import Observer, Warned, silent, tolerant
 from ddbio.jobs import planning
@@ -51,10 +52,11 @@ async def export_table(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(Prepared):
+class Export(Prepared[JobReport]):
     """An export in its stages."""
 
     options: ExportOptions
+    table: TableInfo
     sink: Sink
     s3: S3Facts | None
 
@@ -83,6 +85,8 @@ class Export(Prepared):
             observer=observer,
             control=control,
             stream=output,
+            max_units=options.max_units,
+            max_seconds=options.max_seconds,
             options=options,
             sink=sink,
             s3=s3,
@@ -111,6 +115,9 @@ class Export(Prepared):
         begun = await begin_export(options, sink, before, ledger, self.opened, self.observer)
         await self._warn_of_names()
         return self._begun(begun, ledger, lock)
+
+    def announce(self, begun: Begun) -> None:
+        self.observer(self.planned(begun, self.table))
 
     def _begun(self, opened: Opened, ledger: Ledger, lock: int | None) -> Begun:
         splits = planning.segments(opened.segments)

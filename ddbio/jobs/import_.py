@@ -55,10 +55,11 @@ async def import_table(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import(Prepared):
+class Import(Prepared[JobReport]):
     """An import in its stages."""
 
     options: ImportOptions
+    table: TableInfo
     sources: Sequence[Source]
     found: Sequence[FoundSource]
     facts: tuple[SourceFacts, ...]
@@ -96,6 +97,8 @@ class Import(Prepared):
             control=control,
             stream=stream,
             source_bytes=planning.plain_bytes([file for each in files for file in each]),
+            max_units=options.max_units,
+            max_seconds=options.max_seconds,
             max_rejects=0 if options.strict else options.max_rejects,
             options=options,
             sources=sources,
@@ -129,6 +132,9 @@ class Import(Prepared):
         ledger, begun = await begin_import(options, state, before, self.opened, self.observer)
         stack.push_async_callback(ledger.leave)
         return self._begun(begun, ledger, lock)
+
+    def announce(self, begun: Begun) -> None:
+        self.observer(self.planned(begun, self.table))
 
     def _begun(self, opened: Opened, ledger: Ledger, lock: int | None) -> Begun:
         splits = opened.splits

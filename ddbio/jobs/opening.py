@@ -16,9 +16,10 @@ from ddbio.aws.table import TableInfo
 from ddbio.options import Connection, S3Options
 from ddbio.pipeline.job import S3Facts, TableFacts
 from ddbio.runtime import threads
-from ddbio.storage import parse_location
+from ddbio.storage import S3, parse_location
 from ddbio.storage.base import Sink, Source
 from ddbio.storage.places import open_sink, open_source
+from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
 
 THREADS = 4
 """For files, compression and checksums, which release the GIL."""
@@ -28,10 +29,23 @@ THREADS = 4
 class Services:
     """What the stages of one job share; what is opened here stays open as long as `stack`."""
 
-    session: Session
+    aws: Session | None
+    """None where a job needs nothing of AWS."""
     buckets: Buckets
     executor: Executor
     stack: AsyncExitStack
+
+    @property
+    def session(self) -> Session:
+        """The session of a job that works on a table."""
+        if self.aws is None:
+            raise RuntimeError("this job has no session")
+        return self.aws
+
+    @property
+    def credentials(self) -> CredentialProvider:
+        """What the job and its workers sign requests with."""
+        return self.aws.credential_provider() if self.aws else StaticCredentials(Credentials("", ""))
 
     async def sink(
         self, destination: str, run: str, s3_options: S3Options, stream: BinaryIO | None
@@ -51,16 +65,20 @@ class Services:
 
 
 @asynccontextmanager
-async def opened(connection: Connection, *locations: str) -> AsyncIterator[Services]:
-    """Open what a job on these locations needs. Raises UsageError for what is no location before AWS is asked."""
-    for location in locations:
-        parse_location(location)
+async def opened(connection: Connection, *locations: str, table: bool = True) -> AsyncIterator[Services]:
+    """Open what a job on these locations, and on a `table`, needs.
+
+    Raises UsageError for what is no location before AWS is asked.
+    """
+    in_s3 = [isinstance(parse_location(location), S3) for location in locations]
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(threads(THREADS))
-        session = await stack.enter_async_context(Session(connection))
-        await session.credentials()
+        session = None
+        if table or any(in_s3):
+            session = await stack.enter_async_context(Session(connection))
+            await session.credentials()
         buckets = Buckets(session, connection, stack)
-        yield Services(session=session, buckets=buckets, executor=executor, stack=stack)
+        yield Services(aws=session, buckets=buckets, executor=executor, stack=stack)
 
 
 def table_facts(table: TableInfo, session: Session) -> TableFacts:

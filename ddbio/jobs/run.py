@@ -82,6 +82,8 @@ class Run:
         rng: random.Random,
         observer: Observer,
         max_rejects: int,
+        max_units: float | None = None,
+        max_seconds: float | None = None,
         control: Control,
         control_file: Sink | None = None,
         resumed: bool = False,
@@ -110,8 +112,8 @@ class Run:
             ledger,
             credentials,
             max_rejects=max_rejects,
-            max_units=job.options.max_units,
-            max_seconds=job.options.max_seconds,
+            max_units=max_units,
+            max_seconds=max_seconds,
             recover=files.recover,
             used=self._used,
             clock=clock,
@@ -198,7 +200,7 @@ class Run:
         elsewhere = 0 if self._carrier.in_this_process else sum(usage.peak_rss_bytes for usage in usages)
         return JobReport(
             command=self._job.command,
-            table=self._job.table.name,
+            table=self._job.table.name if self._job.table else "",
             items=ledger.written,
             bytes=ledger.bytes,
             files=self._files.count(),

@@ -15,6 +15,9 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 CRC32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
 Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
+Packed = bytes
+"""`Commit` has a member named `bytes`."""
+
 END = "end"
 """The position of an export's split behind its last page; every other one is "" or a JSON object."""
 
@@ -139,6 +142,8 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     """Type masks by attribute path (`ddbio.hints`)."""
     reasons: dict[str, Rejection] = {}
     """The same rejects by the code of their reason; these stay in the journal."""
+    found: Packed = b""
+    """Verification, which has no journal: what was found (`ddbio.audit.findings`)."""
 
 
 class Recovered(msgspec.Struct, frozen=True, tag="recovered"):

@@ -11,7 +11,7 @@ from ddbio.ledger.entries import Commit, Lease
 from ddbio.pipeline.channel import ByteBudget
 
 LIMIT_BYTES = 16 * 1024 * 1024
-"""Most bytes of rejects that wait to be acknowledged."""
+"""Most bytes of rejects and findings that wait to be acknowledged."""
 _OVERHEAD = 1_024
 
 
@@ -36,7 +36,7 @@ class Outbox:
         An urgent one is made durable at once. A split's end is reported at once, for the next one to begin, but need
         not be durable for that.
         """
-        size = _OVERHEAD + sum(len(reject.raw or b"") for reject in commit.rejects)
+        size = _OVERHEAD + len(commit.found) + sum(len(reject.raw or b"") for reject in commit.rejects)
         await self._budget.take(size)
         acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         urgent = urgent or bool(commit.rejects)

@@ -6,11 +6,9 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-
-import msgspec
 
 from ddbio.capacity import Budget, Control, Pace
 from ddbio.clock import Clock, LoopClock
@@ -61,7 +59,7 @@ class Fleet:
     most: float | None = None
     max_rejects: int = 0
     limits: dict[str, float] = field(default_factory=dict)
-    """`max_units` and `max_seconds`, as options of the job."""
+    """`max_units` and `max_seconds` of the run."""
     rejects: Path | None = None
     credentials: CredentialProvider = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
     clock: Clock = field(default_factory=LoopClock)
@@ -78,20 +76,21 @@ class Fleet:
     def start(self) -> Run:
         """The run, before its first Report."""
         self.carrier = Virtual(self)
-        options = replace(self.job.options, **self.limits)  # type: ignore[arg-type]
         self.ledger = Ledger(rejects=RejectsFile(self.rejects, "run") if self.rejects else None)
         run = Run(
-            job=msgspec.structs.replace(self.job, options=options),
+            job=self.job,
             splits=self.splits,
             budget=Budget(Pace(self.budget, self.most)),
             ledger=self.ledger,
-            files=WrittenFiles(self.ledger, self.sink, self.job.table.name),
+            files=WrittenFiles(self.ledger, self.sink, FACTS.name),
             credentials=self.credentials,
             carrier=self.carrier,
             clock=self.clock,
             rng=random.Random(7),
             observer=self.events.append,
             max_rejects=self.max_rejects,
+            max_units=self.limits.get("max_units"),
+            max_seconds=self.limits.get("max_seconds"),
             control=Control(),
         )
         self.coordinator, self.desk = run.coordinator, run.desk

@@ -67,7 +67,8 @@ async def test_a_key_in_another_segment_meets_its_twin_on_the_last_stage(executo
         ):
             async with Stage(executor) as stage:
                 await stage.run(stage.add, rows)
-                await stage.hand_on(rest)
+                async for batch in stage.differing():
+                    await rest.run(rest.add, batch)
         assert await differences(rest) == [Verdict("different", b"b", 0, 0, 20)]
 
 
