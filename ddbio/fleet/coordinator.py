@@ -323,7 +323,7 @@ class Coordinator:
             self.throttles,
             now,
             hungry=any(worker.holding and worker.hungry for worker in self._workers.values()),
-            served=sum(usage.units for usage in usages),
+            served=sum(usage.capacity_units for usage in usages),
             written=sum(usage.items for usage in usages),
             returned=sum(usage.returned for usage in usages),
         )

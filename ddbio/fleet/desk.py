@@ -216,7 +216,7 @@ class Desk:
         return Moment(
             seconds=self._clock.now() - self._started,
             budget=self._coordinator.budget.rate,
-            units=sum(usage.units for usage in usages),
+            units=sum(usage.capacity_units for usage in usages),
             items=sum(usage.items for usage in usages),
             bytes=sum(usage.bytes for usage in usages),
             throttles=sum(usage.throttles for usage in usages),

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from ddbio.capacity import Budget, Control
@@ -26,7 +26,7 @@ from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover, sweep
 from ddbio.pipeline.job import ExportJob, Job
 from ddbio.pipeline.meter import peak_rss_bytes
-from ddbio.report import JobReport
+from ddbio.report import JobReport, Spending
 from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialProvider
 
@@ -119,17 +119,9 @@ class Run:
         began, cpu_before = clock.now(), time.process_time()
 
         def used() -> Used:
-            usages = coordinator.usages
-            cpu_seconds = time.process_time() - cpu_before
-            return Used(
-                run=self.job.run,
-                capacity_units=sum(usage.units for usage in usages),
-                requests=sum(usage.requests for usage in usages),
-                throttles=sum(usage.throttles for usage in usages),
-                retries=sum(usage.retries for usage in usages),
-                seconds=clock.now() - began,
-                cpu_seconds=cpu_seconds + sum(0 if self._inline else usage.cpu_seconds for usage in usages),
-            )
+            spent = sum(coordinator.usages, Spending())
+            cpu_seconds = time.process_time() - cpu_before + (0 if self._inline else spent.cpu_seconds)
+            return Used(self.job.run, replace(spent, seconds=clock.now() - began, cpu_seconds=cpu_seconds))
 
         return used
 
@@ -171,7 +163,7 @@ class Run:
         return self.processes == 1
 
     def _report(self, coordinator: Coordinator, desk: Desk) -> JobReport:
-        used, usages = self.ledger.used, coordinator.usages
+        usages = coordinator.usages
         return JobReport(
             command="export" if isinstance(self.job, ExportJob) else "import",
             table=self.job.table.name,
@@ -180,12 +172,7 @@ class Run:
             files=self._files,
             rejected=self.ledger.rejected,
             rejects=self.ledger.rejects_location,
-            capacity_units=used.capacity_units,
-            requests=used.requests,
-            throttles=used.throttles,
-            retries=used.retries,
-            seconds=used.seconds,
-            cpu_seconds=used.cpu_seconds,
+            **self.ledger.used.counters(),
             peak_rss_bytes=peak_rss_bytes() + sum(0 if self._inline else usage.peak_rss_bytes for usage in usages),
             resumed=self.resumed,
             manifest=None,

@@ -327,8 +327,8 @@ def test_what_one_worker_can_not_use_goes_to_the_one_that_waits() -> None:
         subject.report(report(number, wanted=1, rate=500.0), 0)
     rates = [500.0, 500.0]
     for second in range(1, 5):
-        lazy = Usage(units=100.0 * second, used_up=100.0 * second)
-        eager = Usage(units=500.0 * second, used_up=500.0 * second, queued=0.9 * second, waited=0.9 * second)
+        lazy = Usage(capacity_units=100.0 * second, used_up=100.0 * second)
+        eager = Usage(capacity_units=500.0 * second, used_up=500.0 * second, queued=0.9 * second, waited=0.9 * second)
         for number, usage in enumerate((lazy, eager)):
             rates[number] = subject.report(report(number, rate=rates[number], usage=usage), second).grant.rate
     assert rates[0] == pytest.approx(107)  # a little more than it spends, so that it can be seen to wait
@@ -416,7 +416,7 @@ class Simulated:
     def work(self, seconds: float) -> None:
         busy = self.rng.choice([0.0, 0.2, 1.0, 1.0])
         self.usage = Usage(
-            units=self.usage.units + busy * self.rate * seconds,
+            capacity_units=self.usage.capacity_units + busy * self.rate * seconds,
             used_up=self.usage.used_up + busy * self.rate * seconds,
             queued=self.usage.queued + (busy == 1) * seconds,
             waited=self.usage.waited + (busy == 1) * seconds,
@@ -570,7 +570,7 @@ def test_the_whole_budget_is_out_soon_whoever_wants_it(workers: int, seed: int) 
             now = tick * 0.5 + offsets[number]
             spent[number] += 0.5 * (rates[number] if eager[number] else min(rates[number], 10.0))
             waited = now if eager[number] else 0.0
-            usage = Usage(units=spent[number], used_up=spent[number], queued=waited, waited=waited)
+            usage = Usage(capacity_units=spent[number], used_up=spent[number], queued=waited, waited=waited)
             message = report(number, wanted=tick == 0, rate=rates[number], usage=usage)
             rates[number] = subject.report(message, now).grant.rate
     assert sum(rates) == pytest.approx(BUDGET)

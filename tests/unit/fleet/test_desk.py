@@ -24,6 +24,7 @@ from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.pipeline.meter import Usage
+from ddbio.report import Spending
 from ddbio.wire.signing import Credentials
 from tests.kit.fakes import FakeClock, MemorySink, let_run, run_virtual
 
@@ -84,7 +85,7 @@ class Office:
             max_rejects=max_rejects,
             max_units=max_units,
             recover=self.recover,
-            used=lambda: Used(run="run", requests=self.reports),
+            used=lambda: Used("run", Spending(requests=self.reports)),
             clock=self.clock,
             observer=self.events.append,
         )
@@ -180,10 +181,10 @@ async def test_what_one_waits_for_makes_all_durable(office: Office) -> None:
 
 async def test_each_chunk_tells_what_the_run_has_used_so_far(office: Office) -> None:
     await office.answer(urgent=False)
-    assert office.ledger.used == Used()
+    assert office.ledger.used == Spending()
     for reports in (2, 3):
         await office.answer()
-        assert office.ledger.used == Used(requests=reports)
+        assert office.ledger.used == Spending(requests=reports)
 
 
 async def test_a_units_end_brings_the_next_lease_before_it_is_durable(office: Office) -> None:
@@ -334,7 +335,7 @@ def test_a_write_that_fails_behind_an_answer_stops_the_job(tmp_path: Path) -> No
 @pytest.mark.parametrize("journal", [None, Journal(MemorySink())])
 async def test_what_can_not_be_resumed_is_not_said_to_be(journal: Journal | None, tmp_path: Path) -> None:
     office = Office(tmp_path / "r.jsonl", journal=journal, max_units=1)
-    await office.answer(usage=Usage(units=2))
+    await office.answer(usage=Usage(capacity_units=2))
     failure = office.coordinator.failure
     assert failure is not None
     assert ("--resume" in str(failure.hint)) == (journal is not None)
@@ -427,7 +428,7 @@ async def test_a_worker_that_is_lost_when_all_is_done_is_not_replaced(office: Of
 async def test_progress_is_told_a_few_times_a_second(office: Office) -> None:
     for tick in range(21):
         office.clock.advance(0.1)
-        await office.answer(tick % 2, usage=Usage(items=tick, units=2.0 * tick, bytes=3 * tick))
+        await office.answer(tick % 2, usage=Usage(items=tick, capacity_units=2.0 * tick, bytes=3 * tick))
     progress = [event for event in office.events if isinstance(event, Progress)]
     assert len(progress) == 7
     assert progress[0].seconds == pytest.approx(0.3)

@@ -310,7 +310,7 @@ def test_the_last_report_has_the_totals(monkeypatch: pytest.MonkeyPatch) -> None
     run(fleet, monkeypatch)
     last = [report for _, report in fleet.reports if report.stopped]
     assert sorted(report.worker for report in last) == [0, 1]
-    assert sum(report.usage.units for report in last) == 8 * 140
+    assert sum(report.usage.capacity_units for report in last) == 8 * 140
     assert sum(report.usage.requests for report in last) == 16
     assert sum(report.usage.items for report in last) == 8 * 140
     assert fleet.ledger.read == 8 * 140
