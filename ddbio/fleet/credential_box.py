@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from ddbio.errors import CredentialsUnavailableError
+from ddbio.fleet.tuning import RENEW_SECONDS
 from ddbio.wire.signing import Credentials
-
-RENEW_SECONDS = 960.0
-"""How long a worker waits for other credentials: a little longer than the parent tries (`ddbio.aws.credentials`)."""
 
 
 class CredentialBox:

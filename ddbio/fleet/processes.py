@@ -13,15 +13,10 @@ from itertools import count
 from ddbio.errors import WorkerLostError
 from ddbio.fleet import frames
 from ddbio.fleet.desk import Desk
-from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Grant, Report, Welcome
+from ddbio.fleet.tuning import EXIT_SECONDS, STOP_SECONDS
 from ddbio.pipeline.job import Job
 from ddbio.wire.signing import Credentials
-
-STOP_SECONDS = 0.5
-"""How long workers get to stop when the job is cancelled; then they are killed."""
-EXIT_SECONDS = 2.0
-"""How long a worker that has nothing left to do gets to end by itself."""
 
 
 async def run_processes(
@@ -70,12 +65,12 @@ class _Fleet:
             frames.post(writer, Grant(rate=0.0, stop="abort"))
 
     async def _keep_serving(self, number: int) -> None:
-        """Fill one worker's place: one that dies is replaced, until the desk says that it is enough."""
+        """Keep a worker in this slot: one that dies is replaced, until the desk says that it is enough."""
         credentials = self._credentials
         for attempt in count():
             run = f"{self._job.run}-{number}-{attempt}"
             status = await self._serve(Welcome(worker=number, run=run, job=self._job, credentials=credentials))
-            if status is None or not await self._desk.lost(number, describe(_lost(number, status))):
+            if status is None or not await self._desk.lost(number, _lost(number, status)):
                 return
             credentials = await self._desk.credentials() or credentials
 

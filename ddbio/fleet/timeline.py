@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ddbio.fleet.tuning import MAX_ROWS
 from ddbio.report import Moment
-
-MOST_ROWS = 3_600
-"""More than these are merged in pairs: an hour has a row a second, a day one every 32."""
 
 
 class Timeline:
-    """Turns totals into rows. `step` is the length of a row in seconds, as far as totals come often enough."""
+    """Turns totals into rows of about `step` seconds, which doubles when there are more than `max_rows`."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+        self._max_rows = max_rows
         self.step = 1.0
         self._rows: list[Moment] = []
         self._before = Moment(seconds=0.0)
 
     def add(self, totals: Moment) -> None:
-        """Take in the totals at `totals.seconds`; those within a step of the last row wait for the next one."""
-        if totals.seconds - self._before.seconds < self.step * 0.95:  # who reports twice a second is not exact
+        """Add a row, unless the last one is less than a step old."""
+        if totals.seconds - self._before.seconds < self.step * 0.95:  # the times of Reports vary a little
             return
         self._append(totals)
 
     def rows(self, totals: Moment) -> tuple[Moment, ...]:
-        """All rows, the last up to `totals`; each has what was done since the one before."""
+        """Return all rows, the last one up to `totals`; each has what was done since the previous one."""
         if totals.seconds > self._before.seconds:
             self._append(totals)
         return tuple(self._rows)
@@ -41,7 +40,7 @@ class Timeline:
                 throttles=totals.throttles - before.throttles,
             )
         )
-        if len(self._rows) > MOST_ROWS:
+        if len(self._rows) > self._max_rows:
             self._rows = [_merge(*self._rows[first : first + 2]) for first in range(0, len(self._rows), 2)]
             self.step *= 2
 

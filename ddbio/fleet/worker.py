@@ -23,6 +23,7 @@ from ddbio.fleet.credential_box import CredentialBox
 from ddbio.fleet.engine import Engine, Tools, open_engine
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome, lanes_for
+from ddbio.fleet.tuning import REPORT_PAUSE, REPORT_SECONDS, THREADS
 from ddbio.ledger.entries import Lease
 from ddbio.pipeline.job import FIRST_LANES, most_lanes, requests_at_once, splits_at_once
 from ddbio.pipeline.lanes import Lanes
@@ -30,12 +31,6 @@ from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.runtime import run, threads
 from ddbio.visible import log_visibly
-
-REPORT_SECONDS = 0.5
-REPORT_PAUSE = 0.05
-"""At most twenty Reports a second."""
-THREADS = 4
-"""For files, compression and checksums: these release the GIL."""
 
 Exchange = Callable[[Report], Awaitable[Grant]]
 """Carries a Report to the coordinator and brings the Grant back."""

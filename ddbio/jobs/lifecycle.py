@@ -126,7 +126,7 @@ def all_journaled() -> Iterator[None]:
     try:
         yield
     except DestinationError as error:
-        error.resumable = True
+        error.stopped(resumable=True)
         raise
 
 

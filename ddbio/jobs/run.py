@@ -17,9 +17,10 @@ from ddbio.errors import DdbioError, LedgerError, LimitReachedError
 from ddbio.events import Observer, RecordsRejected
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
-from ddbio.fleet.failure import revive
 from ddbio.fleet.inline import run_inline
+from ddbio.fleet.limits import Limits
 from ddbio.fleet.processes import run_processes
+from ddbio.fleet.tuning import DEFAULT, Tuning
 from ddbio.jobs.control_file import following
 from ddbio.ledger.entries import Split, Used
 from ddbio.ledger.ledger import Ledger
@@ -55,6 +56,7 @@ class Run:
     resumed: bool
     lock: int | None = None
     """What workers inherit, so that they hold the job's lock too (`Sink.lock`)."""
+    tuning: Tuning = DEFAULT
 
     async def execute(self) -> JobReport:
         """Run all splits that are not done; raises why the job failed, or LedgerError where the counts differ.
@@ -70,25 +72,29 @@ class Run:
             rng=rng,
             progress=self.ledger.splits,
             done=self.ledger.done,
+            tuning=self.tuning,
         )
         used = self._meter(coordinator, clock)
         desk = Desk(
             coordinator,
             self.ledger,
             self.source,
-            max_rejects=self.max_rejects,
-            max_units=self.job.options.max_units,
-            max_seconds=self.job.options.max_seconds,
+            limits=Limits(
+                max_rejects=self.max_rejects,
+                max_units=self.job.options.max_units,
+                max_seconds=self.job.options.max_seconds,
+            ),
             recover=self._recover,
             used=used,
             clock=clock,
             observer=self.observer,
+            tuning=self.tuning,
         )
         try:
             async with desk, following(self.place, self.control, clock, self.observer):
                 await self._run_fleet(desk, clock)
             if coordinator.failure is not None:
-                raise revive(coordinator.failure)
+                raise coordinator.failure
             await self.ledger.record([used()])
         except asyncio.CancelledError:
             await self._seal_in_time(used())
@@ -97,9 +103,9 @@ class Run:
             # What is done need not be recorded yet; and what a worker did that was killed is not known.
             done = coordinator.too_deadly or any(usage.items for usage in coordinator.usages)
             forget = not (done or isinstance(error, LimitReachedError))
-            error.resumable = await self._seal_in_time(used(), forget=forget)
+            error.stopped(resumable=await self._seal_in_time(used(), forget=forget))
             if isinstance(error, LimitReachedError):
-                error.report = self._report(coordinator, desk)
+                error.with_report(self._report(coordinator, desk))
             raise
         finally:
             self._tell_rejects()

@@ -13,11 +13,14 @@ import pytest
 
 from ddbio.capacity import Budget, Pace
 from ddbio.clock import Clock, LoopClock
+from ddbio.errors import WorkerLostError
 from ddbio.events import Event
 from ddbio.fleet import engine
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
-from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
+from ddbio.fleet.limits import Limits
+from ddbio.fleet.protocol import Grant, Report, Welcome
+from ddbio.fleet.tuning import DEFAULT, Tuning
 from ddbio.fleet.worker import Worker
 from ddbio.ledger.entries import Split, Used
 from ddbio.ledger.ledger import Ledger
@@ -59,6 +62,7 @@ class Fleet:
     max_rejects: int = 0
     limits: dict[str, float] = field(default_factory=dict)
     rejects: Path | None = None
+    tuning: Tuning = DEFAULT
     credentials: CredentialProvider = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
     clock: Clock = field(default_factory=LoopClock)
     sink: MemorySink = field(default_factory=MemorySink)
@@ -74,19 +78,23 @@ class Fleet:
         monkeypatch.setattr(engine, "HttpTransport", lambda **_: self.table)
         monkeypatch.setattr(engine, "open_sink", lambda *_, **__: self.sink)
         self.coordinator = Coordinator(
-            self.splits, workers=self.workers, budget=Budget(Pace(self.budget, self.most)), rng=random.Random(7)
+            self.splits,
+            workers=self.workers,
+            budget=Budget(Pace(self.budget, self.most)),
+            rng=random.Random(7),
+            tuning=self.tuning,
         )
         self.ledger = Ledger(rejects=RejectsFile(self.rejects, "run") if self.rejects else None)
         self.desk = Desk(
             self.coordinator,
             self.ledger,
             self.credentials,
-            max_rejects=self.max_rejects,
-            **self.limits,
+            limits=Limits(max_rejects=self.max_rejects, **self.limits),
             recover=self._recover,
             used=Used,
             clock=self.clock,
             observer=self.events.append,
+            tuning=self.tuning,
         )
         async with self.desk, asyncio.TaskGroup() as group:
             for number in range(self.workers):
@@ -110,7 +118,7 @@ class Fleet:
             if not working.cancelled():
                 return await working
             await asyncio.wait([self._answering[number]])
-            if not await self.desk.lost(number, Failure(kind="WorkerLostError", message=f"Worker {number} is gone.")):
+            if not await self.desk.lost(number, WorkerLostError(f"Worker {number} is gone.")):
                 return None
         return None
 

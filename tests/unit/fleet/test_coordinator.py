@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddbio.capacity import Bucket, Budget, Pace
-from ddbio.errors import LedgerError
+from ddbio.errors import JobFailedError, LedgerError
 from ddbio.fleet.coordinator import Coordinator, Decision
-from ddbio.fleet.protocol import LANE_BYTES, Failure, Grant, Report
+from ddbio.fleet.protocol import Failure, Grant, Report
+from ddbio.fleet.tuning import LANE_BYTES
 from ddbio.jobs import planning
 from ddbio.ledger.entries import Commit, Lease, Split, SplitState
 from ddbio.pipeline.meter import Usage
@@ -228,10 +229,11 @@ def test_what_is_not_begun_takes_no_more_than_its_number() -> None:
 def test_a_failure_stops_everybody_and_the_first_is_kept() -> None:
     subject = coordinator()
     assert subject.report(report(0, failure=FAILURE, stopped=True), 0).grant.stop == "abort"
-    subject.abort(Failure(kind="JobFailedError", message="Another."))
+    subject.abort(JobFailedError("Another."))
     grant = subject.report(report(1, wanted=3), 1).grant
     assert (grant.stop, grant.leases) == ("abort", ())
-    assert subject.failure == FAILURE
+    assert type(subject.failure) is JobFailedError
+    assert subject.failure.message == FAILURE.message
 
 
 def test_commits_that_come_with_a_failure_still_count() -> None:

@@ -12,11 +12,19 @@ from typing import Any
 import pytest
 
 from ddbio.capacity import Budget, Pace
-from ddbio.errors import CredentialsUnavailableError, DestinationError, PreflightError
+from ddbio.errors import (
+    CredentialsUnavailableError,
+    DestinationError,
+    JobFailedError,
+    PreflightError,
+    TooManyRejectsError,
+    WorkerLostError,
+)
 from ddbio.events import Event, Progress, Warned
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.failure import describe, revive
+from ddbio.fleet.limits import Limits
 from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.hints import NS, SS, B, S
 from ddbio.ledger.entries import Commit, Lease, Reject, Split, Used
@@ -82,8 +90,7 @@ class Office:
             self.coordinator,
             self.ledger,
             self.source,
-            max_rejects=max_rejects,
-            max_units=max_units,
+            limits=Limits(max_rejects=max_rejects, max_units=max_units),
             recover=self.recover,
             used=lambda: Used("run", Spending(requests=self.reports)),
             clock=self.clock,
@@ -326,8 +333,7 @@ def test_a_write_that_fails_behind_an_answer_stops_the_job(tmp_path: Path) -> No
             office.clock.advance(2)
             grant = await office.answer(commits=(commit(lease, read=1, rejects=(BAD,)),), urgent=False)
             assert (grant.stop, grant.acknowledged) == ("", 0)
-        assert office.coordinator.failure is not None
-        assert office.coordinator.failure.kind == "DestinationError"
+        assert isinstance(office.coordinator.failure, DestinationError)
 
     run_virtual(main())
 
@@ -347,8 +353,7 @@ async def test_what_can_not_be_made_durable_stops_the_job_and_is_not_acknowledge
     lease = await office.lease()
     grant = await office.answer(commits=(commit(lease, read=1, rejects=(BAD,)),))
     assert (grant.stop, grant.acknowledged, grant.leases) == ("abort", 0, ())
-    assert office.coordinator.failure is not None
-    assert office.coordinator.failure.kind == "DestinationError"
+    assert isinstance(office.coordinator.failure, DestinationError)
     assert (await office.answer(1)).stop == "abort"
 
 
@@ -359,8 +364,7 @@ async def test_as_many_rejects_as_allowed_are_borne_and_one_more_is_not(office: 
     await office.answer(commits=(commit(lease, 2, read=1, rejects=(BAD,)),))
     assert (await office.answer()).stop == "abort"
     failure = office.coordinator.failure
-    assert failure is not None
-    assert failure.kind == "TooManyRejectsError"
+    assert isinstance(failure, TooManyRejectsError)
     assert "4 records" in failure.message
     assert str(office.ledger.rejects_location) in str(failure.hint)
 
@@ -381,11 +385,11 @@ async def test_without_other_credentials_the_job_stops(office: Office) -> None:
     office.source.error = CredentialsUnavailableError("None.", hint="Log in again.")
     grant = await office.answer(stale_key="OLD")
     assert (grant.stop, grant.credentials) == ("abort", None)
-    assert office.coordinator.failure is not None
+    assert type(office.coordinator.failure) is JobFailedError
     assert office.coordinator.failure.hint == "Log in again."
 
 
-LOST = Failure(kind="WorkerLostError", message="Worker process 0 was killed.")
+LOST = WorkerLostError("Worker process 0 was killed.")
 
 
 async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_committed(office: Office) -> None:
@@ -414,8 +418,7 @@ async def test_what_can_not_be_recovered_ends_the_job(office: Office) -> None:
     await office.lease()
     office.recovery_error = DestinationError("The disk is gone.")
     assert not await office.desk.lost(0, LOST)
-    assert office.coordinator.failure is not None
-    assert office.coordinator.failure.kind == "DestinationError"
+    assert isinstance(office.coordinator.failure, DestinationError)
 
 
 async def test_a_worker_that_is_lost_when_all_is_done_is_not_replaced(office: Office) -> None:

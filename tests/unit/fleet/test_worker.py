@@ -13,9 +13,17 @@ from typing import Any
 
 import pytest
 
-from ddbio.errors import CredentialsUnavailableError, LedgerError
-from ddbio.fleet import coordinator, engine
+from ddbio.errors import (
+    CredentialsUnavailableError,
+    DestinationError,
+    JobFailedError,
+    LedgerError,
+    SourceError,
+    TooManyRejectsError,
+)
+from ddbio.fleet import engine
 from ddbio.fleet.protocol import Grant, Report, Welcome
+from ddbio.fleet.tuning import Tuning
 from ddbio.fleet.worker import Worker
 from ddbio.jobs import planning
 from ddbio.ledger.entries import Split
@@ -461,8 +469,8 @@ def test_without_other_credentials_the_job_fails(monkeypatch: pytest.MonkeyPatch
     fleet = exporting([[5.0] * 3] * 20, workers=3)
     fleet.table, fleet.credentials = Guarded(fleet.table.pages), Vault()
     assert run(fleet, monkeypatch) < 5
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "CredentialsUnavailableError"
+    assert type(fleet.coordinator.failure) is JobFailedError
+    assert "CredentialsUnavailableError: " in fleet.coordinator.failure.__notes__[0]
 
 
 # Records that can't be written
@@ -548,8 +556,7 @@ def test_bad_records_do_not_waste_the_budget(tmp_path: Path, monkeypatch: pytest
 def test_too_many_rejects_stop_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = importing(tmp_path / "in.jsonl", ["nothing"] * 50_000, 20_000, 100)
     run(fleet, monkeypatch)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "TooManyRejectsError"
+    assert isinstance(fleet.coordinator.failure, TooManyRejectsError)
     assert not fleet.coordinator.done
     assert 1_000 < len(rejected(fleet)) == fleet.ledger.rejected < 50_000
 
@@ -561,8 +568,7 @@ def test_strict_stops_at_the_first_reject(bad: int, tmp_path: Path, monkeypatch:
     fleet = importing(tmp_path / "in.jsonl", lines, 10**9)
     fleet.max_rejects = 0
     run(fleet, monkeypatch)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "TooManyRejectsError"
+    assert isinstance(fleet.coordinator.failure, TooManyRejectsError)
     assert len(rejected(fleet)) == 1
 
 
@@ -572,7 +578,7 @@ def test_strict_stops_at_the_first_reject(bad: int, tmp_path: Path, monkeypatch:
 def run_killing(fleet: Fleet, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the fleet; every now and then one of its workers is killed."""
     rng = random.Random(seed)
-    monkeypatch.setattr(coordinator, "MAX_DEATHS", 100)
+    fleet.tuning = Tuning(max_deaths=100)
 
     async def main() -> None:
         running = asyncio.create_task(fleet.run(monkeypatch))
@@ -629,8 +635,8 @@ def test_a_fatal_error_stops_every_worker_and_leaves_no_half_file(
     fleet = exporting([[PAGE] * 20] * 40, 10_000, workers)
     fleet.table.hook = deny
     assert run(fleet, monkeypatch) < 4
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "RefusedError"
+    assert type(fleet.coordinator.failure) is JobFailedError
+    assert "RefusedError: " in fleet.coordinator.failure.__notes__[0]
     created = {name for call, name in fleet.sink.calls if call == "create"}
     ended = {name for call, name in fleet.sink.calls if call in ("seal", "leave")}
     assert created == ended
@@ -641,8 +647,7 @@ def test_a_destination_that_fails_ends_the_job(call: str, monkeypatch: pytest.Mo
     fleet = exporting([[PAGE] * 3] * 40, workers=2)
     fleet.sink = MemorySink(fail=call)
     run(fleet, monkeypatch)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "DestinationError"
+    assert isinstance(fleet.coordinator.failure, DestinationError)
     assert not fleet.sink.sealed
 
 
@@ -650,8 +655,7 @@ def test_a_source_that_is_changed_ends_the_job(tmp_path: Path, monkeypatch: pyte
     fleet = importing(tmp_path / "in.jsonl", put_lines(3_000), 1_000)
     (tmp_path / "in.jsonl").write_text("{}\n")
     run(fleet, monkeypatch)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "SourceError"
+    assert isinstance(fleet.coordinator.failure, SourceError)
 
 
 def test_when_the_job_is_aborted_every_worker_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -711,8 +715,8 @@ def test_a_table_that_never_answers_fails_the_job_in_the_end(monkeypatch: pytest
     fleet.table.hook = lambda operation, payload: error_reply("InternalServerError", status=500)
     seconds = run(fleet, monkeypatch)
     assert RETRY_SECONDS < seconds < RETRY_SECONDS + 60
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "UnavailableError"
+    assert type(fleet.coordinator.failure) is JobFailedError
+    assert "UnavailableError: " in fleet.coordinator.failure.__notes__[0]
 
 
 def test_counts_that_do_not_agree_fail_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -733,8 +737,7 @@ def test_a_record_that_the_encoder_loses_fails_the_job(tmp_path: Path, monkeypat
     monkeypatch.setattr(pipeline_importing, "encode_block", lossy)
     fleet = importing(tmp_path / "in.jsonl", [*put_lines(20), " ", ""], 10**9)
     run(fleet, monkeypatch)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "LedgerError"
+    assert isinstance(fleet.coordinator.failure, LedgerError)
     assert "0 records were taken in" in fleet.coordinator.failure.message
     assert fleet.ledger.read == 0
 
@@ -747,10 +750,9 @@ def test_a_defect_in_a_worker_is_reported_as_one(monkeypatch: pytest.MonkeyPatch
 
     fleet.table.hook = explode
     run(fleet, monkeypatch)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "JobFailedError"
+    assert type(fleet.coordinator.failure) is JobFailedError
     assert "RuntimeError" in fleet.coordinator.failure.message
-    assert "boom" in fleet.coordinator.failure.trace
+    assert "boom" in fleet.coordinator.failure.__notes__[0]
 
 
 def test_an_exchange_that_fails_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
