@@ -7,7 +7,8 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from ddbio.capacity import Budget
-from ddbio.capacity.shares import PARTITION_READ, share
+from ddbio.capacity.item_collections import first_share
+from ddbio.capacity.shares import share
 from ddbio.fleet.protocol import Report
 from ddbio.fleet.tuning import ALL_USED, LEAST_SHARE, MEASURED_SECONDS, SMOOTHING, SPARE, SURE, WAITED
 from ddbio.pipeline.meter import Usage
@@ -106,5 +107,5 @@ class Shares:
         for number in working:
             one = self._shares[number]
             demands[number] = max(one.demand, part * one.potential)
-            first[number] = one.collections * PARTITION_READ
+            first[number] = first_share(one.collections)
         return share(self._budget.rate, demands, first)

@@ -166,7 +166,7 @@ class Worker:
             wanted=0 if stopped else max(int(self._open - self._busy), 0),
             rate=self._governor.rate,
             at_once=requests_at_once(self._job, self._lanes.limit, ceil(self._busy)),
-            collections=self._meter.collections,
+            collections=self._meter.collections.count,
             usage=self._meter.usage(self._governor.spent if stopped else self._governor.settled, self._governor),
             commits=self._outbox.pending(),
             urgent=stopped or self._outbox.urgent,

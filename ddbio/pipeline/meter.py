@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ddbio.capacity import Governor
 from ddbio.capacity.adaptive import UNPROCESSED
+from ddbio.capacity.item_collections import LargeCollections
 from ddbio.report import Spending
 
 
@@ -48,8 +49,7 @@ class Meter:
         self.bytes = 0
         self.requests = 0
         self.retries = 0
-        self.collections = 0
-        """Segments that are inside a large item collection now (see `CollectionTurns`)."""
+        self.collections = LargeCollections()
         self.throttles = 0
         """Requests that were throttled, and replies that left items unprocessed."""
         self.reasons: Counter[str] = Counter()
