@@ -39,6 +39,7 @@ class Report(msgspec.Struct, frozen=True):
     """From a worker to the coordinator."""
 
     worker: int
+    """The worker's slot: workers that replace one another have the same."""
     number: int
     """1, 2, 3 …; a Report that is sent again because no Grant came keeps its number."""
     wanted: int

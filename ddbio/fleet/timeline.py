@@ -7,6 +7,9 @@ from dataclasses import replace
 from ddbio.fleet.tuning import MAX_ROWS
 from ddbio.report import Moment
 
+COUNTERS = ("units", "items", "bytes", "throttles")
+"""Members of a `Moment` that are counted since the previous row; the others describe its end."""
+
 
 class Timeline:
     """Turns totals into rows of about `step` seconds, which doubles when there are more than `max_rows`."""
@@ -24,34 +27,21 @@ class Timeline:
         self._append(totals)
 
     def rows(self, totals: Moment) -> tuple[Moment, ...]:
-        """Return all rows, the last one up to `totals`; each has what was done since the previous one."""
+        """Return all rows, the last one up to `totals`."""
         if totals.seconds > self._before.seconds:
             self._append(totals)
         return tuple(self._rows)
 
     def _append(self, totals: Moment) -> None:
-        before, self._before = self._before, totals
-        self._rows.append(
-            replace(
-                totals,
-                units=totals.units - before.units,
-                items=totals.items - before.items,
-                bytes=totals.bytes - before.bytes,
-                throttles=totals.throttles - before.throttles,
-            )
-        )
+        self._rows.append(_plus(totals, self._before, -1))
+        self._before = totals
         if len(self._rows) > self._max_rows:
-            self._rows = [_merge(*self._rows[first : first + 2]) for first in range(0, len(self._rows), 2)]
+            last = self._rows[len(self._rows) & ~1 :]  # without a partner
+            pairs = zip(self._rows[::2], self._rows[1::2], strict=False)
+            self._rows = [*(_plus(second, first) for first, second in pairs), *last]
             self.step *= 2
 
 
-def _merge(first: Moment, second: Moment | None = None) -> Moment:
-    if second is None:
-        return first
-    return replace(
-        second,
-        units=first.units + second.units,
-        items=first.items + second.items,
-        bytes=first.bytes + second.bytes,
-        throttles=first.throttles + second.throttles,
-    )
+def _plus(row: Moment, other: Moment, sign: int = 1) -> Moment:
+    """Add the counters of another row, or subtract them."""
+    return replace(row, **{name: getattr(row, name) + sign * getattr(other, name) for name in COUNTERS})

@@ -53,10 +53,10 @@ def commit(lease: Lease, seq: int, *, done: bool = False) -> Commit:
     return Commit(split=lease.split.id, epoch=lease.epoch, seq=seq, position=str(seq), done=done)
 
 
-# Units and commits
+# Splits and commits
 
 
-def test_units_go_out_once_each_in_a_random_order() -> None:
+def test_splits_go_out_once_each_in_a_random_order() -> None:
     orders = set()
     for seed in range(5):
         subject = coordinator(20, seed=seed)
@@ -71,7 +71,7 @@ def test_units_go_out_once_each_in_a_random_order() -> None:
     assert tuple(range(20)) not in orders
 
 
-def test_a_worker_gets_as_many_units_as_it_wants() -> None:
+def test_a_worker_gets_as_many_splits_as_it_wants() -> None:
     subject = coordinator(5, workers=1)
     assert len(subject.report(report(wanted=3), 0).grant.leases) == 3
     assert subject.report(report(wanted=0), 1).grant.leases == ()
@@ -103,14 +103,14 @@ def test_small_files_are_spread_over_the_workers() -> None:
     assert [len(grant.leases) for grant in grants] == [25] * 4
 
 
-def test_few_units_are_spread_over_the_workers() -> None:
+def test_few_splits_are_spread_over_the_workers() -> None:
     subject = coordinator(10, workers=8)
     grants = [subject.report(report(number, wanted=16), number / 100).grant for number in range(8)]
     assert sorted(len(grant.leases) for grant in grants) == [1, 1, 1, 1, 1, 1, 2, 2]
     assert all(grant.rate == BUDGET / 8 for grant in grants)
 
 
-def test_the_job_is_done_when_every_unit_is() -> None:
+def test_the_job_is_done_when_every_split_is() -> None:
     subject = coordinator(2)
     (first,) = subject.report(report(wanted=2), 0).grant.leases  # the other one is for worker 1, if it comes
     (second,) = subject.report(report(wanted=1), 0.5).grant.leases
@@ -124,7 +124,7 @@ def test_the_job_is_done_when_every_unit_is() -> None:
     assert subject.report(report(1), 3).grant.stop == "done"
 
 
-def test_a_job_without_units_is_done_at_once() -> None:
+def test_a_job_without_splits_is_done_at_once() -> None:
     assert coordinator(0).report(report(wanted=8), 0).grant.stop == "done"
 
 
@@ -156,7 +156,7 @@ def test_a_missing_commit_is_an_error(seqs: tuple[int, ...]) -> None:
         subject.report(report(commits=tuple(commit(lease, seq) for seq in seqs)), 1)
 
 
-def test_a_unit_can_not_go_on_after_its_end() -> None:
+def test_a_split_can_not_go_on_after_its_end() -> None:
     subject = coordinator()
     (lease,) = subject.report(report(wanted=1), 0).grant.leases
     with pytest.raises(LedgerError):
@@ -271,7 +271,7 @@ def test_a_lost_worker_leaves_its_units_to_others_and_its_share_free() -> None:
     assert subject.report(report(1, commits=(commit(again, 1, done=True),)), 3).grant.stop == "done"
 
 
-def test_a_unit_whose_worker_had_committed_its_end_is_done() -> None:
+def test_a_split_whose_worker_had_committed_its_end_is_done() -> None:
     subject = coordinator(1)
     (held,) = subject.report(report(0, wanted=1), 0).grant.leases
     subject.lost(0)
@@ -472,7 +472,7 @@ class Job:
         for lease in decision.grant.leases:
             assert lease.split.id not in self.holders
             assert lease.epoch > self.epochs.get(lease.split.id, 0)
-            assert {unit for unit, source in self.sources.items() if source < lease.split.source} <= self.durable
+            assert {split for split, source in self.sources.items() if source < lease.split.source} <= self.durable
             self.holders[lease.split.id], self.epochs[lease.split.id] = number, lease.epoch
         worker.apply(decision.grant)
         assert 0 <= decision.grant.rate < math.inf

@@ -194,7 +194,7 @@ async def test_each_chunk_tells_what_the_run_has_used_so_far(office: Office) -> 
         assert office.ledger.used == Spending(requests=reports)
 
 
-async def test_a_units_end_brings_the_next_lease_before_it_is_durable(office: Office) -> None:
+async def test_a_splits_end_brings_the_next_lease_before_it_is_durable(office: Office) -> None:
     lease = await office.lease()
     grant = await office.answer(commits=(commit(lease, done=True),), wanted=1, urgent=False)
     assert (grant.acknowledged, len(grant.leases)) == (0, 1)
@@ -406,7 +406,7 @@ async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_commi
     ]
 
 
-async def test_a_unit_that_kills_its_workers_ends_the_job(office: Office) -> None:
+async def test_a_split_that_kills_its_workers_ends_the_job(office: Office) -> None:
     for deaths in range(1, 4):
         assert len(await office.lease_all()) == 2
         assert await office.desk.lost(0, LOST) == (deaths < 3)
