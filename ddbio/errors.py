@@ -7,6 +7,7 @@ credentials or item contents.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from ddbio.report import JobReport
 
@@ -21,6 +22,11 @@ class DdbioError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def stopped(self, *, resumable: bool) -> Self:
+        """Record whether the job that this error stopped can be resumed; returns the error, like `with_traceback`."""
+        self.resumable = resumable
+        return self
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
@@ -71,6 +77,11 @@ class LimitReachedError(JobFailedError):
 
     report: JobReport | None = None
     """What it has done."""
+
+    def with_report(self, report: JobReport) -> Self:
+        """Record what the job has done; returns the error, like `with_traceback`."""
+        self.report = report
+        return self
 
 
 class TooManyRejectsError(JobFailedError):

@@ -1,9 +1,47 @@
-"""The report of a finished job."""
+"""What a job has used, and the report of a finished job."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacityUsed:
+    """The first counter of `Spending`."""
+
+    capacity_units: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """Requests, and the time that was spent on them."""
+
+    requests: int = 0
+    """Requests sent, including those that were throttled or failed."""
+    throttles: int = 0
+    """Requests that were throttled, and replies that left items unprocessed."""
+    retries: int = 0
+    seconds: float = 0.0
+    """Elapsed time."""
+    cpu_seconds: float = 0.0
+    """CPU time of all processes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending(Effort, CapacityUsed):
+    """What a worker, a run or a whole job has used. Whatever reports these counters extends this class.
+
+    A dataclass takes the fields of its last base first, so `capacity_units` is reported before the others.
+    """
+
+    def __add__(self, other: Spending) -> Spending:
+        """Add the counters of `Spending` itself, not those that a subclass adds."""
+        return Spending(**{name: value + getattr(other, name) for name, value in self.counters().items()})
+
+    def counters(self) -> dict[str, Any]:
+        """Return the counters of `Spending` itself by name."""
+        return {each.name: getattr(self, each.name) for each in fields(Spending)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +77,8 @@ class Rejection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobReport:
-    """What a job did and what it used, in all its runs where it was resumed (but `peak_rss_bytes`).
-
-    Of a run that was killed, what it used counts up to its last entry in the journal.
-    """
+class Moved:
+    """What a job has moved."""
 
     command: Literal["export", "import"]
     table: str
@@ -56,13 +91,15 @@ class JobReport:
     rejected: int
     """Records that could not be written; `rejects` says where they are."""
     rejects: str | None
-    capacity_units: float
-    requests: int
-    throttles: int
-    retries: int
-    seconds: float
-    cpu_seconds: float
-    """CPU time of all processes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobReport(Spending, Moved):
+    """What a job did and what it used, in all its runs if it was resumed (except `peak_rss_bytes`).
+
+    The spending of a run that was killed counts up to its last entry in the journal.
+    """
+
     peak_rss_bytes: int
     """Sum of the processes' greatest resident memory, in the last run."""
     resumed: bool
@@ -107,8 +144,8 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyReport:
-    """What was verified, what was found, and what that used."""
+class Verified:
+    """What was verified and what was found."""
 
     command: Literal["verify"]
     source: str
@@ -131,11 +168,12 @@ class VerifyReport:
     """Missing and different items that were written back."""
     read_units: float
     write_units: float
-    requests: int
-    throttles: int
-    retries: int
-    seconds: float
-    cpu_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyReport(Effort, Verified):
+    """What was verified, what was found, and what that used."""
+
     peak_rss_bytes: int
 
     @property

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-PARTITION_READ = 3_000.0
-"""Read units a second that one partition of a table bears (Developer Guide, "DynamoDB burst and adaptive capacity")."""
 FIRST_PART = 0.9
-"""Nobody comes first where those who would can use more than this part of the budget: they can do so later, too."""
+"""Nobody comes first if those who would can use more than this part of the budget: they can use it later as well."""
 
 
 def share(budget: float, demands: Sequence[float], first: Sequence[float] = ()) -> list[float]:

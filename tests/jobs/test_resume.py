@@ -33,7 +33,6 @@ from ddbio.errors import (
     UsageError,
 )
 from ddbio.events import Event, JobPlanned, Progress, Warned
-from ddbio.fleet import desk
 from ddbio.ledger.entries import Commit
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import Manifest, read_manifest
@@ -51,6 +50,7 @@ from tests.kit.servers.items import make_item
 from tests.kit.servers.replies import error_reply
 from tests.kit.servers.tables import Table
 from tests.kit.stopping import PAGE_ITEMS, Journaled, Service, cancelled
+from tests.kit.tuning import journal_at_once
 
 ITEMS = 600
 SEGMENTS = 3
@@ -61,7 +61,7 @@ REFUSED = error_reply("ValidationException", "Invalid FilterExpression.")
 def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit each page, cut a file after a few, and store parts of a page or two where the server takes them."""
     monkeypatch.setattr(segment_files, "COMMIT_SECONDS", 0.0)
-    monkeypatch.setattr(desk, "JOURNAL_SECONDS", 0.0)
+    journal_at_once(monkeypatch)
     monkeypatch.setattr(segment_files, "MEGABYTE", 12_000)
     monkeypatch.setattr(s3, "SMALLEST_PART", 4_000)
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)

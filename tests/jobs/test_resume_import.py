@@ -24,7 +24,6 @@ from ddbio.errors import (
     UsageError,
 )
 from ddbio.events import Event, JobPlanned, Warned
-from ddbio.fleet import desk
 from ddbio.jobs import planning
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.pipeline.importing import importer as importing
@@ -36,6 +35,7 @@ from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.replies import error_reply
 from tests.kit.servers.tables import Table
 from tests.kit.stopping import Journaled, Service, cancelled
+from tests.kit.tuning import journal_at_once
 
 RECORDS = 1_500
 BAD = 60
@@ -46,7 +46,7 @@ KEY = (("pk", "S"), ("sk", "N"))
 def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit often, and cut files into many spans."""
     monkeypatch.setattr(importing, "COMMIT_SECONDS", 0.01)
-    monkeypatch.setattr(desk, "JOURNAL_SECONDS", 0.0)
+    journal_at_once(monkeypatch)
     monkeypatch.setattr(planning, "SMALLEST_SPAN", 9_001)
 
 

@@ -20,6 +20,7 @@ from ddbio.fleet.carrier import fill_slots
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.engine import Engine, Outside, Tools, open_engine
 from ddbio.fleet.protocol import Grant, Report, Welcome
+from ddbio.fleet.tuning import DEFAULT, Tuning
 from ddbio.fleet.worker import Worker
 from ddbio.jobs.export import WrittenFiles
 from ddbio.jobs.run import Run
@@ -63,6 +64,7 @@ class Fleet:
     limits: dict[str, float] = field(default_factory=dict)
     """`max_units` and `max_seconds`, as options of the job."""
     rejects: Path | None = None
+    tuning: Tuning = DEFAULT
     credentials: CredentialProvider = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
     clock: Clock = field(default_factory=LoopClock)
     sink: MemorySink = field(default_factory=MemorySink)
@@ -93,6 +95,7 @@ class Fleet:
             observer=self.events.append,
             max_rejects=self.max_rejects,
             control=Control(),
+            tuning=self.tuning,
         )
         self.coordinator, self.desk = run.coordinator, run.desk
         return run

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ddbio.capacity import Budget, Control, Pace
-from ddbio.errors import DestinationError, PreflightError, UsageError
+from ddbio.errors import DestinationError, LimitReachedError, PreflightError, UsageError
 from ddbio.events import Event, Progress, Steered, Warned
 from ddbio.jobs import control_file as steering
 from ddbio.jobs import planning
@@ -364,8 +364,7 @@ def test_a_job_ends_at_its_limit(limits: dict[str, float], least: float, most: f
     fleet = fleet_of(workers, 1_000)
     fleet.limits = limits
     run_virtual(fleet.run())
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "LimitReachedError"
+    assert isinstance(fleet.coordinator.failure, LimitReachedError)
     assert least <= fleet.table.account.totals("read").units <= most
 
 

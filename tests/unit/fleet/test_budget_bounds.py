@@ -16,7 +16,7 @@ import pytest
 from benchmarks.capacity.fleet import counts_for, exporting, run, spans_of, write_dump
 from benchmarks.capacity.table import SizedTable
 from ddbio.capacity import Pace
-from ddbio.capacity.shares import PARTITION_READ
+from ddbio.capacity.item_collections import PARTITION_READ
 from ddbio.events import Progress
 from ddbio.jobs import planning
 from ddbio.pipeline.importing import sending

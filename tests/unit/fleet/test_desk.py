@@ -12,11 +12,19 @@ from typing import Any
 import pytest
 
 from ddbio.capacity import Budget, Pace
-from ddbio.errors import CredentialsUnavailableError, DestinationError, PreflightError
+from ddbio.errors import (
+    CredentialsUnavailableError,
+    DestinationError,
+    JobFailedError,
+    PreflightError,
+    TooManyRejectsError,
+    WorkerLostError,
+)
 from ddbio.events import Event, Progress, Warned
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.failure import describe, revive
+from ddbio.fleet.limits import Limits
 from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.hints import NS, SS, B, S
 from ddbio.ledger.entries import Commit, Lease, Reject, Split, Used
@@ -24,6 +32,7 @@ from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.pipeline.meter import Usage
+from ddbio.report import Spending
 from ddbio.wire.signing import Credentials
 from tests.kit.fakes import FakeClock, MemorySink, let_run, run_virtual
 
@@ -81,10 +90,9 @@ class Office:
             self.coordinator,
             self.ledger,
             self.source,
-            max_rejects=max_rejects,
-            max_units=max_units,
+            limits=Limits(max_rejects=max_rejects, max_units=max_units),
             recover=self.recover,
-            used=lambda: Used(run="run", requests=self.reports),
+            used=lambda: Used("run", Spending(requests=self.reports)),
             clock=self.clock,
             observer=self.events.append,
         )
@@ -180,13 +188,13 @@ async def test_what_one_waits_for_makes_all_durable(office: Office) -> None:
 
 async def test_each_chunk_tells_what_the_run_has_used_so_far(office: Office) -> None:
     await office.answer(urgent=False)
-    assert office.ledger.used == Used()
+    assert office.ledger.used == Spending()
     for reports in (2, 3):
         await office.answer()
-        assert office.ledger.used == Used(requests=reports)
+        assert office.ledger.used == Spending(requests=reports)
 
 
-async def test_a_units_end_brings_the_next_lease_before_it_is_durable(office: Office) -> None:
+async def test_a_splits_end_brings_the_next_lease_before_it_is_durable(office: Office) -> None:
     lease = await office.lease()
     grant = await office.answer(commits=(commit(lease, done=True),), wanted=1, urgent=False)
     assert (grant.acknowledged, len(grant.leases)) == (0, 1)
@@ -325,8 +333,7 @@ def test_a_write_that_fails_behind_an_answer_stops_the_job(tmp_path: Path) -> No
             office.clock.advance(2)
             grant = await office.answer(commits=(commit(lease, read=1, rejects=(BAD,)),), urgent=False)
             assert (grant.stop, grant.acknowledged) == ("", 0)
-        assert office.coordinator.failure is not None
-        assert office.coordinator.failure.kind == "DestinationError"
+        assert isinstance(office.coordinator.failure, DestinationError)
 
     run_virtual(main())
 
@@ -334,7 +341,7 @@ def test_a_write_that_fails_behind_an_answer_stops_the_job(tmp_path: Path) -> No
 @pytest.mark.parametrize("journal", [None, Journal(MemorySink())])
 async def test_what_can_not_be_resumed_is_not_said_to_be(journal: Journal | None, tmp_path: Path) -> None:
     office = Office(tmp_path / "r.jsonl", journal=journal, max_units=1)
-    await office.answer(usage=Usage(units=2))
+    await office.answer(usage=Usage(capacity_units=2))
     failure = office.coordinator.failure
     assert failure is not None
     assert ("--resume" in str(failure.hint)) == (journal is not None)
@@ -346,8 +353,7 @@ async def test_what_can_not_be_made_durable_stops_the_job_and_is_not_acknowledge
     lease = await office.lease()
     grant = await office.answer(commits=(commit(lease, read=1, rejects=(BAD,)),))
     assert (grant.stop, grant.acknowledged, grant.leases) == ("abort", 0, ())
-    assert office.coordinator.failure is not None
-    assert office.coordinator.failure.kind == "DestinationError"
+    assert isinstance(office.coordinator.failure, DestinationError)
     assert (await office.answer(1)).stop == "abort"
 
 
@@ -358,8 +364,7 @@ async def test_as_many_rejects_as_allowed_are_borne_and_one_more_is_not(office: 
     await office.answer(commits=(commit(lease, 2, read=1, rejects=(BAD,)),))
     assert (await office.answer()).stop == "abort"
     failure = office.coordinator.failure
-    assert failure is not None
-    assert failure.kind == "TooManyRejectsError"
+    assert isinstance(failure, TooManyRejectsError)
     assert "4 records" in failure.message
     assert str(office.ledger.rejects_location) in str(failure.hint)
 
@@ -380,11 +385,11 @@ async def test_without_other_credentials_the_job_stops(office: Office) -> None:
     office.source.error = CredentialsUnavailableError("None.", hint="Log in again.")
     grant = await office.answer(stale_key="OLD")
     assert (grant.stop, grant.credentials) == ("abort", None)
-    assert office.coordinator.failure is not None
+    assert type(office.coordinator.failure) is JobFailedError
     assert office.coordinator.failure.hint == "Log in again."
 
 
-LOST = Failure(kind="WorkerLostError", message="Worker process 0 was killed.")
+LOST = WorkerLostError("Worker process 0 was killed.")
 
 
 async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_committed(office: Office) -> None:
@@ -401,7 +406,7 @@ async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_commi
     ]
 
 
-async def test_a_unit_that_kills_its_workers_ends_the_job(office: Office) -> None:
+async def test_a_split_that_kills_its_workers_ends_the_job(office: Office) -> None:
     for deaths in range(1, 4):
         assert len(await office.lease_all()) == 2
         assert await office.desk.lost(0, LOST) == (deaths < 3)
@@ -413,8 +418,7 @@ async def test_what_can_not_be_recovered_ends_the_job(office: Office) -> None:
     await office.lease()
     office.recovery_error = DestinationError("The disk is gone.")
     assert not await office.desk.lost(0, LOST)
-    assert office.coordinator.failure is not None
-    assert office.coordinator.failure.kind == "DestinationError"
+    assert isinstance(office.coordinator.failure, DestinationError)
 
 
 async def test_a_worker_that_is_lost_when_all_is_done_is_not_replaced(office: Office) -> None:
@@ -427,7 +431,7 @@ async def test_a_worker_that_is_lost_when_all_is_done_is_not_replaced(office: Of
 async def test_progress_is_told_a_few_times_a_second(office: Office) -> None:
     for tick in range(21):
         office.clock.advance(0.1)
-        await office.answer(tick % 2, usage=Usage(items=tick, units=2.0 * tick, bytes=3 * tick))
+        await office.answer(tick % 2, usage=Usage(items=tick, capacity_units=2.0 * tick, bytes=3 * tick))
     progress = [event for event in office.events if isinstance(event, Progress)]
     assert len(progress) == 7
     assert progress[0].seconds == pytest.approx(0.3)

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddbio.fleet import coordinator
+from ddbio.errors import JobFailedError, SourceError
+from ddbio.fleet.tuning import Tuning
 from ddbio.jobs import planning
 from ddbio.storage.local.source import LocalSource
 from ddbio.wire.transport import Reply
@@ -81,8 +82,7 @@ def test_a_file_that_is_broken_fails_the_job_when_what_was_read_of_it_is_in(tmp_
     (folder / "broken.json.gz").write_bytes(whole[:-4])
     fleet = importing(folder)
     run(fleet)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "SourceError"
+    assert isinstance(fleet.coordinator.failure, SourceError)
     assert {f"zip {number}" for number in range(10)} <= fleet.table.items.keys()
     (number,) = [split.id for split in fleet.splits if split.file.endswith(".gz")]
     assert not fleet.ledger.split(number).done
@@ -97,16 +97,15 @@ def test_several_files_that_are_broken_fail_the_job_like_one(whole: int, tmp_pat
         (folder / f"broken-{number}.json.gz").write_bytes(packed[:-4])
     fleet = importing(folder)
     run(fleet)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "SourceError"
+    assert isinstance(fleet.coordinator.failure, SourceError)
 
 
 def test_a_batch_that_fails_fails_the_job_whoever_had_records_in_it(tmp_path: Path) -> None:
     fleet = importing(write_files(tmp_path / "in", [[line(number)] for number in range(200)]), 2)
     fleet.table.hook = lambda operation, payload: error_reply("AccessDeniedException", "no")
     assert run(fleet) < 2
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "RefusedError"
+    assert type(fleet.coordinator.failure) is JobFailedError
+    assert "RefusedError: " in fleet.coordinator.failure.__notes__[0]
     assert fleet.ledger.read == 0
 
 
@@ -161,16 +160,15 @@ def test_any_files_every_record_is_written_or_rejected_once_and_the_last_line_of
     folder = write_files(tmp_path_factory.mktemp("any") / "in", lines)
     fleet = importing(folder, workers, budget=300, concurrency=concurrency)
     fleet.table = table = Judging(rng)
+    fleet.tuning = Tuning(max_deaths=100)
 
     async def main() -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(coordinator, "MAX_DEATHS", 100)
-            running = asyncio.create_task(fleet.run())
-            for pause in kills:
-                await asyncio.sleep(pause)
-                if not running.done():
-                    fleet.kill(rng.randrange(workers))
-            await running
+        running = asyncio.create_task(fleet.run())
+        for pause in kills:
+            await asyncio.sleep(pause)
+            if not running.done():
+                fleet.kill(rng.randrange(workers))
+        await running
 
     run_virtual(main())
     fleet.ledger.check()

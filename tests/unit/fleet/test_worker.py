@@ -13,9 +13,16 @@ from typing import Any
 
 import pytest
 
-from ddbio.errors import CredentialsUnavailableError, LedgerError
-from ddbio.fleet import coordinator
+from ddbio.errors import (
+    CredentialsUnavailableError,
+    DestinationError,
+    JobFailedError,
+    LedgerError,
+    SourceError,
+    TooManyRejectsError,
+)
 from ddbio.fleet.protocol import Grant, Report, Welcome
+from ddbio.fleet.tuning import Tuning
 from ddbio.fleet.worker import Worker
 from ddbio.jobs import planning
 from ddbio.ledger.entries import Split
@@ -302,7 +309,7 @@ def test_the_last_report_has_the_totals() -> None:
     run(fleet)
     last = [report for _, report in fleet.reports if report.stopped]
     assert sorted(report.worker for report in last) == [0, 1]
-    assert sum(report.usage.units for report in last) == 8 * 140
+    assert sum(report.usage.capacity_units for report in last) == 8 * 140
     assert sum(report.usage.requests for report in last) == 16
     assert sum(report.usage.items for report in last) == 8 * 140
     assert fleet.ledger.read == 8 * 140
@@ -453,8 +460,8 @@ def test_without_other_credentials_the_job_fails() -> None:
     fleet = exporting([[5.0] * 3] * 20, workers=3)
     fleet.table, fleet.credentials = Guarded(fleet.table.pages), Vault()
     assert run(fleet) < 5
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "CredentialsUnavailableError"
+    assert type(fleet.coordinator.failure) is JobFailedError
+    assert "CredentialsUnavailableError: " in fleet.coordinator.failure.__notes__[0]
 
 
 # Records that can't be written
@@ -536,8 +543,7 @@ def test_bad_records_do_not_waste_the_budget(tmp_path: Path) -> None:
 def test_too_many_rejects_stop_the_job(tmp_path: Path) -> None:
     fleet = importing(tmp_path / "in.jsonl", ["nothing"] * 50_000, 20_000, 100)
     run(fleet)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "TooManyRejectsError"
+    assert isinstance(fleet.coordinator.failure, TooManyRejectsError)
     assert not fleet.coordinator.done
     assert 1_000 < len(rejected(fleet)) == fleet.ledger.rejected < 50_000
 
@@ -549,8 +555,7 @@ def test_strict_stops_at_the_first_reject(bad: int, tmp_path: Path) -> None:
     fleet = importing(tmp_path / "in.jsonl", lines, 10**9)
     fleet.max_rejects = 0
     run(fleet)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "TooManyRejectsError"
+    assert isinstance(fleet.coordinator.failure, TooManyRejectsError)
     assert len(rejected(fleet)) == 1
 
 
@@ -560,7 +565,7 @@ def test_strict_stops_at_the_first_reject(bad: int, tmp_path: Path) -> None:
 def run_killing(fleet: Fleet, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the fleet; every now and then one of its workers is killed."""
     rng = random.Random(seed)
-    monkeypatch.setattr(coordinator, "MAX_DEATHS", 100)
+    fleet.tuning = Tuning(max_deaths=100)
 
     async def main() -> None:
         running = asyncio.create_task(fleet.run())
@@ -615,8 +620,8 @@ def test_a_fatal_error_stops_every_worker_and_leaves_no_half_file(workers: int) 
     fleet = exporting([[PAGE] * 20] * 40, 10_000, workers)
     fleet.table.hook = deny
     assert run(fleet) < 4
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "RefusedError"
+    assert type(fleet.coordinator.failure) is JobFailedError
+    assert "RefusedError: " in fleet.coordinator.failure.__notes__[0]
     created = {name for call, name in fleet.sink.calls if call == "create"}
     ended = {name for call, name in fleet.sink.calls if call in ("seal", "leave")}
     assert created == ended
@@ -627,8 +632,7 @@ def test_a_destination_that_fails_ends_the_job(call: str) -> None:
     fleet = exporting([[PAGE] * 3] * 40, workers=2)
     fleet.sink = MemorySink(fail=call)
     run(fleet)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "DestinationError"
+    assert isinstance(fleet.coordinator.failure, DestinationError)
     assert not fleet.sink.sealed
 
 
@@ -636,8 +640,7 @@ def test_a_source_that_is_changed_ends_the_job(tmp_path: Path) -> None:
     fleet = importing(tmp_path / "in.jsonl", put_lines(3_000), 1_000)
     (tmp_path / "in.jsonl").write_text("{}\n")
     run(fleet)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "SourceError"
+    assert isinstance(fleet.coordinator.failure, SourceError)
 
 
 def test_when_the_job_is_aborted_every_worker_ends_soon() -> None:
@@ -695,8 +698,8 @@ def test_a_table_that_never_answers_fails_the_job_in_the_end() -> None:
     fleet.table.hook = lambda operation, payload: error_reply("InternalServerError", status=500)
     seconds = run(fleet)
     assert RETRY_SECONDS < seconds < RETRY_SECONDS + 60
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "UnavailableError"
+    assert type(fleet.coordinator.failure) is JobFailedError
+    assert "UnavailableError: " in fleet.coordinator.failure.__notes__[0]
 
 
 def test_counts_that_do_not_agree_fail_the_job() -> None:
@@ -717,8 +720,7 @@ def test_a_record_that_the_encoder_loses_fails_the_job(tmp_path: Path, monkeypat
     monkeypatch.setattr(pipeline_importing, "encode_block", lossy)
     fleet = importing(tmp_path / "in.jsonl", [*put_lines(20), " ", ""], 10**9)
     run(fleet)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "LedgerError"
+    assert isinstance(fleet.coordinator.failure, LedgerError)
     assert "0 records were taken in" in fleet.coordinator.failure.message
     assert fleet.ledger.read == 0
 
@@ -731,10 +733,9 @@ def test_a_defect_in_a_worker_is_reported_as_one() -> None:
 
     fleet.table.hook = explode
     run(fleet)
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "JobFailedError"
+    assert type(fleet.coordinator.failure) is JobFailedError
     assert "RuntimeError" in fleet.coordinator.failure.message
-    assert "boom" in fleet.coordinator.failure.trace
+    assert "boom" in fleet.coordinator.failure.__notes__[0]
 
 
 def test_an_exchange_that_fails_ends_the_worker() -> None:

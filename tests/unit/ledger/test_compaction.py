@@ -16,6 +16,7 @@ from ddbio.errors import DestinationError, JournalError
 from ddbio.ledger.entries import Commit, FileState, Identity, JournalEntry, KnownFile, Opened, Used
 from ddbio.ledger.journal import BLOCK, Journal
 from ddbio.ledger.ledger import Ledger
+from ddbio.report import Spending
 from ddbio.storage.base import JOURNAL
 from tests.kit.fakes import MemoryFile, MemorySink, all_entries, let_run
 from tests.kit.mortal import Mortal, mortal
@@ -67,7 +68,7 @@ class Job:
         run = f"run-{next(self._runs)}"
         for number, (split, what, size) in enumerate(history):
             self.before = list(map(copy, self.segments))
-            used = Used(run=run, capacity_units=number / 2, requests=number)
+            used = Used(run, Spending(capacity_units=number / 2, requests=number))
             await self.record(ledger, [*self.segments[split].step(what, size), used])
             await let_run(size)
 
