@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from ddbio.model import Compression
 
@@ -93,6 +93,9 @@ class Sink(ABC):
     Names are relative, with `/` between folders; folders are made as needed. What `put`, `seal` and `recover` have
     done, and every offset that `sync` and `finish` have returned, outlives a loss of power, the file's name included.
     """
+
+    keeps_state: ClassVar[bool] = True
+    """Whether what is put here can be read back. Where it cannot, a job has no journal, no manifest and no lock."""
 
     @property
     @abstractmethod
@@ -216,6 +219,9 @@ class Survey(NamedTuple):
 
 class Source(ABC):
     """A place that records come from. An async context manager."""
+
+    rereadable: ClassVar[bool] = True
+    """Whether its bytes can be read again, so that an import from it can be resumed."""
 
     @property
     @abstractmethod

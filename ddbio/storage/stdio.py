@@ -26,6 +26,8 @@ class StdoutSink(Sink):
     read back or taken out again, and what is written is all the durability there is.
     """
 
+    keeps_state = False
+
     def __init__(self, stream: BinaryIO, *, executor: Executor) -> None:
         self._stream = stream
         self._executor = executor
@@ -130,6 +132,8 @@ class StdinSource(Source):
 
     They are taken as plain text: a stream has no name that could tell of a compression.
     """
+
+    rereadable = False
 
     def __init__(self, stream: BinaryIO, *, executor: Executor) -> None:
         self._stream = stream
