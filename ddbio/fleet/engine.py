@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
+from ddbio.aws.opening import Opener
 from ddbio.capacity import Governor
 from ddbio.clock import Clock
 from ddbio.codec import RecordEncoder
@@ -19,12 +20,11 @@ from ddbio.pipeline.importing.importer import Importer
 from ddbio.pipeline.importing.reading import Input, SpanReader
 from ddbio.pipeline.importing.sending import Dispatcher
 from ddbio.pipeline.importing.writing import TableWriter
-from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, most_lanes
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, most_lanes
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.requests import Requester
-from ddbio.storage.places import open_sink, open_source
 from ddbio.wire.dynamodb import DynamoDB
 from ddbio.wire.signing import CredentialProvider
 from ddbio.wire.transport import HttpTransport
@@ -79,7 +79,6 @@ async def _exporter(
     job: ExportJob, tools: Tools, dynamodb: DynamoDB, requester: Requester, stack: AsyncExitStack
 ) -> Exporter:
     options = job.options
-    client = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
     scan = SegmentScan(
         options.table,
         options.scan,
@@ -91,19 +90,12 @@ async def _exporter(
         requester=requester,
         executor=tools.executor,
     )
-    sink = open_sink(
-        options.destination,
-        tools.run,
-        client=client,
-        s3_options=options.s3,
-        executor=tools.executor,
-        stream=tools.stream,
-    )
+    opener = Opener(stack, tools.credentials, tools.executor, tools.stream)
     return Exporter(
         job,
         scan=scan,
         lanes=tools.lanes,
-        sink=await stack.enter_async_context(sink),
+        sink=await opener.sink(options.destination, tools.run, s3=job.s3, options=options.s3),
         outbox=tools.outbox,
         meter=tools.meter,
         executor=tools.executor,
@@ -134,20 +126,10 @@ async def _importer(
 
 
 async def _inputs(job: ImportJob, tools: Tools, stack: AsyncExitStack) -> list[Input]:
-    """What reads each source; sources whose buckets are in one place share a client."""
-    clients: dict[S3Facts | None, Any] = {None: None}
+    """What reads each source."""
+    opener = Opener(stack, tools.credentials, tools.executor, tools.stream)
     inputs = []
     for facts in job.sources:
-        if facts.s3 is not None and facts.s3 not in clients:
-            clients[facts.s3] = await stack.enter_async_context(_s3_client(facts.s3, tools.credentials))
-        source = open_source(facts.place, client=clients[facts.s3], executor=tools.executor, stream=tools.stream)
-        reader = SpanReader(await stack.enter_async_context(source), tools.executor)
+        reader = SpanReader(await opener.source(facts.place, s3=facts.s3), tools.executor)
         inputs.append(Input(reader, RecordEncoder(job.table.keys, job.options.format, facts.hints)))
     return inputs
-
-
-def _s3_client(facts: S3Facts, credentials: CredentialProvider) -> Any:
-    # Imported here: aioboto3 takes half a second, and a worker that writes to a folder never needs it.
-    from ddbio.aws.session import s3_client  # noqa: PLC0415
-
-    return s3_client(region=facts.region, endpoint_url=facts.endpoint, credentials=credentials, profile=facts.profile)

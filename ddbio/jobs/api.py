@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from ddbio.aws.buckets import Bucket, Buckets
+from ddbio.aws.opening import Opener
+from ddbio.aws.s3 import S3Facts
 from ddbio.aws.session import Session
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Budget, Control, Pace
@@ -29,7 +30,7 @@ from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import sweep
-from ddbio.names import is_file_of, stem
+from ddbio.names import is_file_of, is_hidden, stem
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
 from ddbio.report import JobReport
@@ -37,8 +38,6 @@ from ddbio.runtime import threads
 from ddbio.storage import check_encoding, home_path, parse_location
 from ddbio.storage.base import Sink
 from ddbio.storage.local.sink import LocalSink
-from ddbio.storage.naming import is_hidden
-from ddbio.storage.places import open_sink, open_source
 
 
 async def export_table(
@@ -57,20 +56,12 @@ async def export_table(
     """
     run, observer = _new_run(), tolerant(observer)
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(_opened(options.connection, options.destination))
-        bucket, streams = await place.buckets.of(options.destination), options.destination == "-"
+        place = await stack.enter_async_context(_opened(options.connection, output, options.destination))
+        s3, streams = await place.session.s3_facts(options.destination), options.destination == "-"
         control = control or Control()
         steered = _steered(control, place.session, options, options.scan.index, planning.read_pace)
         table, budget, fastest = await stack.enter_async_context(steered)
-        sink = open_sink(
-            options.destination,
-            run,
-            client=bucket.client,
-            s3_options=options.s3,
-            executor=place.executor,
-            stream=output,
-        )
-        await stack.enter_async_context(sink)
+        sink = await place.opener.sink(options.destination, run, s3=s3, options=options.s3)
         for warning in await sink.check(table.size_bytes if options.compress == "none" else None):
             observer(Warned(warning))
         lock = await stack.enter_async_context(sink.lock(run))
@@ -87,7 +78,7 @@ async def export_table(
             stack.push_async_callback(ledger.leave)
             opened = await begin_export(options, sink, before, ledger, opened, observer)
             await _warn_of_names(sink, table.name, observer)
-        job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=bucket.facts)
+        job = ExportJob(run=run, options=options, table=_facts(table, place), segments=opened.segments, s3=s3)
         splits = planning.segments(opened.segments)
         processes = planning.process_count(wanted, fastest, planning.PAGE_UNITS, len(splits))
         observer(_planned(job, table, place, budget.pace, processes, len(splits), ledger, sink.location))
@@ -135,16 +126,13 @@ async def import_table(
     """
     run, observer = _new_run(), tolerant(observer)
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(_opened(options.connection, *options.sources))
-        buckets, streams = [await place.buckets.of(name) for name in options.sources], "-" in options.sources
+        place = await stack.enter_async_context(_opened(options.connection, input, *options.sources))
+        buckets, streams = [await place.session.s3_facts(name) for name in options.sources], "-" in options.sources
         control = control or Control()
         steered = _steered(control, place.session, options, None, planning.write_pace)
         table, budget, fastest = await stack.enter_async_context(steered)
         sources = [
-            await stack.enter_async_context(
-                open_source(name, client=bucket.client, executor=place.executor, stream=input)
-            )
-            for name, bucket in zip(options.sources, buckets, strict=True)
+            await place.opener.source(name, s3=facts) for name, facts in zip(options.sources, buckets, strict=True)
         ]
         state = LocalSink(
             await asyncio.to_thread(_state_folder, options, table, place), run, executor=place.executor, private=True
@@ -202,19 +190,20 @@ class _Place:
     """Where a job is carried out: a session with AWS, the way to S3, and threads for files."""
 
     session: Session
-    buckets: Buckets
+    opener: Opener
     executor: Executor
 
 
 @asynccontextmanager
-async def _opened(connection: Connection, *locations: str) -> AsyncIterator[_Place]:
+async def _opened(connection: Connection, stream: BinaryIO | None, *locations: str) -> AsyncIterator[_Place]:
     for location in locations:
         parse_location(location)  # what is no place is refused before anybody is asked for anything
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(threads(4))
         session = await stack.enter_async_context(Session(connection))
         await session.credentials()
-        yield _Place(session=session, buckets=Buckets(session, connection, stack), executor=executor)
+        opener = Opener(stack, session.credential_provider(), executor, stream)
+        yield _Place(session=session, opener=opener, executor=executor)
 
 
 @asynccontextmanager
@@ -272,10 +261,10 @@ async def _warn_of_names(sink: Sink, table: str, observer: Observer) -> None:
 
 
 def _source_facts(
-    options: ImportOptions, found: Sequence[FoundSource], buckets: Sequence[Bucket]
+    options: ImportOptions, found: Sequence[FoundSource], buckets: Sequence[S3Facts | None]
 ) -> tuple[SourceFacts, ...]:
     sources = zip(options.sources, found, buckets, strict=True)
-    return tuple(SourceFacts(place, source.hints, bucket.facts) for place, source, bucket in sources)
+    return tuple(SourceFacts(place, source.hints, facts) for place, source, facts in sources)
 
 
 def _state_folder(options: ImportOptions, table: TableInfo, place: _Place) -> Path:

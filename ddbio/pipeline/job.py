@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ddbio.aws.s3 import S3Facts
 from ddbio.hints import HintType
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
@@ -20,15 +21,6 @@ class TableFacts(msgspec.Struct, frozen=True):
     """The names of its attributes: of the index, where an index is read."""
     ca_bundle: str | None = None
     """A file of trusted certificates; None: the system's."""
-
-
-class S3Facts(msgspec.Struct, frozen=True):
-    """Where the bucket is; None for `endpoint` means the service's own."""
-
-    region: str
-    endpoint: str | None
-    profile: str | None = None
-    """Its S3 settings apply; credentials come with the Grants."""
 
 
 class ExportJob(msgspec.Struct, frozen=True, tag="export"):

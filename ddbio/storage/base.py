@@ -250,7 +250,7 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def place(self, name: str) -> str:
+    def location_of(self, name: str) -> str:
         """What a person calls the file or folder of this name."""
 
     @abstractmethod

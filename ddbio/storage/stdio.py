@@ -155,7 +155,7 @@ class StdinSource(Source):
     async def manifest(self, root: str | None = None) -> bytes | None:  # noqa: ARG002 (a stream has none)
         return None
 
-    def place(self, name: str) -> str:
+    def location_of(self, name: str) -> str:
         return name
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:  # noqa: ARG002 (there is one)

@@ -15,6 +15,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, nullcontext, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -28,11 +29,10 @@ from ddbio.storage.base import LOCK
 from ddbio.storage.holder import read
 from ddbio.storage.local import lock as local_lock
 from ddbio.storage.local.sink import LocalSink
-from ddbio.storage.s3 import lock as s3_lock
 from ddbio.storage.s3.lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
 from ddbio.storage.s3.sink import S3Sink
 from tests.kit.fakes import FakeClock, FakeTimer
-from tests.kit.places import Bucket, Place, s3_client
+from tests.kit.places import QUICK, Bucket, Place, s3_client
 from tests.kit.servers.aws import Server
 
 HOLD = """
@@ -419,10 +419,9 @@ async def test_what_is_spoilt_on_its_way_is_asked_for_and_sent_again(bucket: Buc
 
 
 async def test_a_job_that_ends_by_itself_takes_the_time_to_give_the_lock_back(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(s3_lock, "RELEASE_SECONDS", 0.0)  # for one that is stopped, there is none left
-    sink = bucket.sink()
+    sink = bucket.sink(tuning=replace(QUICK, release_seconds=0.0))  # for one that is stopped, there is none left
     with pytest.raises(KeyError):
         async with sink.lock("run7"):
             raise KeyError

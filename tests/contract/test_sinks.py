@@ -17,7 +17,7 @@ import pytest
 from ddbio.errors import DestinationError, PreflightError
 from ddbio.storage.base import StoredFile
 from ddbio.storage.local.sink import LocalSink
-from ddbio.storage.s3.sink import MIB
+from ddbio.storage.s3.tuning import MIB
 from ddbio.storage.stdio import StdoutSink
 from tests.kit.places import Place, blocks, write_all
 

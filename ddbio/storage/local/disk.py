@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -13,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 
 from ddbio.errors import DestinationError, PreflightError
-from ddbio.names import is_part_of, part_name
+from ddbio.names import final_name, is_hidden, is_part_of, is_seen, part_name
 from ddbio.storage.base import OWN_FOLDER, StoredFile
-from ddbio.storage.naming import is_hidden, is_seen
 
 _NO_ROOM = "Free some space there, or choose another destination."
 _FORBIDDEN = "Check the permissions there, or choose another destination."
@@ -40,7 +38,6 @@ LOOKED_AT = 1_000
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 """Journals and the state of imports hold item data."""
-_PART = re.compile(r"(?P<name>.+)\.[^./]+\.part", re.DOTALL)
 
 
 @contextmanager
@@ -70,12 +67,6 @@ def inside(root: Path, name: str) -> Path:
 def part_of(path: Path, run: str) -> Path:
     """Where a file is while it is unfinished: beside its final name. `run` holds neither a dot nor a slash."""
     return path.with_name(part_name(path.name, run))
-
-
-def final_name(name: str) -> str | None:
-    """The final name of an unfinished file; None for any other file."""
-    found = _PART.fullmatch(name)
-    return found["name"] if found else None
 
 
 def sync_data(descriptor: int) -> None:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from ddbio.errors import NoInputError, PreflightError, SourceError
-from ddbio.names import is_exported
+from ddbio.names import INPUT_ENDINGS, compression_of, is_exported, is_hidden, is_input, is_seen, is_unfinished
 from ddbio.storage.base import JOURNAL, MANIFEST, ExportFolder, Source, SourceFile, Survey
 from ddbio.storage.local.disk import read, unwaiting
-from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input, is_seen, is_unfinished
 from ddbio.storage.stdio import CHUNK, read_stream, refuse_start
 
 T = TypeVar("T")
@@ -50,7 +49,7 @@ class LocalSource(Source):
     async def manifest(self, root: str | None = None) -> bytes | None:
         return await self._call(lambda: _manifest(self._pattern, root))
 
-    def place(self, name: str) -> str:
+    def location_of(self, name: str) -> str:
         return name
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
