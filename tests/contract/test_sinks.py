@@ -398,7 +398,7 @@ async def test_a_reader_that_went_away_is_told_clearly(executor: ThreadPoolExecu
     with open_unbuffered(writing) as stream:
         async with StdoutSink(stream, executor=executor) as sink:
             file = await sink.create(NAME, max_bytes=MIB)
-            with pytest.raises(DestinationError, match="Whoever read standard output has closed it"):
+            with pytest.raises(DestinationError, match="Standard output was closed by its reader"):
                 await file.write(b"{}\n")
 
 
