@@ -50,7 +50,9 @@ def parse_location(text: str) -> Location:
         )
     check_encoding(text)
     if "\0" in text:
-        raise UsageError(f"{text!r} holds a NUL byte, which no location may.", hint="Give a path, s3://bucket/prefix, or -.")
+        raise UsageError(
+            f"{text!r} holds a NUL byte, which no location may.", hint="Give a path, s3://bucket/prefix, or -."
+        )
     scheme = _SCHEME.match(text)
     if scheme is None:
         if mistyped := _MISTYPED.match(text):
@@ -58,7 +60,9 @@ def parse_location(text: str) -> Location:
             raise UsageError(f"{text!r} is not a location that ddbio supports.", hint=hint)
         return Local(home_path(text))
     if scheme[1].lower() != "s3":
-        raise UsageError(f"{text!r} is not a location that ddbio supports.", hint="Give a path, s3://bucket/prefix, or -.")
+        raise UsageError(
+            f"{text!r} is not a location that ddbio supports.", hint="Give a path, s3://bucket/prefix, or -."
+        )
     bucket, _, prefix = text[scheme.end() :].partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise UsageError(f"{text!r} names no valid bucket.", hint="Write s3://bucket/prefix.")

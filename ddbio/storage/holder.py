@@ -58,4 +58,6 @@ def read(data: bytes) -> Holder | None:
 
 def locked(location: object, holder: Holder | None, hint: str) -> JobLockedError:
     """The error for the second job."""
-    return JobLockedError(f"Another job is at work in {location}: {holder or 'nothing more is known of it'}.", hint=hint)
+    return JobLockedError(
+        f"Another job is at work in {location}: {holder or 'nothing more is known of it'}.", hint=hint
+    )

@@ -27,7 +27,6 @@ from botocore.exceptions import ClientError, IncompleteReadError
 from ddbio.errors import JobFailedError, JobLockedError, PreflightError
 from ddbio.storage.base import LOCK
 from ddbio.storage.holder import read
-from ddbio.storage.local import lock as local_lock
 from ddbio.storage.local.sink import LocalSink
 from ddbio.storage.s3.lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
 from ddbio.storage.s3.sink import S3Sink
@@ -502,10 +501,9 @@ async def orphan(tmp_path: Path) -> AsyncIterator[int]:
 
 
 async def test_a_worker_that_outlives_its_job_keeps_others_away(
-    orphan: int, tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+    orphan: int, tmp_path: Path, executor: Executor
 ) -> None:
-    monkeypatch.setattr(local_lock, "ORPHAN_SECONDS", 0.2)
-    async with LocalSink(tmp_path, "next", executor=executor) as sink:
+    async with LocalSink(tmp_path, "next", executor=executor, orphan_seconds=0.2) as sink:
         with pytest.raises(JobLockedError, match="run dead"):
             async with sink.lock("next"):
                 raise AssertionError("two writers")
@@ -513,12 +511,10 @@ async def test_a_worker_that_outlives_its_job_keeps_others_away(
 
 
 async def test_the_next_job_waits_for_the_last_worker_of_one_that_is_gone(
-    orphan: int, tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+    orphan: int, tmp_path: Path, executor: Executor
 ) -> None:
-    monkeypatch.setattr(local_lock, "ORPHAN_SECONDS", 30.0)
-
     async def work() -> None:
-        async with LocalSink(tmp_path, "next", executor=executor) as sink, sink.lock("next"):
+        async with LocalSink(tmp_path, "next", executor=executor, orphan_seconds=30.0) as sink, sink.lock("next"):
             pass
 
     waiting = asyncio.create_task(work())

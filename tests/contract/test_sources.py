@@ -282,7 +282,7 @@ async def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder: Folder) -
             await anext(source.read(file))
         (folder.root / MANIFEST).parent.mkdir()
         os.mkfifo(folder.root / MANIFEST)
-        with pytest.raises(SourceError, match=r"manifest\.json: It is no regular file"):
+        with pytest.raises(SourceError, match=r"manifest\.json: It is not a regular file"):
             await source.manifest()
 
 

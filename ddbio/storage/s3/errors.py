@@ -18,7 +18,7 @@ _PERMISSIONS = (
     "s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on its objects (and the "
     "use of its KMS key, if it has one)."
 )
-_PRESSURE = "S3 was overloaded for longer than the retries lasted: run again, or with less at once."
+_PRESSURE = "S3 throttled requests for longer than the retries lasted: run again, or with less concurrency."
 _FAILURE = "S3 failed for longer than the retries lasted: run again later."
 _HINTS = {
     "NoSuchBucket": "There is no such bucket: create it, or check its name.",
@@ -45,11 +45,12 @@ _UNREADABLE = (LookupError, TypeError, ValueError, RecursionError)
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the same request may succeed later: after an overload, a lost connection, a spoilt or incomplete body."""
+    """Whether the same request may succeed later: after throttling, a lost connection, a corrupt or incomplete body."""
     if isinstance(error, boto.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return retry.is_transient_in_s3(code_of(error), status)
-    return isinstance(error, (*_NETWORK, boto.FlexibleChecksumError))
+    # A certificate that is not trusted stays so.
+    return isinstance(error, (*_NETWORK, boto.FlexibleChecksumError)) and not isinstance(error, boto.SSLError)
 
 
 def code_of(error: boto.ClientError) -> str:
