@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ddbio.aws.opening import Opener
 from ddbio.capacity import Budget, Pace
 from ddbio.clock import Clock, LoopClock
 from ddbio.events import Event
@@ -26,6 +28,7 @@ from ddbio.ledger.rejects import RejectsFile
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
+from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
 from tests.kit.fakes import FakeTable, MemorySink
 
@@ -44,6 +47,16 @@ def import_job(source: Path, **options: object) -> ImportJob:
     given: dict[str, object] = {"table": "T", "source": str(source), **options}
     asked = ImportOptions(**given)  # type: ignore[arg-type]
     return ImportJob(run="run", options=asked, table=FACTS, sources=tuple(map(SourceFacts, asked.sources)))
+
+
+def opening(sink: Sink) -> type[Opener]:
+    """An `Opener` to which every destination is `sink`."""
+
+    class Fixed(Opener):
+        async def sink(self, *_: Any, **__: Any) -> Sink:
+            return sink
+
+    return Fixed
 
 
 @dataclass
@@ -72,7 +85,7 @@ class Fleet:
     async def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Run the job to its end."""
         monkeypatch.setattr(engine, "HttpTransport", lambda **_: self.table)
-        monkeypatch.setattr(engine, "open_sink", lambda *_, **__: self.sink)
+        monkeypatch.setattr(engine, "Opener", opening(self.sink))
         self.coordinator = Coordinator(
             self.splits, workers=self.workers, budget=Budget(Pace(self.budget, self.most)), rng=random.Random(7)
         )

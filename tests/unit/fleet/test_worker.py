@@ -26,7 +26,7 @@ from ddbio.storage.local.source import LocalSource
 from ddbio.wire.signing import Credentials
 from ddbio.wire.transport import Reply
 from tests.kit.fakes import FakeTable, MemorySink, error_reply, reply, run_virtual
-from tests.kit.fleets import CREDENTIALS, Fleet, export_job, import_job
+from tests.kit.fleets import CREDENTIALS, Fleet, export_job, import_job, opening
 
 PAGE = 128.0
 
@@ -771,7 +771,7 @@ def test_a_worker_that_is_asked_to_reports_at_once(monkeypatch: pytest.MonkeyPat
     """So a carrier that has something to say, like that the job was cancelled, need not wait for the next Report."""
     fleet = exporting([[PAGE]])
     monkeypatch.setattr(engine, "HttpTransport", lambda **_: fleet.table)
-    monkeypatch.setattr(engine, "open_sink", lambda *_, **__: fleet.sink)
+    monkeypatch.setattr(engine, "Opener", opening(fleet.sink))
     reported: list[float] = []
 
     async def main() -> float:
