@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ddbio.errors import DestinationError, UsageError
+from ddbio.names import compression_of
 
 Shape = Literal["small", "large", "nested"]
 
@@ -37,10 +38,10 @@ def write_file(lines: Iterable[bytes], file: str) -> int:
     A name that ends in `.gz` or `.zst` gets compressed. Something that is no ordinary file, like a pipe, is written as
     it stands. Raises DestinationError.
     """
-    from ddbio.codec.compression import compress, from_name  # noqa: PLC0415 - not needed for help
+    from ddbio.codec.compression import compress  # noqa: PLC0415 - not needed for help
     from ddbio.storage import home_path  # noqa: PLC0415
 
-    target, kind = Path(home_path(file)).resolve(), from_name(file)
+    target, kind = Path(home_path(file)).resolve(), compression_of(file)
     lines = (compress(kind, block) for block in lines)
     try:
         if target.exists() and not target.is_file():

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 from ddbio.errors import CredentialsUnavailableError
-from ddbio.fleet.tuning import RENEW_SECONDS
+from ddbio.retry import CREDENTIALS
 from ddbio.wire.signing import Credentials
+
+RENEW_SECONDS = CREDENTIALS.patience + 60.0
+"""How long a worker waits for other credentials: a little longer than the parent asks for them."""
 
 
 class CredentialBox:

@@ -49,7 +49,7 @@ async def import_table(
     `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and WireError later; after
     these, `resume=True` continues the job.
     """
-    async with opened(options.connection, *options.sources) as services:
+    async with opened(options.connection, input, *options.sources) as services:
         job = await Import.prepare(options, services, tolerant(observer), input, control or Control())
         return await job.carry_out()
 
@@ -71,7 +71,7 @@ class Import(Prepared):
     ) -> Import:
         """Describe the table, look at the sources, and work out budget, spans and processes."""
         name, stack = new_run(), services.stack
-        pairs = [await services.source(location, stream) for location in options.sources]
+        pairs = [await services.source(location) for location in options.sources]
         sources = [source for source, _ in pairs]
         table, budget, fastest = await stack.enter_async_context(
             steered(control, services.session, options.table, None, options.capacity, write_pace)

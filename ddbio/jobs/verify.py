@@ -15,6 +15,7 @@ from ddbio.audit.items import ItemReader, key_json
 from ddbio.audit.manifest import contradictions
 from ddbio.audit.repair import Repair
 from ddbio.audit.stage import Stage, Verdict
+from ddbio.aws.opening import Opener
 from ddbio.aws.session import Session
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Governor
@@ -34,7 +35,6 @@ from ddbio.report import Difference, VerifyReport
 from ddbio.runtime import threads
 from ddbio.storage import S3, parse_location
 from ddbio.storage.base import Source
-from ddbio.storage.places import open_source
 from ddbio.words import count
 
 BATCHES = 16
@@ -88,12 +88,9 @@ async def _session(options: VerifyOptions, stack: AsyncExitStack) -> Session | N
 
 
 async def _source(options: VerifyOptions, session: Session | None, stack: AsyncExitStack, executor: Executor) -> Source:
-    place, client = parse_location(options.source), None
-    if session is not None and isinstance(place, S3):
-        region = await session.bucket_region(place.bucket)
-        client = await stack.enter_async_context(session.s3_client(region))
-    source = open_source(options.source, client=client, executor=executor, stream=None)
-    return await stack.enter_async_context(source)
+    facts = await session.s3_facts(options.source) if session is not None else None
+    opener = Opener(stack, session.credential_provider() if session is not None else None, executor, None)
+    return await opener.source(options.source, s3=facts)
 
 
 @asynccontextmanager

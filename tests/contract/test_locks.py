@@ -15,6 +15,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, nullcontext, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -26,13 +27,11 @@ from botocore.exceptions import ClientError, IncompleteReadError
 from ddbio.errors import JobFailedError, JobLockedError, PreflightError
 from ddbio.storage.base import LOCK
 from ddbio.storage.holder import read
-from ddbio.storage.local import lock as local_lock
 from ddbio.storage.local.sink import LocalSink
-from ddbio.storage.s3 import lock as s3_lock
 from ddbio.storage.s3.lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
 from ddbio.storage.s3.sink import S3Sink
 from tests.kit.fakes import FakeClock, FakeTimer
-from tests.kit.places import Bucket, Place, s3_client
+from tests.kit.places import QUICK, Bucket, Place, s3_client
 from tests.kit.servers.aws import Server
 
 HOLD = """
@@ -419,10 +418,9 @@ async def test_what_is_spoilt_on_its_way_is_asked_for_and_sent_again(bucket: Buc
 
 
 async def test_a_job_that_ends_by_itself_takes_the_time_to_give_the_lock_back(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(s3_lock, "RELEASE_SECONDS", 0.0)  # for one that is stopped, there is none left
-    sink = bucket.sink()
+    sink = bucket.sink(tuning=replace(QUICK, release_seconds=0.0))  # for one that is stopped, there is none left
     with pytest.raises(KeyError):
         async with sink.lock("run7"):
             raise KeyError
@@ -503,10 +501,9 @@ async def orphan(tmp_path: Path) -> AsyncIterator[int]:
 
 
 async def test_a_worker_that_outlives_its_job_keeps_others_away(
-    orphan: int, tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+    orphan: int, tmp_path: Path, executor: Executor
 ) -> None:
-    monkeypatch.setattr(local_lock, "ORPHAN_SECONDS", 0.2)
-    async with LocalSink(tmp_path, "next", executor=executor) as sink:
+    async with LocalSink(tmp_path, "next", executor=executor, orphan_seconds=0.2) as sink:
         with pytest.raises(JobLockedError, match="run dead"):
             async with sink.lock("next"):
                 raise AssertionError("two writers")
@@ -514,12 +511,10 @@ async def test_a_worker_that_outlives_its_job_keeps_others_away(
 
 
 async def test_the_next_job_waits_for_the_last_worker_of_one_that_is_gone(
-    orphan: int, tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+    orphan: int, tmp_path: Path, executor: Executor
 ) -> None:
-    monkeypatch.setattr(local_lock, "ORPHAN_SECONDS", 30.0)
-
     async def work() -> None:
-        async with LocalSink(tmp_path, "next", executor=executor) as sink, sink.lock("next"):
+        async with LocalSink(tmp_path, "next", executor=executor, orphan_seconds=30.0) as sink, sink.lock("next"):
             pass
 
     waiting = asyncio.create_task(work())

@@ -22,7 +22,8 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, SSLError
 
 from ddbio import errors
 from ddbio.aws.http import StraightSession
-from ddbio.aws.session import Session, s3_client
+from ddbio.aws.s3 import S3Facts, s3_client
+from ddbio.aws.session import Session
 from ddbio.aws.table import KeyElement
 from ddbio.options import Connection
 from ddbio.storage.s3.errors import edge
@@ -371,7 +372,7 @@ async def test_refusals_say_what_to_do_and_nothing_secret(code: str, hint: str) 
 async def test_an_answer_that_describes_no_table_is_told_with_the_endpoint(body: bytes) -> None:
     error = await describe_with(200, body)
     assert isinstance(error, errors.PreflightError)
-    assert "answers with something else than the description of table T" in error.message
+    assert "is not a description of table T" in error.message
     assert "proxy" in str(error)
 
 
@@ -498,7 +499,7 @@ async def test_an_s3_client_asks_its_source_at_every_request(seaweed: Server) ->
             raise AssertionError
 
     source, bucket = Source(), seaweed.create_bucket()
-    async with s3_client(region=seaweed.region, endpoint_url=seaweed.url, credentials=source) as client:
+    async with s3_client(S3Facts(seaweed.region, seaweed.url), source) as client:
         await client.put_object(Bucket=bucket, Key="k", Body=b"data")
         source.current = Credentials(seaweed.access_key, "no longer right")
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
@@ -510,7 +511,7 @@ async def test_an_s3_client_asks_its_source_at_every_request(seaweed: Server) ->
 
 async def test_an_s3_client_without_an_endpoint_of_its_own_goes_to_aws() -> None:
     source = StaticCredentials(Credentials("A", "S"))
-    async with s3_client(region="eu-west-1", endpoint_url=None, credentials=source) as client:
+    async with s3_client(S3Facts("eu-west-1", None), source) as client:
         assert client.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
 
 

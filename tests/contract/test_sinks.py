@@ -17,7 +17,7 @@ import pytest
 from ddbio.errors import DestinationError, PreflightError
 from ddbio.storage.base import StoredFile
 from ddbio.storage.local.sink import LocalSink
-from ddbio.storage.s3.sink import MIB
+from ddbio.storage.s3.tuning import MIB
 from ddbio.storage.stdio import StdoutSink
 from tests.kit.places import Place, blocks, write_all
 
@@ -398,7 +398,7 @@ async def test_a_reader_that_went_away_is_told_clearly(executor: ThreadPoolExecu
     with open_unbuffered(writing) as stream:
         async with StdoutSink(stream, executor=executor) as sink:
             file = await sink.create(NAME, max_bytes=MIB)
-            with pytest.raises(DestinationError, match="Whoever read standard output has closed it"):
+            with pytest.raises(DestinationError, match="Standard output was closed by its reader"):
                 await file.write(b"{}\n")
 
 

@@ -13,7 +13,8 @@ from ddbio.errors import JournalError
 from ddbio.ledger.entries import Commit, Identity, KnownSplit, Opened
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
-from ddbio.storage.local.disk import final_name, seal_at
+from ddbio.names import final_name
+from ddbio.storage.local.disk import seal_at
 from ddbio.storage.local.sink import LocalSink
 from tests.kit.places import blocks
 from tests.kit.powerloss import Disk, recording

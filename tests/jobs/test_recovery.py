@@ -19,7 +19,8 @@ from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import sweep
 from ddbio.storage.base import OutputFile, Sink
 from ddbio.storage.local.sink import LocalSink
-from ddbio.storage.s3.sink import DISCARD_SECONDS, MIB, S3OutputFile
+from ddbio.storage.s3.output_file import S3OutputFile
+from ddbio.storage.s3.tuning import DEFAULT, MIB
 from ddbio.storage.stdio import StdoutSink
 from tests.kit.faulty import proxy
 from tests.kit.places import Bucket, Place, blocks, s3_client, write_all
@@ -257,7 +258,7 @@ async def test_a_dead_network_holds_up_nobody_for_long(bucket: Bucket) -> None:
             await network.stalled.wait()
             writing.cancel()
             began = loop.time()
-        assert DISCARD_SECONDS <= loop.time() - began < 2 * DISCARD_SECONDS
+        assert DEFAULT.discard_seconds <= loop.time() - began < 2 * DEFAULT.discard_seconds
         assert len(bucket.unfinished()) == 3
         assert not [task for task in asyncio.all_tasks() if "S3" in repr(task.get_coro())]
     async with bucket.sink() as sink:

@@ -41,7 +41,8 @@ from ddbio.pipeline.exporting import segment_files
 from ddbio.report import JobReport
 from ddbio.storage.base import JOURNAL, MANIFEST, OWN_FOLDER
 from ddbio.storage.local.sink import LocalSink
-from ddbio.storage.s3 import sink as s3
+from ddbio.storage.s3 import tuning as s3_tuning
+from ddbio.storage.s3.tuning import MIB, S3Tuning
 from tests.conftest import StartCounting
 from tests.kit.places import PREFIX, Bucket, Folder, Place
 from tests.kit.powerloss import VARIANTS, recording
@@ -63,7 +64,7 @@ def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segment_files, "COMMIT_SECONDS", 0.0)
     journal_at_once(monkeypatch)
     monkeypatch.setattr(segment_files, "MEGABYTE", 12_000)
-    monkeypatch.setattr(s3, "SMALLEST_PART", 4_000)
+    monkeypatch.setattr(s3_tuning, "DEFAULT", S3Tuning(smallest_part=4_000))
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)
 
 
@@ -71,7 +72,7 @@ def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
 def coarse_for_seaweed(request: pytest.FixtureRequest, fine_grain: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """SeaweedFS takes no part under 5 MiB but the last."""
     if "place" in request.fixturenames and request.node.callspec.params["place"] == "seaweed":
-        monkeypatch.setattr(s3, "SMALLEST_PART", 8 * s3.MIB)
+        monkeypatch.setattr(s3_tuning, "DEFAULT", S3Tuning(smallest_part=8 * MIB))
 
 
 class Exports:

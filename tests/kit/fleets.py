@@ -9,9 +9,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from ddbio.aws.opening import Opener
 from ddbio.capacity import Budget, Control, Pace
 from ddbio.clock import Clock, LoopClock
 from ddbio.errors import WorkerLostError
@@ -30,6 +32,7 @@ from ddbio.ledger.rejects import RejectsFile
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
+from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
 from tests.kit.fakes import FakeTable, MemorySink
 
@@ -48,6 +51,16 @@ def import_job(source: Path, **options: object) -> ImportJob:
     given: dict[str, object] = {"table": "T", "source": str(source), **options}
     asked = ImportOptions(**given)  # type: ignore[arg-type]
     return ImportJob(run="run", options=asked, table=FACTS, sources=tuple(map(SourceFacts, asked.sources)))
+
+
+def opening(sink: Sink) -> type[Opener]:
+    """An `Opener` to which every destination is `sink`."""
+
+    class Fixed(Opener):
+        async def sink(self, *_: Any, **__: Any) -> Sink:
+            return sink
+
+    return Fixed
 
 
 @dataclass
@@ -102,7 +115,7 @@ class Fleet:
 
     def open_engine(self, job: Job, tools: Tools) -> AbstractAsyncContextManager[Engine]:
         """The engine of a worker, whose table and destination are in memory."""
-        outside = Outside(open_transport=lambda **_: self.table, open_sink=lambda *_, **__: self.sink)
+        outside = Outside(open_transport=lambda **_: self.table, opener=opening(self.sink))
         return open_engine(job, tools, outside)
 
     def kill(self, number: int) -> None:

@@ -18,10 +18,8 @@ from ddbio.codec.compression import (
     TruncatedStreamError,
     compress,
     crc32,
-    from_name,
 )
 from ddbio.model import Compression
-from ddbio.names import ENDINGS
 
 KINDS: tuple[Compression, ...] = ("none", "gzip", "zstd")
 PACKED: tuple[Compression, ...] = ("gzip", "zstd")
@@ -121,13 +119,6 @@ def test_skippable_zstd_frames_are_skipped() -> None:
     assert read("zstd", SKIPPABLE + frame + SKIPPABLE + frame, 2) == b"xx"
     with pytest.raises(TruncatedStreamError):
         read("zstd", frame + SKIPPABLE[:-1])
-
-
-def test_names() -> None:
-    assert [ENDINGS[kind] for kind in KINDS] == ["", ".gz", ".zst"]
-    assert [from_name("a.json" + ENDINGS[kind]) for kind in KINDS] == list(KINDS)
-    assert from_name("A.JSON.GZ") == "gzip"
-    assert from_name("gz") == "none"
 
 
 def test_crc32_goes_on() -> None:
