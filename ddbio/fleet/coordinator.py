@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ddbio.capacity import Budget
 from ddbio.errors import DdbioError
-from ddbio.fleet.failure import revive
+from ddbio.fleet.failure import as_job_error, revive
 from ddbio.fleet.leases import Leases
 from ddbio.fleet.protocol import Grant, Report
 from ddbio.fleet.shares import Shares
@@ -103,7 +103,8 @@ class Coordinator:
     def abort(self, error: DdbioError | None = None) -> None:
         """Stop the job: from now on every Grant says so. The first error is kept."""
         self._aborting = True
-        self.failure = self.failure or error
+        if self.failure is None and error is not None:
+            self.failure = as_job_error(error)
 
     def begin_next_source(self) -> None:
         """Between sources, once every commit so far is durable: let the splits of the next source be leased.

@@ -14,7 +14,6 @@ from ddbio.clock import Clock
 from ddbio.errors import DdbioError
 from ddbio.events import Observer, Warned
 from ddbio.fleet.coordinator import Coordinator
-from ddbio.fleet.failure import as_job_error
 from ddbio.fleet.group_commit import GroupCommit
 from ddbio.fleet.limits import Limits, ThrottledIndexes
 from ddbio.fleet.progress import JobProgress
@@ -132,7 +131,7 @@ class Desk:
             if current.access_key == stale_key:
                 current = await self._provider.renew(current)
         except DdbioError as error:
-            self.abort(as_job_error(error))
+            self.abort(error)
             return None
         return current
 
