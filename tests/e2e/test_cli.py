@@ -19,7 +19,6 @@ from tests.kit.servers.aws import REGION, Key, Server
 
 KEY: Key = (("hash", "S"), ("range", "S"))
 ITEMS = 400
-README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -214,19 +213,6 @@ def test_a_report_that_cannot_be_written_is_told(moto: Server, full: str, tmp_pa
     done = shell(f"{program} {verify} | true", moto)
     assert "Traceback" not in done.err
     assert "Exception ignored" not in done.err
-
-
-def test_library_example_of_readme(moto: Server, tmp_path: Path) -> None:
-    moto.put_items(moto.create_table("Orders", key=KEY), [{"hash": {"S": "a"}, "range": {"S": "b"}, "n": {"N": "1"}}])
-    moto.create_table("Copy", key=KEY)
-    example = README.read_text().split("```python\n")[1].split("```")[0]
-    environment = {**os.environ, **moto.environment(), "AWS_REGION": "us-west-2"}
-    example = example.replace("eu-west-1", REGION)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", example], env=environment, cwd=tmp_path, capture_output=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert moto.items("Copy") == moto.items("Orders")
 
 
 def test_version_names_codec_and_python() -> None:

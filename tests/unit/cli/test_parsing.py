@@ -91,7 +91,7 @@ def test_a_json_object_has_no_name_twice(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_standard_output_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
-    refused(capsys, ["export", "-t", "T", "-d", "-", "--overwrite"], "--overwrite is about what a destination holds")
+    refused(capsys, ["export", "-t", "T", "-d", "-", "--overwrite"], "--overwrite can't be used with standard output")
 
 
 @pytest.mark.parametrize("option", ["--rejects", "--state"])
