@@ -194,7 +194,7 @@ Burst = Annotated[
     typer.Option(
         parser=burst,
         metavar="SECONDS",
-        help="Up to this many seconds' worth of unused capacity may be spent at once, on top of the budget.",
+        help="Up to this many seconds' worth (0 to 300) of unused capacity may be spent at once, on top of the budget.",
     ),
 ]
 MaxUnits = Annotated[

@@ -34,7 +34,7 @@ Examples:
     ddbio verify -r eu-west-1 -s orders/ -t Copy | jq .key
     ddbio verify -r eu-west-1 -s orders/ -t Copy --repair --write-capacity 100
 
-Memory used, approximately: concurrency x 20 MiB. Temporary disk space: about 200 bytes per item of the segments being
+Memory used, approximately: concurrency x 20 MiB. Disk space in TMPDIR: about 200 bytes per item of the segments being
 compared.
 """
 
