@@ -89,8 +89,8 @@ def export(
             parser=whole(1, MAX_SEGMENTS),
             metavar="N",
             show_default=False,
-            help="Segments of the parallel Scan, 1 to 1,000,000. Default: chosen from the table's size and the number of "
-            "workers.",
+            help="Segments of the parallel Scan, 1 to 1,000,000. Default: chosen from the table's size and the number "
+            "of workers.",
         ),
     ] = None,
     output_format: Annotated[
