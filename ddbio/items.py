@@ -155,7 +155,7 @@ class BatchWriter:
         """
         sender = self._sender
         if sender is None:
-            raise UsageError("BatchWriter.put can be called inside the `async with` block only.")
+            raise UsageError("BatchWriter.put can be called inside its `async with` block only.")
         self._raise_refusals()
         entries, refused = self._encoder.encode_block(Block(0, None, msgspec.json.encode(item)))
         for _, _, verdict in refused:

@@ -1,4 +1,4 @@
-"""The reports of finished jobs."""
+"""The report of a finished job."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ class Rejection:
 
 @dataclass(frozen=True, kw_only=True)
 class JobReport:
-    """What an export or import did and used, including all earlier runs if it was resumed.
+    """What a job did and what it used, in all its runs where it was resumed (but `peak_rss_bytes`).
 
-    `peak_rss_bytes`, `throttle_reasons` and `timeline` cover the last run only. Of a run that was killed, usage is
-    counted up to its last entry in the journal.
+    Of a run that was killed, what it used counts up to its last entry in the journal.
     """
 
     command: Literal["export", "import"]
@@ -65,16 +64,16 @@ class JobReport:
     cpu_seconds: float
     """CPU time of all processes."""
     peak_rss_bytes: int
-    """Sum of the peak resident memory of all processes."""
+    """Sum of the peak resident memory of all processes, in the last run."""
     resumed: bool
     manifest: str | None
     """Location of the manifest; None if the job is not done, and for standard streams."""
     reject_reasons: dict[str, int] = field(default_factory=dict)
     """Number of rejected records by the stable code of the reason."""
     throttle_reasons: dict[str, int] = field(default_factory=dict)
-    """Throttles by the service's reason, followed by the index's name; `UnprocessedItems` if it gives none."""
+    """Throttles of the last run by the service's reason, followed by the index's name; `UnprocessedItems` if it gives none."""
     timeline: tuple[Moment, ...] = ()
-    """One row per second; after an hour one row per two seconds, and so on."""
+    """Timeline of the last run: one row per second; after an hour one row per two seconds, and so on."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON-compatible values, in the order of the fields."""
@@ -109,7 +108,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyReport:
-    """What a verification found and used."""
+    """What was verified, what was found, and what that used."""
 
     command: Literal["verify"]
     source: str
