@@ -71,7 +71,7 @@ class JobReport:
     reject_reasons: dict[str, int] = field(default_factory=dict)
     """Number of rejected records by the stable code of the reason."""
     throttle_reasons: dict[str, int] = field(default_factory=dict)
-    """Throttles of the last run by the service's reason, followed by the index's name; `UnprocessedItems` if it gives none."""
+    """Throttles of the last run by the service's reason and the index's name; `UnprocessedItems` if it gives none."""
     timeline: tuple[Moment, ...] = ()
     """Timeline of the last run: one row per second; after an hour one row per two seconds, and so on."""
 

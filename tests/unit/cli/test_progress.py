@@ -61,7 +61,7 @@ def progress(seconds: float, **figures: int | float) -> Progress:
     return Progress(seconds=seconds, **(zeros | figures))  # type: ignore[arg-type]
 
 
-def tracked(plan: JobPlanned, *events: Progress) -> JobTracker:
+def course(plan: JobPlanned, *events: Progress) -> JobTracker:
     tracker = JobTracker(plan)
     for event in events:
         tracker.add(event)
@@ -93,13 +93,13 @@ def test_plan_names_what_a_person_must_know_before_paying() -> None:
     assert "time unknown" in plan_line(replace(PLAN, expected_seconds=None))
 
 
-def test_plan_of_a_resumed_job_tells_what_is_done_and_how_long_the_rest_takes() -> None:
+def test_plan_of_a_resumed_job_tells_what_is_done_and_left() -> None:
     line = plan_line(replace(PLAN, items_done=1_500))
     assert line.endswith("1,500 items already done, about 20.0 s left")
 
 
 def test_line_shows_rates_of_the_latest_seconds() -> None:
-    now = tracked(
+    now = course(
         PLAN,
         progress(0.0),
         progress(10.0, items=1_000, bytes=10_000_000, units=100, splits_done=1),
@@ -108,34 +108,34 @@ def test_line_shows_rates_of_the_latest_seconds() -> None:
     assert now.line() == "60,000 items · 500 of 500 RCU/s · 42.7 s left · 8 of 64 segments · 10.0 MB/s"
 
 
-def test_line_of_a_paused_job_tells_the_budget_that_it_will_have() -> None:
-    now = tracked(
+def test_line_of_a_paused_job_tells_its_later_budget() -> None:
+    now = course(
         PLAN, progress(0.0), progress(10.0, budget=800.0), replace(progress(12.0, budget=0.0), reason="paused")
     )
     assert now.line() == "0 items · 0 of 800 RCU/s · paused · 0 of 64 segments · 0.0 MB/s"
 
 
-def test_line_tells_throttles_and_rejects_only_where_there_are_some() -> None:
-    assert "throttled" not in tracked(IMPORT, progress(1.0)).line()
-    assert "3 throttled · 2 rejected" in tracked(IMPORT, progress(1.0, throttles=3, rejected=2)).line()
+def test_line_tells_throttles_and_rejects_only_if_any() -> None:
+    assert "throttled" not in course(IMPORT, progress(1.0)).line()
+    assert "3 throttled · 2 rejected" in course(IMPORT, progress(1.0, throttles=3, rejected=2)).line()
 
 
 def test_done_takes_the_measure_that_is_furthest() -> None:
-    assert tracked(PLAN, progress(1.0, splits_done=16)).done() == 0.25
-    assert tracked(PLAN, progress(1.0, items=250_000, splits_done=16)).done() == 0.5
-    assert tracked(PLAN, progress(1.0, units=7_500)).done() == 0.75
-    assert tracked(IMPORT, progress(1.0, bytes=400_000)).done() == 0.4
-    assert tracked(PLAN, progress(0.0, units=30_000), progress(1.0, units=32_000)).done() == 0.8  # 10,000 were left
+    assert course(PLAN, progress(1.0, splits_done=16)).done() == 0.25
+    assert course(PLAN, progress(1.0, items=250_000, splits_done=16)).done() == 0.5
+    assert course(PLAN, progress(1.0, units=7_500)).done() == 0.75
+    assert course(IMPORT, progress(1.0, bytes=400_000)).done() == 0.4
+    assert course(PLAN, progress(0.0, units=30_000), progress(1.0, units=32_000)).done() == 0.8  # 10,000 were left
 
 
 def test_done_is_whole_only_when_every_unit_is() -> None:
-    assert tracked(PLAN, progress(1.0, items=900_000)).done() == 0.99
-    assert tracked(IMPORT, progress(1.0, bytes=9_000_000)).done() == 0.99
-    assert tracked(PLAN, progress(1.0, splits_done=64)).done() == 1.0
+    assert course(PLAN, progress(1.0, items=900_000)).done() == 0.99
+    assert course(IMPORT, progress(1.0, bytes=9_000_000)).done() == 0.99
+    assert course(PLAN, progress(1.0, splits_done=64)).done() == 1.0
 
 
 def test_recent_events_are_bounded() -> None:
-    now = tracked(PLAN, *(progress(number / 4, items=number) for number in range(10_000)))
+    now = course(PLAN, *(progress(number / 4, items=number) for number in range(10_000)))
     assert "250" not in now.line().split(" · ")[0]
     assert len(now._recent) <= 25
 
@@ -197,14 +197,14 @@ def test_a_terminal_that_goes_away_ends_nothing(monkeypatch: pytest.MonkeyPatch)
 def test_a_pause_does_not_count_for_the_time_that_is_left() -> None:
     working = [progress(0.0), progress(5.0, splits_done=16, budget=500), progress(10.0, splits_done=32, budget=500)]
     paused = [progress(12.0, splits_done=32, budget=0), progress(3_610.0, splits_done=32, budget=0)]
-    assert " left " not in tracked(PLAN, *working, *paused).line()
-    assert " · 10.0 s left · " in tracked(PLAN, *working).line()
-    assert " · 10.0 s left · " in tracked(PLAN, *working, *paused, progress(3_610.0, splits_done=32, budget=500)).line()
+    assert " left " not in course(PLAN, *working, *paused).line()
+    assert " · 10.0 s left · " in course(PLAN, *working).line()
+    assert " · 10.0 s left · " in course(PLAN, *working, *paused, progress(3_610.0, splits_done=32, budget=500)).line()
 
 
 def test_a_resumed_job_goes_on_where_its_earlier_runs_ended() -> None:
     begun = progress(0.0, items=250_000, bytes=50_000_000, units=1_000, splits_done=32)
-    first = tracked(PLAN, begun)
+    first = course(PLAN, begun)
     assert first.line() == "250,000 items · 0 of 500 RCU/s · 32 of 64 segments · 0.0 MB/s"
     first.add(progress(10.0, items=375_000, bytes=60_000_000, units=3_500, splits_done=48))
     assert first.line() == "375,000 items · 250 of 500 RCU/s · 10.0 s left · 48 of 64 segments · 1.0 MB/s"
@@ -240,11 +240,11 @@ def test_summary_of_a_job_that_was_finished_before_is_no_news() -> None:
         ("import --state=st -t T -s in", "import --state=/x/st -t T -s in --resume"),
     ],
 )
-def test_the_command_that_goes_on_with_an_import_does_so_in_any_folder(line: str, resumed: str) -> None:
+def test_the_command_to_resume_an_import_works_in_any_folder(line: str, resumed: str) -> None:
     assert resume_command(["/bin/ddbio", *line.split()], "/x/st") == f"ddbio {resumed}"
 
 
-def test_the_command_that_goes_on_after_too_many_rejects_asks_for_a_higher_limit() -> None:
+def test_the_hint_after_too_many_rejects_has_a_higher_limit() -> None:
     line = ["ddbio", "import", "--strict", "-s", "in", "--max-rejects", "5"]
     assert resume_command(line, more_rejects=True) == "ddbio import -s in --max-rejects N --resume"
 
@@ -264,7 +264,7 @@ def test_a_standard_error_that_nobody_reads_is_no_failure(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("planned", "code"), [(True, Exit.REJECTED), (False, Exit.DONE)])
-def test_an_import_that_was_finished_before_has_rejected_nothing_now(planned: bool, code: Exit) -> None:
+def test_an_import_finished_before_has_rejected_nothing_now(planned: bool, code: Exit) -> None:
     shown = QuietDisplay()
     if planned:
         shown(IMPORT)
