@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         ScanFilter,
         VerifyOptions,
     )
-    from ddbio.report import Difference, JobReport, Rejection, VerifyReport
+    from ddbio.report import Difference, JobReport, Moment, Rejection, VerifyReport
 
 _HOMES = {
     "export_table": "jobs.api",
@@ -117,6 +117,7 @@ _HOMES = {
     "VerifyOptions": "options",
     "Difference": "report",
     "JobReport": "report",
+    "Moment": "report",
     "Rejection": "report",
     "VerifyReport": "report",
     "verify_export": "jobs.verify",
@@ -146,6 +147,7 @@ __all__ = [
     "JournalError",
     "LedgerError",
     "LimitReachedError",
+    "Moment",
     "NoInputError",
     "Observer",
     "OutputClosedError",

@@ -235,6 +235,15 @@ def test_links_lead_somewhere() -> None:
             assert anchor in anchors(file.read_text()), f"{page.name} links to {target}"
 
 
+def test_diagram_has_the_layers_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (diagram,) = fenced("text", DOCS["design.md"])
+    shown = [re.findall(r"\b(\w+)/", line) for line in diagram.splitlines()]
+    layers = [re.findall(r"ddbio\.(\w+)", layer) for layer in contracts[0]["layers"]]
+    packages = [{name for name in layer if (ROOT / "ddbio" / name).is_dir()} for layer in layers]
+    assert [set(names) for names in shown if names] == [names for names in packages if names]
+
+
 ACTIONS = {
     "HeadBucket": "ListBucket",
     "ListObjectsV2": "ListBucket",
