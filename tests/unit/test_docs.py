@@ -235,6 +235,11 @@ def test_links_lead_somewhere() -> None:
             assert anchor in anchors(file.read_text()), f"{page.name} links to {target}"
 
 
+def test_files_that_design_names_exist() -> None:
+    for name in re.findall(r"`([\w/]+(?:\.py|/))`", DOCS["design.md"]):
+        assert (ROOT / "ddbio" / name).exists() or (ROOT / name).exists(), name
+
+
 def test_diagram_has_the_layers_of_the_contract() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (diagram,) = fenced("text", DOCS["design.md"])
