@@ -88,7 +88,7 @@ async def interrupt(process: Process, number: signal.Signals = signal.SIGINT) ->
     print(f"ended {seconds:.2f} s after {number.name}")
     assert seconds < STOP_SECONDS + BUSY_SECONDS
     assert done.code == 130, done.err
-    assert "Stopping: no new requests." in done.err
+    assert "Stopping: no new requests are sent." in done.err
     assert "Traceback" not in done.err
     return done
 
@@ -97,8 +97,8 @@ def command_to_resume(done: Done) -> list[str]:
     """The arguments of the command that the last line names."""
     *_, interrupted, line = done.err.splitlines()
     assert interrupted == "Interrupted."
-    assert line.startswith("Go on with: ddbio ")
-    words = shlex.split(line.removeprefix("Go on with: ddbio "))
+    assert line.startswith("Resume with: ddbio ")
+    words = shlex.split(line.removeprefix("Resume with: ddbio "))
     assert words[-1] == "--resume"
     return words
 

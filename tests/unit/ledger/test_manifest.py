@@ -90,7 +90,7 @@ def test_numbers_may_be_written_in_other_ways(mine: str, other: str) -> None:
 
 
 def checksum(document: dict[str, Any]) -> str:
-    """The checksum as the README tells it."""
+    """The checksum as docs/verify.md describes it."""
     rest = {name: value for name, value in document.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(_whole(rest), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
