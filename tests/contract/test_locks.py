@@ -301,7 +301,7 @@ class Watched(FakeClock):
 @pytest.mark.parametrize(
     "date", ["yesterday", "Mon, 30 Nov 99999999999 10:00:00 GMT", "Mon, 30 Nov 1970 10:00:00 -0000"]
 )
-async def test_of_a_server_with_no_clock_no_lease_is_known_to_have_run_out(bucket: Bucket, date: str) -> None:
+async def test_without_a_servers_clock_no_lease_has_expired(bucket: Bucket, date: str) -> None:
     second = bucket.sink(client=Timeless(bucket.client, date))
     async with bucket.sink().lock("run1"):
         with pytest.raises(JobLockedError):
@@ -309,7 +309,7 @@ async def test_of_a_server_with_no_clock_no_lease_is_known_to_have_run_out(bucke
                 raise AssertionError("no lock")
 
 
-async def test_a_lease_that_ran_out_is_taken_over_and_its_holder_stops(bucket: Bucket) -> None:
+async def test_an_expired_lease_is_taken_over_and_its_holder_stops(bucket: Bucket) -> None:
     clock = Watched()
     first = bucket.sink(clock=clock)
     second = bucket.sink(client=Later(bucket.client, LEASE_SECONDS + 1))
@@ -418,7 +418,7 @@ async def test_what_is_spoilt_on_its_way_is_asked_for_and_sent_again(bucket: Buc
     assert bucket.finished() == {}
 
 
-async def test_a_job_that_ends_by_itself_takes_the_time_to_give_the_lock_back(
+async def test_a_job_that_ends_takes_the_time_to_release_its_lock(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(s3_lock, "RELEASE_SECONDS", 0.0)  # for one that is stopped, there is none left
@@ -452,7 +452,7 @@ async def test_a_lock_that_can_not_be_had_is_explained(seaweed: Server) -> None:
                 raise AssertionError("no lock")
 
 
-async def test_the_lock_keeps_the_encryption_but_not_the_storage_class(moto: Server) -> None:
+async def test_the_lock_keeps_encryption_but_not_the_storage_class(moto: Server) -> None:
     async with s3_client(moto) as client:
         seen: list[Mapping[str, Any]] = []
 
@@ -513,7 +513,7 @@ async def test_a_worker_that_outlives_its_job_keeps_others_away(
     os.kill(orphan, 0)
 
 
-async def test_the_next_job_waits_for_the_last_worker_of_one_that_is_gone(
+async def test_the_next_job_waits_for_the_last_worker_of_a_dead_one(
     orphan: int, tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_lock, "ORPHAN_SECONDS", 30.0)
@@ -562,7 +562,7 @@ async def test_a_job_whose_lock_is_gone_leaves_that_of_the_next(tmp_path: Path, 
             await second.put("x", b"second")
 
 
-async def test_a_lock_that_names_an_impossible_process_is_somebody_elses(tmp_path: Path, executor: Executor) -> None:
+async def test_a_lock_of_an_impossible_process_is_somebody_elses(tmp_path: Path, executor: Executor) -> None:
     path = tmp_path / LOCK
     path.parent.mkdir()
     holder = {"run": "run6", "host": socket.gethostname(), "pid": 10**30, "since": ""}

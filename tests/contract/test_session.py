@@ -59,7 +59,7 @@ def to(server: Server) -> Connection:
 # Region and endpoints
 
 
-async def test_the_region_comes_from_the_option_then_the_environment_then_the_profile(
+async def test_the_region_comes_from_option_environment_or_profile(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure("[default]\nregion = ap-south-1\n[profile other]\nregion = sa-east-1\n")
@@ -189,9 +189,7 @@ def temporary(name: str, expiry: datetime) -> str:
     )
 
 
-async def test_credentials_of_a_process_have_an_expiry_and_are_renewed_from_the_start(
-    configure: Configure, tmp_path: Path
-) -> None:
+async def test_process_credentials_expire_and_are_renewed(configure: Configure, tmp_path: Path) -> None:
     path, expiry = tmp_path / "keys.json", datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
     path.write_text(temporary("FIRST", expiry))
     process_profile(configure, path)
@@ -225,7 +223,7 @@ class Metadata:
         return http.Reply((json.dumps({"Code": "Success", **keys}).encode(),))
 
 
-async def test_an_instance_role_survives_hiccups_of_the_metadata_service(
+async def test_an_instance_role_survives_metadata_service_hiccups(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metadata = Metadata()
@@ -368,7 +366,7 @@ async def test_refusals_say_what_to_do_and_nothing_secret(code: str, hint: str) 
         json.dumps({"Table": description(ItemCount="many")}).encode(),
     ],
 )
-async def test_an_answer_that_describes_no_table_is_told_with_the_endpoint(body: bytes) -> None:
+async def test_an_answer_that_describes_no_table_names_the_endpoint(body: bytes) -> None:
     error = await describe_with(200, body)
     assert isinstance(error, errors.PreflightError)
     assert "answers with something else than the description of table T" in error.message
@@ -508,7 +506,7 @@ async def test_an_s3_client_asks_its_source_at_every_request(seaweed: Server) ->
         assert await reply["Body"].read() == b"data"
 
 
-async def test_an_s3_client_without_an_endpoint_of_its_own_goes_to_aws() -> None:
+async def test_an_s3_client_without_its_own_endpoint_goes_to_aws() -> None:
     source = StaticCredentials(Credentials("A", "S"))
     async with s3_client(region="eu-west-1", endpoint_url=None, credentials=source) as client:
         assert client.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"

@@ -106,7 +106,7 @@ async def test_a_wrong_checksum_is_refused_by_all_who_read_it(copy: Copy, moto: 
     assert moto.items(table) == []
 
 
-async def test_files_of_a_segment_that_can_not_be_are_read_all_the_same(copy: Copy, moto: Server) -> None:
+async def test_files_of_an_impossible_segment_are_still_read(copy: Copy, moto: Server) -> None:
     table = moto.create_table(key=(("hash", "S"), ("range", "N")))
     copy.change(put("files", 3, "segment", value=7))
     report = await copy.verify(table=table, connection=connect(moto), repair=True)

@@ -168,7 +168,7 @@ async def test_everybody_is_killed_again_and_again(exports: Jobs, tmp_path: Path
     check(tmp_path / "out", await end(job))
 
 
-async def test_three_deaths_on_a_unit_fail_the_job_which_can_be_resumed(exports: Jobs, tmp_path: Path) -> None:
+async def test_three_deaths_on_a_split_fail_a_resumable_job(exports: Jobs, tmp_path: Path) -> None:
     job = await exports.start()
 
     def kill_all() -> None:
@@ -188,7 +188,7 @@ async def test_three_deaths_on_a_unit_fail_the_job_which_can_be_resumed(exports:
 
 
 @pytest.mark.parametrize("everybody", [True, False])
-async def test_an_import_that_was_killed_sends_only_what_was_not_journaled(
+async def test_a_killed_import_sends_only_what_was_not_journaled(
     counting: StartCounting, tmp_path: Path, everybody: bool
 ) -> None:
     service = Killing("BatchWriteItem")
@@ -236,9 +236,7 @@ class Boundary(Killing):
         return await super().__call__(request, serve)
 
 
-async def test_killed_where_one_source_ends_an_import_does_not_write_that_one_again(
-    counting: StartCounting, tmp_path: Path
-) -> None:
+async def test_an_import_killed_at_a_sources_end_does_not_repeat_it(counting: StartCounting, tmp_path: Path) -> None:
     service = Boundary()
     server = await counting(Table(mode="stored", key=KEY), on_request=service)
     for name in ("first", "second"):

@@ -230,7 +230,7 @@ async def test_interrupted_import_while_the_service_does_not_answer(
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-async def test_interrupted_import_while_its_source_in_s3_does_not_answer(
+async def test_import_interrupted_while_its_s3_source_is_silent(
     counting: StartCounting, seaweed: Server, tmp_path: Path, processes: str
 ) -> None:
     service = Slow("BatchWriteItem", 20, seconds=0.0)
@@ -271,9 +271,7 @@ async def test_interrupted_before_it_began(counting: StartCounting, tmp_path: Pa
     assert done.err.splitlines()[-1] == "Interrupted before anything was done."
 
 
-async def test_ctrl_c_at_a_terminal_goes_to_everybody_and_ends_the_same(
-    counting: StartCounting, tmp_path: Path
-) -> None:
+async def test_ctrl_c_at_a_terminal_reaches_everybody(counting: StartCounting, tmp_path: Path) -> None:
     """The terminal sends SIGINT to the whole foreground group: the workers leave it to their parent."""
     service = Slow("Scan", PAGES * 2 // 3)
     server = await counting(Table(items=ITEMS), on_request=service)

@@ -80,7 +80,7 @@ async def test_nothing_put_is_nothing_sent(server: CountingServer) -> None:
     assert server.account.operations["BatchWriteItem"] == 0
 
 
-async def test_an_item_that_cannot_be_one_is_refused_and_the_rest_goes_in(server: CountingServer) -> None:
+async def test_an_impossible_item_is_refused_and_the_rest_goes_in(server: CountingServer) -> None:
     async with BatchWriter(writing(server)) as writer:
         for number in range(30):
             await writer.put(item(number))
@@ -226,7 +226,7 @@ async def test_a_batch_that_fails_is_told_at_the_end(server: CountingServer) -> 
     assert server.account.operations["BatchWriteItem"] == 1
 
 
-async def test_of_several_batches_that_fail_one_is_told_and_asyncio_tells_of_none(
+async def test_of_several_failed_batches_one_is_raised(
     server: CountingServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.on_request = gate = Gate("BatchWriteItem")
@@ -246,7 +246,7 @@ async def test_of_several_batches_that_fail_one_is_told_and_asyncio_tells_of_non
     assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
-async def test_a_batch_that_fails_is_told_to_whoever_puts_and_cancels_nobody(server: CountingServer) -> None:
+async def test_a_failed_batch_is_raised_to_putters_and_cancels_nobody(server: CountingServer) -> None:
     server.on_request = deny_writes
     started: asyncio.Future[BatchWriter] = asyncio.get_running_loop().create_future()
     ending = asyncio.Event()

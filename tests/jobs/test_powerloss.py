@@ -60,9 +60,7 @@ def is_sealed(name: str, data: bytes) -> Check:
     return lambda folder: (folder / name).is_file() and (folder / name).read_bytes() == data
 
 
-async def test_what_was_called_durable_is_there_whenever_the_power_goes(
-    tmp_path: Path, executor: ThreadPoolExecutor
-) -> None:
+async def test_what_was_called_durable_survives_a_power_loss(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     with recording(tmp_path) as disk:
         promises = Promises(disk)
         async with LocalSink(tmp_path / "out", "run7", executor=executor) as sink:

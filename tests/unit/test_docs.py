@@ -79,7 +79,7 @@ def test_readme_gives_the_defaults(command: str) -> None:
             assert row.replace("`", "").endswith(f"| {option.default} |")
 
 
-def test_readme_explains_every_command_and_the_short_flags_of_the_contract() -> None:
+def test_readme_explains_every_command_and_short_flag() -> None:
     assert set(COMMANDS) == {"export", "import", "verify", "generate", "demo"}
     short = {name: {flag for option in options(name) for flag in option.opts if len(flag) == 2} for name in COMMANDS}
     assert short == {

@@ -52,7 +52,7 @@ def test_same_seed_same_bytes_and_another_seed_others(shape: Shape) -> None:
     assert first == again != other
 
 
-def test_without_a_seed_every_run_differs_and_leaves_the_global_generator_alone() -> None:
+def test_without_a_seed_runs_differ_and_spare_global_random() -> None:
     random.seed(5)
     state = random.getstate()
     assert b"".join(blocks(5)) != b"".join(blocks(5))

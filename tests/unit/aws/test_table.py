@@ -73,7 +73,7 @@ def test_index_keys_are_optional_and_the_least_limit_counts() -> None:
     assert info.keys == (KeyAttribute("a", "S", 1024), KeyAttribute("b", "N", 1024), *info.index_keys)
 
 
-def test_an_index_has_its_own_figures_but_a_local_one_no_capacity() -> None:
+def test_an_index_has_its_own_figures_a_local_one_no_capacity() -> None:
     table = description(GlobalSecondaryIndexes=[GLOBAL], LocalSecondaryIndexes=[LOCAL])
     wide, local = TableInfo.parse(table, "g"), TableInfo.parse(table, "l")
     assert (wide.item_count, wide.size_bytes, wide.read_capacity, wide.write_capacity) == (3, 30, 5, 6)

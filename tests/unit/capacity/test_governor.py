@@ -60,7 +60,7 @@ async def test_requests_go_in_the_order_in_which_they_came(queue: Queue, clock: 
     assert queue.governor.spent == 801.5
 
 
-async def test_a_large_request_is_not_overtaken_by_a_stream_of_small_ones(queue: Queue, clock: FakeClock) -> None:
+async def test_small_requests_do_not_overtake_a_large_one(queue: Queue, clock: FakeClock) -> None:
     await queue.ask("first", 10)
     await queue.ask("large", 1_000)
     for number in range(50):
@@ -81,9 +81,7 @@ async def test_who_is_due_is_the_next_from_that_instant_on(queue: Queue, clock: 
         assert queue.order[-1] == expected
 
 
-async def test_who_is_due_later_does_not_wait_for_it_where_nobody_else_wants_the_capacity(
-    queue: Queue, clock: FakeClock
-) -> None:
+async def test_who_is_due_later_does_not_wait_for_free_capacity(queue: Queue, clock: FakeClock) -> None:
     await queue.ask("at once", 100, clock.now() + 1_000)
     await queue.ask("as soon as it is there", 100, clock.now() + 1_000)
     clock.advance(1.001)
@@ -115,9 +113,7 @@ async def test_who_leaves_while_waiting_has_taken_nothing(queue: Queue, clock: F
     assert queue.governor.spent == 101
 
 
-async def test_who_is_let_through_and_cancelled_at_once_gives_back_and_wakes_the_next(
-    queue: Queue, clock: FakeClock
-) -> None:
+async def test_who_is_admitted_and_cancelled_wakes_the_next(queue: Queue, clock: FakeClock) -> None:
     await queue.ask("first", 100)
     await queue.ask("leaves", 1_000)
     await queue.ask("next", 1)
@@ -186,7 +182,7 @@ async def test_who_waits_is_let_through_at_the_newest_estimate() -> None:
     assert queue.governor.spent == 2_025
 
 
-async def test_a_permit_that_is_never_settled_counts_with_its_estimate(queue: Queue) -> None:
+async def test_a_permit_never_settled_counts_with_its_estimate(queue: Queue) -> None:
     await queue.ask("lost", 42)
     assert queue.governor.spent == 42
 

@@ -93,7 +93,7 @@ def test_plan_names_what_a_person_must_know_before_paying() -> None:
     assert "time unknown" in plan_line(replace(PLAN, expected_seconds=None))
 
 
-def test_plan_of_a_resumed_job_tells_what_is_done_and_how_long_the_rest_takes() -> None:
+def test_plan_of_a_resumed_job_tells_what_is_done_and_left() -> None:
     line = plan_line(replace(PLAN, items_done=1_500))
     assert line.endswith("1,500 items are done already, about 20.0 s left")
 
@@ -108,14 +108,14 @@ def test_line_shows_rates_of_the_latest_seconds() -> None:
     assert now.line() == "60,000 items · 500 of 500 RCU/s · 42.7 s left · 8 of 64 segments · 10.0 MB/s"
 
 
-def test_line_of_a_paused_job_tells_the_budget_that_it_will_have() -> None:
+def test_line_of_a_paused_job_tells_its_later_budget() -> None:
     now = course(
         PLAN, progress(0.0), progress(10.0, budget=800.0), replace(progress(12.0, budget=0.0), reason="paused")
     )
     assert now.line() == "0 items · 0 of 800 RCU/s · paused · 0 of 64 segments · 0.0 MB/s"
 
 
-def test_line_tells_throttles_and_rejects_only_where_there_are_some() -> None:
+def test_line_tells_throttles_and_rejects_only_if_any() -> None:
     assert "throttled" not in course(IMPORT, progress(1.0)).line()
     assert "3 throttled · 2 rejected" in course(IMPORT, progress(1.0, throttles=3, rejected=2)).line()
 
@@ -240,11 +240,11 @@ def test_summary_of_a_job_that_was_finished_before_is_no_news() -> None:
         ("import --state=st -t T -s in", "import --state=/x/st -t T -s in --resume"),
     ],
 )
-def test_the_command_that_goes_on_with_an_import_does_so_in_any_folder(line: str, resumed: str) -> None:
+def test_the_command_to_resume_an_import_works_in_any_folder(line: str, resumed: str) -> None:
     assert resuming(["/bin/ddbio", *line.split()], "/x/st") == f"ddbio {resumed}"
 
 
-def test_the_command_that_goes_on_after_too_many_rejects_asks_for_a_higher_limit() -> None:
+def test_the_hint_after_too_many_rejects_has_a_higher_limit() -> None:
     line = ["ddbio", "import", "--strict", "-s", "in", "--max-rejects", "5"]
     assert resuming(line, more_rejects=True) == "ddbio import -s in --max-rejects N --resume"
 
@@ -264,7 +264,7 @@ def test_a_standard_error_that_nobody_reads_is_no_failure(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("planned", "code"), [(True, Exit.REJECTED), (False, Exit.DONE)])
-def test_an_import_that_was_finished_before_has_rejected_nothing_now(planned: bool, code: Exit) -> None:
+def test_an_import_finished_before_has_rejected_nothing_now(planned: bool, code: Exit) -> None:
     shown = Silence()
     if planned:
         shown(IMPORT)

@@ -72,7 +72,7 @@ def test_a_block_is_the_same_at_any_time_and_is_checked() -> None:
 
 
 @pytest.mark.parametrize("kind", PACKED)
-def test_a_stream_that_expands_without_end_is_read_piece_by_piece(kind: Compression) -> None:
+def test_an_endlessly_expanding_stream_is_read_in_pieces(kind: Compression) -> None:
     bomb = compress(kind, bytes(100 << 20))
     decompressor = Decompressor(kind)
     sizes = [len(piece) for piece in decompressor.feed(bomb)]

@@ -136,7 +136,7 @@ def test_what_replaces_larger_items_keeps_to_the_budget_too(budget: float, proce
 
 
 @pytest.mark.parametrize("processes", [1, 4])
-def test_what_replaces_larger_items_is_not_found_out_by_many_batches_at_once(processes: int, tmp_path: Path) -> None:
+def test_costs_of_replaced_items_are_not_learned_all_at_once(processes: int, tmp_path: Path) -> None:
     fleet = writing(tmp_path, 4_000, 50, processes, Replacing.COST, Replacing((), 1, latency=0.1))
     run(fleet)
     check(fleet, "write")
@@ -165,9 +165,7 @@ def test_what_was_refused_does_not_come_as_a_burst(tmp_path: Path) -> None:
     assert sum(usage.throttles for usage in fleet.coordinator.usages) > 32
 
 
-def test_a_table_that_bears_less_than_the_budget_is_not_hammered_and_most_of_what_it_takes_lasts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_that_bears_less_than_the_budget_is_spared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It leaves parts of most batches: what is tried again is at most as much as is served."""
     budget, bears, seconds = 1_000, 400, 20
     fleet = writing(tmp_path, budget, 50, 2, 0.5, SizedTable((), 1, Limits(read=1, write=bears)))
@@ -220,7 +218,7 @@ class Hot(SizedTable):
 
 
 @pytest.mark.parametrize(("budget", "processes"), [(6_000, 4), (12_000, 1)])
-def test_a_large_item_collection_is_read_as_fast_as_its_partition_bears(budget: float, processes: int) -> None:
+def test_a_large_collection_is_read_at_its_partitions_rate(budget: float, processes: int) -> None:
     """70% of the table are in one segment, and nobody else can read any of them."""
     counts = counts_for(budget * 30, KB, 64, heavy=0.7)
     limits = Limits(read=inf, write=inf, partitions=64, partition_read=PARTITION_READ)
@@ -249,9 +247,7 @@ def test_a_hot_segment_waits_and_the_others_have_the_rest() -> None:
     assert any("hot keys" in event.reason for event in progress)
 
 
-def test_a_dump_in_the_order_of_the_partitions_is_spread_over_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dump_in_partition_order_is_spread_over_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """8 partitions of 100 units a second each: read in its order, a dump writes to one after the other."""
     monkeypatch.setattr(sending, "HELD_BYTES", 16 * KB)  # a small dump stands for a large one
     limits = Limits(read=1e12, write=1e12, partitions=8, partition_write=100)

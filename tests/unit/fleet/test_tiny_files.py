@@ -76,7 +76,7 @@ def test_what_is_leased_ahead_does_not_take_the_work_of_others(tmp_path: Path) -
     assert len(fleet.table.items) == 1_200
 
 
-def test_a_file_that_is_broken_fails_the_job_when_what_was_read_of_it_is_in(tmp_path: Path) -> None:
+def test_a_broken_file_fails_the_job_after_its_readable_records(tmp_path: Path) -> None:
     folder = write_files(tmp_path / "in", [[line(number)] for number in range(30)])
     whole = gzip.compress("".join(f"{line(f'zip {number}')}\n" for number in range(10)).encode())
     (folder / "broken.json.gz").write_bytes(whole[:-4])
@@ -102,7 +102,7 @@ def test_several_files_that_are_broken_fail_the_job_like_one(whole: int, tmp_pat
     assert fleet.coordinator.failure.kind == "SourceError"
 
 
-def test_a_batch_that_fails_fails_the_job_whoever_had_records_in_it(tmp_path: Path) -> None:
+def test_a_failed_batch_fails_the_job_whoever_owns_its_records(tmp_path: Path) -> None:
     fleet = importing(write_files(tmp_path / "in", [[line(number)] for number in range(200)]), 2)
     fleet.table.hook = lambda operation, payload: error_reply("AccessDeniedException", "no")
     assert run(fleet) < 2
@@ -149,7 +149,7 @@ FILES = st.lists(
     kills=st.lists(st.floats(0.01, 1), max_size=3),
     concurrency=st.sampled_from([None, 1, 2]),
 )
-def test_any_files_every_record_is_written_or_rejected_once_and_the_last_line_of_a_file_wins(
+def test_each_record_is_written_or_rejected_once_last_line_wins(
     files: list[list[int | str]],
     workers: int,
     seed: int,

@@ -172,7 +172,7 @@ async def known(sink: Mortal) -> dict[str, Any] | None:
     return summary(ledger) if sink.small or sink.sealed else None
 
 
-async def test_what_is_left_of_a_discarded_journal_is_the_whole_of_it_or_nothing() -> None:
+async def test_a_discarded_journal_is_left_whole_or_not_at_all() -> None:
     states = 0
     for sink in await ended_anywhere():
         whole = await known(sink)
@@ -182,7 +182,7 @@ async def test_what_is_left_of_a_discarded_journal_is_the_whole_of_it_or_nothing
     assert states > 200
 
 
-async def test_what_is_left_of_a_removed_journal_tells_which_job_it_was() -> None:
+async def test_the_rest_of_a_removed_journal_names_its_job() -> None:
     for sink in await ended_anywhere():
         for left in await ended(sink, "remove"):
             assert await Journal(left.revived()).opened() in (OPENED, None)

@@ -231,7 +231,7 @@ async def dying() -> tuple[Dying, Journal]:
     return sink, journal
 
 
-async def test_what_is_left_of_an_interrupted_removal_tells_which_job_it_was() -> None:
+async def test_an_interrupted_removal_leaves_the_name_of_its_job() -> None:
     sink, journal = await dying()
     with pytest.raises(DestinationError):
         await journal.remove()

@@ -148,7 +148,7 @@ def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int
         Recovered(0, FileState("T-0-0", 0, 0, "", "", 0, 0, 0, 0, sealed=False), gone=True),
     ],
 )
-async def test_a_file_that_a_journal_names_and_does_not_tell_of_is_damage(entry: JournalEntry) -> None:
+async def test_a_file_named_but_not_described_by_a_journal_is_damage(entry: JournalEntry) -> None:
     ledger = Ledger(Journal(MemorySink()))
     with pytest.raises(JournalError, match="T-0-0"):
         ledger.replay([entry])
@@ -214,7 +214,7 @@ async def test_a_write_that_fails_fails_every_caller_then_and_later() -> None:
     assert sink.small == {}
 
 
-async def test_a_file_is_not_sealed_where_the_journal_may_hold_more_of_it() -> None:
+async def test_a_file_the_journal_may_hold_more_of_is_not_sealed() -> None:
     """A failed write may have landed: sealed by what the ledger knows, the file is not what the journal claims."""
     sink = SlowSink()
     ledger = Ledger(Journal(sink))
@@ -285,7 +285,7 @@ async def test_rejects_are_durable_before_the_chunk_that_passes_them(tmp_path: P
     assert len([name for name in sink.small if name.startswith(JOURNAL)]) == 2
 
 
-async def test_reasons_of_rejects_are_counted_over_all_runs_with_the_example_closest_to_a_beginning(
+async def test_reasons_of_rejects_are_counted_over_all_runs(
     tmp_path: Path,
 ) -> None:
     def reject(source: str, offset: int, reason: str) -> Reject:

@@ -84,9 +84,7 @@ async def listening(
         (b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b""),
     ],
 )
-async def test_a_reply_in_any_framing_and_the_next_on_the_same_connection(
-    framing: bytes, body: bytes, piece: int
-) -> None:
+async def test_replies_in_any_framing_follow_on_one_connection(framing: bytes, body: bytes, piece: int) -> None:
     notice = b"HTTP/1.1 100 Continue\r\n\r\n"
     async with (
         peer(notice + HEAD + framing, HEAD + framing, piece=piece) as (answering, url),
@@ -130,7 +128,7 @@ async def test_what_is_no_whole_reply_is_an_error_that_quotes_nothing(reply: byt
     assert "secret" not in str(caught.value)
 
 
-async def test_a_connection_with_more_than_the_reply_is_not_used_again() -> None:
+async def test_a_connection_with_surplus_bytes_is_not_reused() -> None:
     reply = HEAD + b"Content-Length: 2\r\n\r\nhi"
     async with peer(reply + b"more", reply) as (answering, url), HttpTransport(connections=1) as transport:
         assert [bytes((await transport(url, {}, b"")).body) for _ in range(2)] == [b"hi", b"hi"]

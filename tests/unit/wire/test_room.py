@@ -60,7 +60,7 @@ async def get(transport: HttpTransport, url: str) -> int:
 
 
 @pytest.mark.parametrize("head", [REPLY % BODY, HEAD + b"\r\n"], ids=["length", "until the end"])
-async def test_large_bodies_come_one_after_the_other_where_there_is_no_more_room(head: bytes) -> None:
+async def test_large_bodies_come_one_by_one_where_room_is_short(head: bytes) -> None:
     server = Server(head)
     async with (
         listening(server.serve) as url,
