@@ -16,7 +16,7 @@ from ddbio.cli.progress import display
 from ddbio.cli.run import resuming
 from ddbio.errors import RefusedError
 from ddbio.visible import visible
-from tests.unit.cli.test_progress import PLAN, Terminal, progress
+from tests.kit.terminal import PLAN, Terminal, progress
 
 HOSTILE = "x\x1b]0;PWNED\x07\nwarning: all fine"
 SHOWN = r"x\x1b]0;PWNED\x07\nwarning: all fine"

@@ -17,8 +17,7 @@ from xxhash import xxh3_64_intdigest
 
 from ddbio.codec.fingerprint import MASK, number
 from ddbio.model import MalformedPageError, OutputFormat
-from tests.kit.codec_cases import IMPLEMENTATIONS, Typed, dumped, items, numbers
-from tests.unit.codec.test_codec_twins import TOKENS, good_pages, soups, spoiled
+from tests.kit.codec_cases import IMPLEMENTATIONS, TOKENS, Typed, dumped, good_pages, items, numbers, soups, spoiled
 
 _EXACT = Context(prec=60)
 TAGS = {"S": 1, "N": 2, "B": 3, "BOOL": 4, "NULL": 5, "M": 6, "L": 7, "SS": 8, "NS": 9, "BS": 10}

@@ -18,7 +18,7 @@ from ddbio.jobs import planning
 from ddbio.jobs.planning import MEGABYTE
 from ddbio.options import MAX_SEGMENTS, Capacity
 from ddbio.storage.base import SourceFile
-from tests.unit.aws.test_table import description
+from tests.kit.descriptions import description
 
 BOM = b"\xef\xbb\xbf"
 ON_DEMAND: dict[str, Any] = {

@@ -18,8 +18,8 @@ from ddbio.ledger.journal import BLOCK, Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.storage.base import JOURNAL
 from tests.kit.fakes import MemoryFile, MemorySink, all_entries, let_run
+from tests.kit.histories import Segment, steps, summary
 from tests.kit.mortal import Mortal, mortal
-from tests.unit.ledger.test_ledger_replay import Segment, steps, summary
 
 OPENED = Opened("run", Identity("export", "1", "r", "T", "id", (), "/out", {}), 3)
 EVERY = 3

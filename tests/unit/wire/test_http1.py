@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
 from ddbio.errors import TransportError
 from ddbio.wire.http1 import MAX_HEAD, SMALL_BODY
 from ddbio.wire.transport import HttpTransport
+from tests.kit.servers.raw import listening
 
 HEAD = b"HTTP/1.1 200 OK\r\nX-Name: value \r\n"
 
@@ -44,34 +45,8 @@ class Peer:
 @asynccontextmanager
 async def peer(*replies: bytes, piece: int = 1 << 20, close: bool = False) -> AsyncIterator[tuple[Peer, str]]:
     answering = Peer(replies, piece, close)
-    async with listening(answering.serve) as url:
-        yield answering, url
-
-
-@asynccontextmanager
-async def listening(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[str]:
-    """Serve connections until the block ends and their clients have closed them."""
-    tasks: list[asyncio.Task[None]] = []
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.append(asyncio.ensure_future(conversation(reader, writer)))
-
-    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.transport.abort()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        await asyncio.gather(*tasks)
+    async with listening(answering.serve) as port:
+        yield answering, f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
@@ -152,8 +127,8 @@ async def test_an_answer_before_the_whole_request_is_heard() -> None:
         await finished.wait()
 
     finished = asyncio.Event()
-    async with listening(refuse) as url, HttpTransport(connections=1) as transport:
-        reply = await transport.send("PUT", url, {}, [bytes(1 << 20)] * 64)
+    async with listening(refuse) as port, HttpTransport(connections=1) as transport:
+        reply = await transport.send("PUT", f"http://127.0.0.1:{port}", {}, [bytes(1 << 20)] * 64)
         finished.set()
     assert (reply.status, bytes(reply.body)) == (503, b"wait")
 
