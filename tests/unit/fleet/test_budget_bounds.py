@@ -13,8 +13,6 @@ from zlib import crc32
 
 import pytest
 
-from benchmarks.capacity.fleet import counts_for, exporting, run, spans_of, write_dump
-from benchmarks.capacity.table import SizedTable
 from ddbio.capacity import Pace
 from ddbio.capacity.shares import PARTITION_READ
 from ddbio.events import Progress
@@ -26,6 +24,7 @@ from tests.kit.faults.capacity import Capacity, Limits
 from tests.kit.fleets import Fleet, export_job, import_job
 from tests.kit.servers.account import Event, Kind
 from tests.kit.servers.units import write_units
+from tests.kit.sized import SizedTable, counts_for, exporting, run, spans_of, write_dump
 
 KB = 1_024
 SECONDS = 8
