@@ -13,9 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.capacity.fleet import shuffled
-from tests.kit.faults.process import run_faults
 from tests.kit.servers.aws import Server
-from tests.kit.servers.process import running
+from tests.kit.servers.process import run_faults, running
 from tests.kit.sized import write_dump
 
 WINDOW = 5

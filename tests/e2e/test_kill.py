@@ -17,7 +17,7 @@ import pytest
 from ddbio.audit.manifest import contradictions, read_options
 from ddbio.ledger.manifest import read_manifest
 from tests.conftest import StartCounting
-from tests.kit.command import Done, end, start
+from tests.kit.command import SECONDS, Done, end, gone, start, workers
 from tests.kit.servers.aws import ACCESS_KEY, REGION, SECRET_KEY
 from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.http import Handler, Reply, Request
@@ -30,8 +30,6 @@ PAGE_ITEMS = 200
 PAGES = ITEMS // PAGE_ITEMS
 SEGMENTS = 6
 SEEDS = int(os.environ.get("DDBIO_KILL_SEEDS", "1"))
-END_SECONDS = 1.0
-"""So soon a worker ends after its parent."""
 KEY = (("pk", "S"), ("sk", "N"))
 Killer = Callable[[], None]
 
@@ -68,26 +66,9 @@ class Killing:
         return await serve(request)
 
 
-def workers(parent: Process) -> list[int]:
-    """The process ids of a job's workers."""
-    return [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
-
-
 def kill(*pids: int) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-
-
-async def gone(pid: int) -> None:
-    """Wait for the end of a process, whosever child it is."""
-    descriptor, ended = os.pidfd_open(pid), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 class Jobs:
@@ -118,7 +99,7 @@ class Jobs:
 
         await self.service.at(requests, killer).wait()
         assert pids
-        async with asyncio.timeout(END_SECONDS):
+        async with asyncio.timeout(SECONDS):
             await asyncio.gather(*map(gone, pids))
         assert (await end(job)).code == -signal.SIGKILL
 

@@ -63,6 +63,27 @@ async def end(process: Process) -> Done:
     return Done(process.returncode, out, err.decode())
 
 
+def workers(parent: Process) -> list[int]:
+    """The process ids of a job's workers."""
+    return [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+
+
+async def gone(pid: int) -> None:
+    """Wait for the end of a process, whoever started it."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
 def refused(done: Done, code: int, *told: str) -> None:
     """A command that could do nothing says so in one line, and nothing on standard output."""
     assert (done.code, done.out) == (code, b""), done.err

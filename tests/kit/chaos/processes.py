@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.kit.chaos.relay import Pace
+from tests.kit.command import gone
 
 HANG_SECONDS = 120.0
 """An attempt that takes longer hangs."""
@@ -128,7 +129,7 @@ class Attempts:
         try:
             async with asyncio.timeout(END_SECONDS):
                 while alive := self._alive():
-                    await asyncio.gather(*map(_gone, alive))
+                    await asyncio.gather(*map(gone, alive))
         except TimeoutError:
             await self._dump()
             raise ChaosError(
@@ -165,19 +166,3 @@ class Attempts:
                 if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
                     found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
-
-
-async def _gone(pid: int) -> None:
-    """Wait for the end of a process, whosever child it is."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import IO
@@ -74,6 +77,22 @@ def on_free_ports(ports: Sequence[int], serve: Callable[[int], AbstractContextMa
                 if attempt == ATTEMPTS - 1:
                     raise
         yield server
+
+
+@contextmanager
+def run_counting(*arguments: str) -> Iterator[Server]:
+    """Run the counting server, with the arguments of its command line, in a process of its own."""
+    with running([sys.executable, "-m", "tests.kit.servers.counting", *arguments], r"\{.*\}") as line:
+        yield Server("counting", json.loads(line[0])["url"])
+
+
+@contextmanager
+def run_faults(upstream: Server, *arguments: str) -> Iterator[Server]:
+    """Run the fault proxy in front of `upstream`, with the arguments of its command line, in a process of its own."""
+    keys = ("--access-key", upstream.access_key, "--secret-key", upstream.secret_key)
+    command = [sys.executable, "-m", "tests.kit.faults", "--upstream", upstream.url, *keys, *arguments]
+    with running(command, r"\{.*\}") as line:
+        yield replace(upstream, url=json.loads(line[0])["url"])
 
 
 def _read_all(output: IO[str], ready: str, found: Future[re.Match[str]]) -> None:

@@ -63,6 +63,7 @@ def check(fleet: Fleet, kind: Kind) -> None:
 
 
 READS = [
+    (440, 150 * KB, 2),
     *((5, 50, 16), (5, 4 * KB, 4), (5, 400 * KB, 1)),
     *((100, 50, 4), (100, 4 * KB, 1), (100, 400 * KB, 16)),
     *((1_000, 50, 1), (1_000, 4 * KB, 16), (1_000, 400 * KB, 4)),
@@ -85,6 +86,7 @@ def test_reading_keeps_to_the_budget_and_uses_it(budget: float, item_bytes: int,
 
 
 WRITES = [
+    (80, 100, 2),
     *((5, 50, 1), (5, KB, 4), (5, 400 * KB, 16)),
     *((100, 50, 16), (100, 4 * KB, 1), (100, 400 * KB, 4)),
     *((1_000, 50, 4), (1_000, 4 * KB, 16), (1_000, 400 * KB, 1)),
@@ -244,6 +246,23 @@ def test_a_hot_segment_waits_and_the_others_have_the_rest() -> None:
     progress = [event for event in fleet.events if isinstance(event, Progress)]
     assert {event.budget for event in progress} == {3_000}
     assert any("hot keys" in event.reason for event in progress)
+
+
+def test_an_adaptive_budget_settles_on_what_a_table_bears() -> None:
+    """Four seconds after the first cut it is near again, and most of what the table bears is used."""
+    bears, most = 400, 540
+    limits = Limits(read=bears, write=1, partition_read=1e12)
+    fleet = exporting(most, counts_for(60 * 128, KB, 64), KB, 2, limits=limits, auto=True)
+    fleet.most = most
+    run(fleet)
+    progress = [event for event in fleet.events if isinstance(event, Progress)]
+    cut = next(event.seconds for event in progress if event.budget < most)
+    settled = [event for event in progress if event.seconds >= cut + 4][:-1]
+    assert len(settled) >= 4
+    budgets = [event.budget for event in settled]
+    assert max(budgets) - min(budgets) <= 0.3 * max(budgets)
+    first, last = settled[0], settled[-1]
+    assert last.units - first.units >= 0.85 * bears * (last.seconds - first.seconds)
 
 
 def test_a_dump_in_partition_order_is_spread_over_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
