@@ -27,6 +27,7 @@ from ddbio.aws.table import KeyElement
 from ddbio.options import Connection
 from ddbio.storage.s3.errors import edge
 from ddbio.wire.signing import Credentials, StaticCredentials
+from tests.kit.credentials import FakeCredentials
 from tests.kit.servers import http
 from tests.kit.servers.aws import ACCESS_KEY, SECRET_KEY, Server
 from tests.kit.servers.certificate import write_certificate
@@ -486,22 +487,14 @@ async def test_a_bucket_that_is_forbidden_by_wrong_keys(seaweed: Server, monkeyp
 
 
 async def test_an_s3_client_asks_its_source_at_every_request(seaweed: Server) -> None:
-    class Source:
-        current = Credentials(seaweed.access_key, seaweed.secret_key)
-
-        async def get(self) -> Credentials:
-            return self.current
-
-        async def renew(self, stale: Credentials) -> Credentials:
-            raise AssertionError
-
-    source, bucket = Source(), seaweed.create_bucket()
+    right = Credentials(seaweed.access_key, seaweed.secret_key)
+    source, bucket = FakeCredentials(right), seaweed.create_bucket()
     async with s3_client(region=seaweed.region, endpoint_url=seaweed.url, credentials=source) as client:
         await client.put_object(Bucket=bucket, Key="k", Body=b"data")
         source.current = Credentials(seaweed.access_key, "no longer right")
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
             await client.get_object(Bucket=bucket, Key="k")
-        source.current = Credentials(seaweed.access_key, seaweed.secret_key)
+        source.current = right
         reply = await client.get_object(Bucket=bucket, Key="k")
         assert await reply["Body"].read() == b"data"
 

@@ -7,50 +7,28 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
-from types import TracebackType
-from typing import Self
+from functools import partial
 
 from ddbio.storage.base import LOCK
 from ddbio.storage.s3.lock import LEASE_SECONDS
+from tests.kit.faults.relay import Relay
 from tests.kit.faults.s3 import refusal
-from tests.kit.faults.upstream import Upstream, UpstreamError
-from tests.kit.servers.http import Handler, HttpServer, Reply, Request
+from tests.kit.servers.http import Handler, Reply, Request
 from tests.kit.servers.replies import RESET
 
 DATA = {"Scan", "BatchWriteItem"}
 LATER = timedelta(seconds=LEASE_SECONDS + 1)
 
 
-class Relay:
-    """Serves on 127.0.0.1 what `upstream` (a URL) serves; `change` may alter requests and replies."""
+class Changing(Relay):
+    """A relay whose requests and replies `change` may alter."""
 
     def __init__(self, upstream: str, change: Callable[[Request, Handler], Awaitable[Reply]]) -> None:
-        self._upstream = Upstream(upstream)
+        super().__init__(upstream)
         self._change = change
-        self._http = HttpServer(self._handle, streaming=True)
-        self.url = ""
 
-    async def __aenter__(self) -> Self:
-        await self._upstream.__aenter__()
-        self.url = f"http://127.0.0.1:{await self._http.start(0)}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            await self._http.stop()
-        finally:
-            await self._upstream.__aexit__(kind, error, trace)
-
-    async def _handle(self, request: Request) -> Reply:
-        try:
-            return await self._change(request, self._forward)
-        except UpstreamError:
-            return RESET
-
-    async def _forward(self, request: Request) -> Reply:
-        return await self._upstream.forward(request, whole=False)
+    async def answer(self, request: Request) -> Reply:
+        return await self._change(request, partial(self.upstream.forward, whole=False))
 
 
 class Pace:

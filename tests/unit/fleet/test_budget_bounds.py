@@ -256,10 +256,10 @@ def test_an_adaptive_budget_settles_on_what_a_table_bears() -> None:
     fleet.most = most
     run(fleet)
     progress = [event for event in fleet.events if isinstance(event, Progress)]
-    cut = next(event.seconds for event in progress if event.budget < most)
+    cut = next(event.seconds for event in progress if event.budget is not None and event.budget < most)
     settled = [event for event in progress if event.seconds >= cut + 4][:-1]
     assert len(settled) >= 4
-    budgets = [event.budget for event in settled]
+    budgets = [event.budget or 0.0 for event in settled]
     assert max(budgets) - min(budgets) <= 0.3 * max(budgets)
     first, last = settled[0], settled[-1]
     assert last.units - first.units >= 0.85 * bears * (last.seconds - first.seconds)

@@ -25,6 +25,7 @@ from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.pipeline.meter import Usage
 from ddbio.wire.signing import Credentials
+from tests.kit.credentials import FakeCredentials
 from tests.kit.fakes import FakeClock, MemorySink, let_run, run_virtual
 
 NUMBERS = count(1)
@@ -32,23 +33,6 @@ NUMBERS = count(1)
 
 OLD, NEW = Credentials("OLD", "secret"), Credentials("NEW", "secret")
 BAD = Reject("f", 0, 1, 1, "not_json", "It is no JSON.", b"{")
-
-
-class Source:
-    """Credentials that are renewed from OLD to NEW, or not at all."""
-
-    def __init__(self) -> None:
-        self.current = OLD
-        self.error: Exception | None = None
-
-    async def get(self) -> Credentials:
-        return self.current
-
-    async def renew(self, stale: Credentials) -> Credentials:
-        if self.error is not None:
-            raise self.error
-        self.current = NEW
-        return NEW
 
 
 class Office:
@@ -72,7 +56,7 @@ class Office:
             rng=random.Random(1),
         )
         self.ledger = Ledger(journal, RejectsFile(path, "run"))
-        self.source = Source()
+        self.source = FakeCredentials(OLD, NEW)
         self.events: list[Event] = []
         self.recovered: list[int] = []
         self.recovery_error: Exception | None = None
@@ -301,7 +285,7 @@ def test_a_pause_and_an_abort_get_through_a_stalled_journal(tmp_path: Path, monk
 def test_a_pause_reaches_workers_while_credentials_are_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         office = Office(tmp_path / "r.jsonl")
-        monkeypatch.setattr(Source, "get", stalled)
+        monkeypatch.setattr(FakeCredentials, "get", stalled)
         async with office.desk:
             office.coordinator.budget.paused = True
             grant = await office.answer()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ddbio.errors import CredentialsUnavailableError, LedgerError
+from ddbio.errors import LedgerError
 from ddbio.fleet import coordinator, engine
 from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.fleet.worker import Worker
@@ -25,6 +25,7 @@ from ddbio.pipeline.importing import importer as pipeline_importing
 from ddbio.storage.local.source import LocalSource
 from ddbio.wire.signing import Credentials
 from ddbio.wire.transport import Reply
+from tests.kit.credentials import FakeCredentials
 from tests.kit.fakes import FakeTable, MemorySink, error_reply, reply, run_virtual
 from tests.kit.fleets import CREDENTIALS, Fleet, export_job, import_job
 
@@ -417,26 +418,6 @@ def test_passing_failures_of_puts_lose_nothing(seed: int, tmp_path: Path, monkey
     assert len(fleet.table.items) == fleet.ledger.written == 1_000
 
 
-class Vault:
-    """The parent's credentials: the first set is refused from the beginning."""
-
-    def __init__(self, *others: str) -> None:
-        self.current = CREDENTIALS
-        self.others = list(others)
-        self.asked = 0
-
-    async def get(self) -> Credentials:
-        return self.current
-
-    async def renew(self, stale: Credentials) -> Credentials:
-        if stale == self.current:
-            self.asked += 1
-            if not self.others:
-                raise CredentialsUnavailableError("There are no others.")
-            self.current = Credentials(self.others.pop(0), "secret")
-        return self.current
-
-
 class Guarded(FakeTable):
     """Knows the key `new` only."""
 
@@ -449,7 +430,7 @@ class Guarded(FakeTable):
 
 def test_credentials_that_expire_are_renewed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = exporting([[5.0] * 3] * 20, workers=3)
-    fleet.table, vault = Guarded(fleet.table.pages), Vault("new")
+    fleet.table, vault = Guarded(fleet.table.pages), FakeCredentials(CREDENTIALS, Credentials("new", "secret"))
     fleet.credentials = vault
     assert run(fleet, monkeypatch) < 5
     assert fleet.coordinator.failure is None
@@ -459,7 +440,7 @@ def test_credentials_that_expire_are_renewed_once_for_all(monkeypatch: pytest.Mo
 
 def test_without_other_credentials_the_job_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = exporting([[5.0] * 3] * 20, workers=3)
-    fleet.table, fleet.credentials = Guarded(fleet.table.pages), Vault()
+    fleet.table, fleet.credentials = Guarded(fleet.table.pages), FakeCredentials(CREDENTIALS)
     assert run(fleet, monkeypatch) < 5
     assert fleet.coordinator.failure is not None
     assert fleet.coordinator.failure.kind == "CredentialsUnavailableError"

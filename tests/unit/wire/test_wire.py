@@ -21,6 +21,7 @@ from ddbio import errors
 from ddbio.wire.dynamodb import MAX_MESSAGE, BatchReply, DynamoDB, ScanPlan
 from ddbio.wire.signing import Credentials, StaticCredentials
 from ddbio.wire.transport import HttpTransport, Reply
+from tests.kit.credentials import FakeCredentials
 from tests.kit.servers import http
 from tests.kit.servers.certificate import write_certificate
 from tests.kit.servers.raw import listening, say_nothing
@@ -334,18 +335,10 @@ async def test_without_a_date_nothing_is_said_of_the_clock(date: str) -> None:
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
 async def test_refused_credentials_are_renewed_unseen_by_the_caller(code: str) -> None:
-    class Source:
-        current = Credentials("OLD", "x")
-        stale: Credentials | None = None
-
-        async def get(self) -> Credentials:
-            return self.current
-
-        async def renew(self, stale: Credentials) -> Credentials:
-            self.stale, self.current = stale, Credentials("NEW", "y")
-            return self.current
-
-    source, wire = Source(), Wire(400, json.dumps({"__type": f"x#{code}", "message": "m"}).encode())
+    source, wire = (
+        FakeCredentials(Credentials("OLD", "x"), Credentials("NEW", "y")),
+        Wire(400, json.dumps({"__type": f"x#{code}", "message": "m"}).encode()),
+    )
     dynamodb = service(wire, source)
     with pytest.raises(errors.CredentialsError):
         await dynamodb.scan(b"{}")
