@@ -335,10 +335,8 @@ async def test_without_a_date_nothing_is_said_of_the_clock(date: str) -> None:
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
 async def test_refused_credentials_are_renewed_unseen_by_the_caller(code: str) -> None:
-    source, wire = (
-        FakeCredentials(Credentials("OLD", "x"), Credentials("NEW", "y")),
-        Wire(400, json.dumps({"__type": f"x#{code}", "message": "m"}).encode()),
-    )
+    source = FakeCredentials(Credentials("OLD", "x"), Credentials("NEW", "y"), Credentials("NEWER", "z"))
+    wire = Wire(400, json.dumps({"__type": f"x#{code}", "message": "m"}).encode())
     dynamodb = service(wire, source)
     with pytest.raises(errors.CredentialsError):
         await dynamodb.scan(b"{}")
