@@ -9,6 +9,7 @@ import math
 import selectors
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -83,12 +84,16 @@ class StuckError(Exception):
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """A selector that never waits: where nothing is ready, the time jumps to the next timer."""
+    """A selector that never waits: where nothing is ready, the time jumps to the next timer.
+
+    Bytes between two sockets of this process may take a moment of real time: `grace` is left to them before a jump.
+    """
 
     time = 0.0
+    grace = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
+        ready = super().select(0 if timeout == 0 else self.grace)
         if not ready:
             if timeout is None:
                 raise StuckError
@@ -99,8 +104,9 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time jumps from timer to timer; what should run in a thread runs at once, in no time."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float = 0.0) -> None:
         self._virtual = _JumpingSelector()
+        self._virtual.grace = grace
         super().__init__(self._virtual)
 
     def time(self) -> float:
@@ -118,9 +124,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return future
 
 
-def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` on a VirtualLoop; raises StuckError where it would hang."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+SOCKET_GRACE = 0.05
+
+
+def run_virtual(main: Coroutine[Any, Any, T], *, sockets: bool = False) -> T:
+    """Run `main` on a VirtualLoop, with `sockets` where servers in this loop are talked to.
+
+    Raises StuckError where it would hang.
+    """
+    with asyncio.Runner(loop_factory=partial(VirtualLoop, SOCKET_GRACE if sockets else 0.0)) as runner:
         return runner.run(main)
 
 
