@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.capacity import Budget, Pace
@@ -17,6 +17,7 @@ from ddbio.jobs import planning
 from tests.kit.fakes import FakeTable, error_reply, run_virtual
 from tests.kit.faults.capacity import Capacity, Limits
 from tests.kit.fleets import Fleet, export_job
+from tests.kit.marks import examples
 
 TABLE = "TableReadProvisionedThroughputExceeded"
 RANGE = "TableWriteKeyRangeThroughputExceeded"
@@ -51,7 +52,7 @@ class Table:
         return self.rates[first:]
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.floats(20, 100_000), st.floats(0.05, 20), st.floats(0.1, 10), st.sampled_from([TABLE, ACCOUNT]))
 def test_it_settles_near_what_the_table_bears(start: float, times: float, saved: float, reason: str) -> None:
     table = Table(Budget(Pace(start, float("inf"))), start * times, saved, reason)

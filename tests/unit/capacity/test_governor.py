@@ -8,12 +8,13 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.capacity import Governor, Permit
 from ddbio.clock import Clock, LoopClock
 from tests.kit.fakes import FakeClock, FakeTimer, VirtualClock, let_run, run_virtual
+from tests.kit.marks import examples
 from tests.kit.servers.account import Account
 
 EXACT = VirtualClock()
@@ -273,7 +274,7 @@ def spend(
     return run_virtual(main())
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(st.floats(100, 10_000), st.lists(st.floats(0.5, 200), min_size=1, max_size=20), st.floats(0, 0.04))
 def test_as_the_service_counts_the_rate_is_kept_and_used(rate: float, costs: list[float], stall: float) -> None:
     rng = random.Random(5)
@@ -322,7 +323,7 @@ def test_what_is_throttled_now_and_then_wastes_nothing() -> None:
     assert run_virtual(main()) >= 0.97
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(st.tuples(st.floats(0, 0.5), st.floats(1, 300), st.none() | st.floats(0, 3)), min_size=1, max_size=40),
     st.lists(st.tuples(st.floats(0, 20), st.floats(1, 1_000)), max_size=5),
@@ -369,7 +370,7 @@ async def test_pairs_per_second_are_measured(record_property: Callable[[str, obj
     assert governor.spent == pytest.approx(25 * pairs)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.tuples(st.floats(0.5, 500), st.booleans(), st.integers(0, 3)), min_size=1, max_size=40))
 def test_turns_are_kept_whoever_leaves(requests: list[tuple[float, bool, int]]) -> None:
     """Who asks first goes first; large requests are not overtaken; who leaves takes nothing with them."""

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.codec.framing import Block
@@ -17,6 +17,7 @@ from ddbio.hints import HintType
 from ddbio.model import InputFormat, KeyAttribute, MalformedPageError, OutputFormat, Put
 from tests.kit.codec_cases import IMPLEMENTATIONS, dumped, good_pages, items, plain_object, soups, spoiled
 from tests.kit.fuzz_codec import Fuzzer
+from tests.kit.marks import examples
 
 pytestmark = pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="the native codec is not built")
 
@@ -45,7 +46,7 @@ def page_outcome(codec: ModuleType, body: bytes, fmt: OutputFormat) -> Any:
         return str(error)
 
 
-@settings(max_examples=700, deadline=None)
+@examples(700)
 @given(
     record=st.one_of(soups, soups.map(lambda soup: b"{" + soup), spoiled(good_records()), st.binary(max_size=20)),
     keys=st.sampled_from(KEYS),
@@ -67,7 +68,7 @@ def block_outcome(codec: ModuleType, block: Block, keys: tuple[KeyAttribute, ...
     return seen, refused, codec.weigh(entries), codec.count_lines(block.data)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     lines=st.lists(st.one_of(good_records(), soups, st.sampled_from([b"", b" \t\r", b"{}\r"])), max_size=8),
     ended=st.booleans(),
@@ -111,7 +112,7 @@ def flight(codec: ModuleType, names: list[bytes], landing: list[bool | None], aw
     return offsets, told, [entry.written for entry in entries], codec.count_settled(entries)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     names=st.lists(st.integers(0, 20).map(lambda number: b"%d" % number), max_size=40),
     landing=st.lists(st.sampled_from([True, True, True, False, None]), max_size=40),
@@ -135,7 +136,7 @@ def test_an_entry_that_does_not_fly_can_not_land() -> None:
             codec.settle([codec.EncodedRecord(b"{}", b"k", 2, None, 0, 9)], True, {}, {})
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     body=st.one_of(soups.map(lambda soup: b'{"Count":1,"Items":[{' + soup), spoiled(good_pages()), soups),
     fmt=st.sampled_from(["jsonl", "dynamodb-json"]),
@@ -146,7 +147,7 @@ def test_any_page(body: bytes, fmt: OutputFormat) -> None:
     assert type(found) is type(expected)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(count=st.integers(5, 300), repeated=st.none() | st.integers(0, 300), nested=st.booleans())
 def test_objects_with_many_members(count: int, repeated: int | None, nested: bool) -> None:
     names = [f"n{number}" for number in range(count)]

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.codec.compression import (
@@ -22,6 +22,7 @@ from ddbio.codec.compression import (
 )
 from ddbio.model import Compression
 from ddbio.names import ENDINGS
+from tests.kit.marks import examples
 
 KINDS: tuple[Compression, ...] = ("none", "gzip", "zstd")
 PACKED: tuple[Compression, ...] = ("gzip", "zstd")
@@ -39,7 +40,7 @@ def read(kind: Compression, stream: bytes, size: int = 1 << 20) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(blocks=st.lists(st.binary(max_size=300)), size=st.integers(1, 50))
 def test_blocks_one_behind_the_other_are_one_stream(kind: Compression, blocks: list[bytes], size: int) -> None:
     assert read(kind, b"".join(compress(kind, block) for block in blocks), size) == b"".join(blocks)

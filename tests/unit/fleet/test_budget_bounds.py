@@ -22,6 +22,7 @@ from ddbio.wire.transport import Reply
 from tests.kit.fakes import reply, run_virtual
 from tests.kit.faults.capacity import Capacity, Limits
 from tests.kit.fleets import Fleet, export_job, import_job
+from tests.kit.marks import few
 from tests.kit.servers.account import Event, Kind
 from tests.kit.servers.units import write_units
 from tests.kit.sized import SizedTable, counts_for, exporting, run, spans_of, write_dump
@@ -72,7 +73,7 @@ READS = [
 ]
 
 
-@pytest.mark.parametrize(("budget", "item_bytes", "processes"), READS)
+@pytest.mark.parametrize(("budget", "item_bytes", "processes"), few(READS, 0, 5, 10))
 def test_reading_keeps_to_the_budget_and_uses_it(budget: float, item_bytes: int, processes: int) -> None:
     segments = max(64, 32 * processes)
     workers = planning.process_count(processes, Pace(budget), planning.PAGE_UNITS, segments)
@@ -106,7 +107,7 @@ def writing(
     return Fleet(job, table or SizedTable((), 1), units, budget, workers, rejects=folder / "rejects.jsonl")
 
 
-@pytest.mark.parametrize(("budget", "item_bytes", "processes"), WRITES)
+@pytest.mark.parametrize(("budget", "item_bytes", "processes"), few(WRITES, 0, 5))
 def test_writing_keeps_to_the_budget_and_uses_it(
     budget: float, item_bytes: int, processes: int, tmp_path: Path
 ) -> None:
@@ -129,7 +130,7 @@ class Replacing(SizedTable):
         return reply({"UnprocessedItems": {}, "ConsumedCapacity": capacity})
 
 
-@pytest.mark.parametrize(("budget", "processes"), [(5, 1), (1_000, 4), (20_000, 1), (200_000, 16)])
+@pytest.mark.parametrize(("budget", "processes"), few([(5, 1), (1_000, 4), (20_000, 1), (200_000, 16)], 1))
 def test_what_replaces_larger_items_keeps_to_the_budget_too(budget: float, processes: int, tmp_path: Path) -> None:
     fleet = writing(tmp_path, budget, 50, processes, Replacing.COST, Replacing((), 1))
     run(fleet)

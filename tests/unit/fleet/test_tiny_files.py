@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.fleet import coordinator
@@ -20,6 +20,7 @@ from ddbio.storage.local.source import LocalSource
 from ddbio.wire.transport import Reply
 from tests.kit.fakes import FakeTable, error_reply, reply, run_virtual
 from tests.kit.fleets import Fleet, import_job
+from tests.kit.marks import examples, few
 
 
 def importing(folder: Path, workers: int = 1, budget: float = 1e6, concurrency: int | None = None) -> Fleet:
@@ -56,7 +57,7 @@ def line(key: object, version: object = 0) -> str:
     return json.dumps({"pk": str(key), "version": version})
 
 
-@pytest.mark.parametrize(("workers", "concurrency"), [(1, None), (2, None), (1, 1), (2, 4)])
+@pytest.mark.parametrize(("workers", "concurrency"), few([(1, None), (2, None), (1, 1), (2, 4)], 1))
 def test_files_of_one_item_fill_batches(workers: int, concurrency: int | None, tmp_path: Path) -> None:
     fleet = importing(write_files(tmp_path / "in", [[line(number)] for number in range(2_000)]), workers)
     seconds = run(fleet)
@@ -141,7 +142,7 @@ FILES = st.lists(
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     files=FILES,
     workers=st.integers(1, 3),

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.errors import DestinationError, JournalError
@@ -19,6 +19,7 @@ from ddbio.ledger.ledger import Ledger
 from ddbio.storage.base import JOURNAL
 from tests.kit.fakes import MemoryFile, MemorySink, all_entries, let_run
 from tests.kit.histories import Segment, steps, summary
+from tests.kit.marks import examples
 from tests.kit.mortal import Mortal, mortal
 
 OPENED = Opened("run", Identity("export", "1", "r", "T", "id", (), "/out", {}), 3)
@@ -81,7 +82,7 @@ class Job:
 lives = st.tuples(st.integers(0, 60), st.booleans(), st.lists(steps, max_size=15))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(runs=st.lists(lives, min_size=1, max_size=5), compact_after=st.integers(1, 4), seed=st.integers(0, 99))
 def test_a_process_may_end_at_any_operation(
     runs: list[tuple[int, bool, list[tuple[int, str, int]]]], compact_after: int, seed: int

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.errors import DestinationError, JournalError
@@ -30,9 +30,10 @@ from ddbio.ledger.rejects import RejectsFile
 from ddbio.storage.base import JOURNAL
 from tests.kit.fakes import MemorySink, all_entries, let_run
 from tests.kit.histories import Segment, steps, summary
+from tests.kit.marks import examples
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(history=st.lists(steps, max_size=40), chunk=st.integers(1, 5))
 def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int]], chunk: int) -> None:
     async def play() -> None:

@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.codec import EncodedRecord
@@ -25,6 +25,7 @@ from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.retry import Deadline
 from tests.kit.fakes import VirtualClock, let_run, run_virtual
+from tests.kit.marks import examples
 
 
 class Table(TableWriter):
@@ -236,7 +237,7 @@ class Whimsical(Table):
         return outcome
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     keys=st.lists(st.lists(st.integers(0, 30), max_size=120), min_size=1, max_size=6),
     seed=st.integers(0, 1_000),
