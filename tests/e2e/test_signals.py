@@ -27,9 +27,9 @@ from tests.kit.servers.items import make_item
 from tests.kit.servers.tables import Table
 
 STOP_SECONDS = 2.0
-"""So soon after the signal a job ends; the time is printed."""
-BUSY_SECONDS = 4.0
-"""What a machine that does other things may add to it: only this is not tested."""
+"""How soon a job ends after the signal, on a machine that does nothing else."""
+STARTS = 20
+"""How many starts of a process a busy machine may take longer: it is measured by the same machine's own pace."""
 ITEMS = 9_000
 PAGE_ITEMS = 100
 PAGES = ITEMS // PAGE_ITEMS
@@ -79,14 +79,20 @@ def environment(server: CountingServer, s3: Server | None = None) -> dict[str, s
     }
 
 
+async def end_soon(process: Process) -> Done:
+    """Wait for the end, which must come in time."""
+    began = perf_counter()
+    done = await end(process)
+    ended = perf_counter()
+    assert (await end(await start("--version", environment={}))).code == 0
+    assert ended - began < STOP_SECONDS + STARTS * (perf_counter() - ended)
+    return done
+
+
 async def interrupt(process: Process, number: signal.Signals = signal.SIGINT) -> Done:
     """Send the signal to the parent; it must end in time, having said so, and how to go on."""
     process.send_signal(number)
-    began = perf_counter()
-    done = await end(process)
-    seconds = perf_counter() - began
-    print(f"ended {seconds:.2f} s after {number.name}")
-    assert seconds < STOP_SECONDS + BUSY_SECONDS
+    done = await end_soon(process)
     assert done.code == 130, done.err
     assert "Stopping: no new requests." in done.err
     assert "Traceback" not in done.err
@@ -281,10 +287,8 @@ async def test_ctrl_c_at_a_terminal_reaches_everybody(counting: StartCounting, t
         session=True,
     )
     await service.reached.wait()
-    began = perf_counter()
     os.killpg(process.pid, signal.SIGINT)
-    done = await end(process)
-    assert perf_counter() - began < STOP_SECONDS + BUSY_SECONDS
+    done = await end_soon(process)
     assert done.code == 130
     assert "was killed" not in done.err
     command_to_resume(done)
@@ -300,9 +304,7 @@ async def test_second_ctrl_c_ends_at_once(counting: StartCounting, tmp_path: Pat
     await service.reached.wait()
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    began = perf_counter()
-    done = await end(process)
-    assert perf_counter() - began < BUSY_SECONDS
+    done = await end_soon(process)
     assert done.code == 130
 
 

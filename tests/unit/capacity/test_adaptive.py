@@ -17,7 +17,7 @@ from ddbio.jobs import planning
 from tests.kit.fakes import FakeTable, error_reply, run_virtual
 from tests.kit.faults.capacity import Capacity, Limits
 from tests.kit.fleets import Fleet, export_job
-from tests.kit.marks import examples
+from tests.kit.marks import examples, few
 
 TABLE = "TableReadProvisionedThroughputExceeded"
 RANGE = "TableWriteKeyRangeThroughputExceeded"
@@ -239,7 +239,7 @@ def test_reasons_are_told_apart() -> None:
     ]
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", few([1, 3], 0))
 def test_a_whole_fleet_settles_on_what_the_table_bears(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     page, capacity = 16.0, 3_000.0
     pages = [[page] * 1_400 for _ in range(12)]
