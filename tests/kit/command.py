@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECONDS = 60
-"""Longer than any command of these tests takes on a busy machine."""
+"""More than any command of these tests takes on a busy machine."""
 
 
 class Done(NamedTuple):
-    """A command that has ended: its exit code, what it wrote, and its standard error's lines that tell an error."""
+    """A command that has ended: its exit code, its output, and the lines of standard error that report an error."""
 
     code: int
     out: bytes
@@ -85,7 +85,7 @@ async def gone(pid: int) -> None:
 
 
 def refused(done: Done, code: int, *told: str) -> None:
-    """A command that could do nothing says so in one line, and nothing on standard output."""
+    """Check that a command has reported in one line that it could do nothing, and printed nothing else."""
     assert (done.code, done.out) == (code, b""), done.err
     assert len(done.errors) == 1, done.err
     assert "Traceback" not in done.err

@@ -153,7 +153,7 @@ def exporting(
     auto: bool = False,
     planned: bool = True,
 ) -> Fleet:
-    """An export as the command would plan it, or, unless `planned`, with exactly so many `processes`."""
+    """An export as the command would plan it, or, unless `planned`, with exactly this number of processes."""
     pace = Pace(budget, 1e12 if auto else None)
     workers = planning.process_count(processes, pace, planning.PAGE_UNITS, len(counts)) if planned else processes
     table = SizedTable(counts, item_bytes, limits, collections=collections)

@@ -19,7 +19,7 @@ from tests.kit.command import gone
 HANG_SECONDS = 120.0
 """An attempt that takes longer hangs."""
 END_SECONDS = 30.0
-"""So soon workers end after their parent, and a job after Ctrl-C, on a busy machine."""
+"""Within this time workers end after their parent, and a job after Ctrl-C, even on a busy machine."""
 DUMP_SECONDS = 3.0
 MARK = "DDBIO_CHAOS_RUN"
 ROOT = Path(__file__).parents[3]
@@ -34,7 +34,7 @@ class ChaosError(Exception):
 
 @dataclass(frozen=True)
 class Blow:
-    """Strike `victim` when so many more requests have come (or none: at once), and `seconds` have passed then."""
+    """Strike `victim` after this number of further requests (0: at once) and then `seconds`."""
 
     victim: Victim
     requests: int

@@ -1,4 +1,6 @@
-"""What stands behind the proxy: the service made slow enough to be killed at, and an S3 whose clock is a minute on."""
+"""What the fault proxy forwards to: a service slowed down so that it can be interrupted, and an S3 whose clock is a
+minute ahead.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,10 @@ class Changing(Relay):
 
 
 class Pace:
-    """Small pages, and a pause before each reply: whoever is killed meanwhile, the work is done by then.
+    """Small pages, and a pause before each reply: when a client is killed in the pause, its request has been served.
 
-    With `before` the pause comes before the work, which is not done at all where `drop` is called meanwhile: a dead
-    client's request does not arrive.
+    With `before` the pause comes first, and `drop` discards the requests that wait in it: those of a dead client never
+    arrive.
     """
 
     def __init__(self, page_items: int | None, seconds: float, *, before: bool = False) -> None:
@@ -47,13 +49,13 @@ class Pace:
         self._awaited: list[tuple[int, asyncio.Event]] = []
 
     def after(self, requests: int) -> asyncio.Event:
-        """An event that is set when so many more requests have come."""
+        """An event that is set after this number of further requests."""
         event = asyncio.Event()
         self._awaited.append((self._served + requests, event))
         return event
 
     def drop(self) -> None:
-        """Reset the requests that are on their way."""
+        """Reset the requests that wait in a pause."""
         self._drops += 1
 
     async def __call__(self, request: Request, serve: Handler) -> Reply:
@@ -76,9 +78,9 @@ class Pace:
 
 
 async def as_s3(request: Request, serve: Handler) -> Reply:
-    """Where the lock of a job is read, the server's clock says a later time: so the lock of a dead job has run out.
+    """Reply to reads of a job's lock with a later `Date`, so that the lock of a dead job has expired.
 
-    And where moto breaks down over the completion of an upload that it does not know, S3's own answer is given.
+    Where moto fails with HTTP 500 to complete an upload that it does not know, reply as S3 does.
     """
     reply = await serve(request)
     path, _, query = request.path.partition("?")
