@@ -15,7 +15,7 @@ class Killed(BaseException):
 
 
 class Mortal(MemorySink):
-    """A sink whose process ends at its `left`-th operation, before or (`behind`) after it; deletions come in any order."""
+    """Its process ends at its `left`-th operation, before or (`behind`) after it. Deletions come in any order."""
 
     def __init__(self, left: float = float("inf"), *, behind: bool = False, seed: int = 0) -> None:
         super().__init__()
