@@ -157,7 +157,7 @@ async def test_of_many_jobs_at_once_one_gets_the_lock(place: Place) -> None:
             await self._reached.wait()
 
     refused = Count(5)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert sum(await asyncio.gather(*(work(f"run{number}") for number in range(6)))) == 1
 
 
@@ -287,7 +287,7 @@ class Watched(FakeClock):
 
     async def waited_for(self) -> None:
         """Until the next renewal is planned."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._waiting.wait()
 
     async def renew(self) -> None:
@@ -371,7 +371,7 @@ async def test_a_lease_that_can_not_be_renewed_stops_the_job(bucket: Bucket) -> 
             await clock.waited_for()
             client.dead = True
             clock.advance(VALID_SECONDS)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await asyncio.Event().wait()
     assert list(bucket.finished()) == [LOCK]  # it lapses
 
@@ -384,7 +384,7 @@ async def test_a_write_whose_reply_was_lost_is_known_as_ones_own(bucket: Bucket)
             return await self._client.put_object(**arguments)  # as a client tries again
 
     clock, client = Watched(), Forgetful(bucket.client)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with bucket.sink(client=client, clock=clock).lock("run7"):
             await clock.renew()
     assert client.puts == 2

@@ -523,7 +523,7 @@ async def test_a_proxy_that_does_not_answer_connect_is_not_waited_for(monkeypatc
     async with listening(say_nothing) as port, HttpTransport(connections=1, timeout=0.3) as transport:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         with pytest.raises(errors.TransportError, match="timeout"):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(60):
                 await transport("https://dynamodb.invalid/", {}, b"")
 
 
