@@ -76,7 +76,7 @@ async def test_one_file_has_two_parts_in_flight_at_most(bucket: Bucket) -> None:
     assert spy.most == 2
 
 
-async def test_an_upload_completed_by_a_request_whose_reply_was_lost_is_sealed(seaweed: Server) -> None:
+async def test_an_upload_completed_without_a_reply_is_sealed(seaweed: Server) -> None:
     # moto answers 500 to an upload that it does not know.
     async with s3_client(seaweed) as client:
         await completed_and_forgotten(Bucket(seaweed, client))
@@ -201,7 +201,7 @@ async def test_a_cancelled_upload_is_aborted(bucket: Bucket) -> None:
     assert bucket.finished() == {}
 
 
-async def test_an_upload_is_aborted_that_was_being_created_when_cancelled(bucket: Bucket) -> None:
+async def test_an_upload_cancelled_while_being_created_is_aborted(bucket: Bucket) -> None:
     class Gate(Spy):
         async def create_multipart_upload(self, **arguments: Any) -> Any:
             reply = await self._client.create_multipart_upload(**arguments)
@@ -323,7 +323,7 @@ async def test_a_file_is_not_sealed_by_a_reply_that_is_not_of_s3(bucket: Bucket,
     assert bucket.unfinished() == []
 
 
-async def test_an_object_is_not_written_or_read_by_a_reply_that_is_not_of_s3(bucket: Bucket) -> None:
+async def test_a_reply_that_is_not_of_s3_writes_and_reads_no_object(bucket: Bucket) -> None:
     async with bucket.sink(client=Answering(bucket.client, "put_object")) as sink:
         with pytest.raises(DestinationError, match="not one of S3's"):
             await sink.put("small.json", b"x")

@@ -335,7 +335,7 @@ async def test_a_body_that_always_breaks_off_is_given_up(bucket: Bucket) -> None
         assert line.cut == ATTEMPTS
 
 
-async def test_an_object_that_is_longer_than_was_listed_is_not_read_in_part(bucket: Bucket) -> None:
+async def test_an_object_longer_than_listed_is_not_read_in_part(bucket: Bucket) -> None:
     bucket.fill({"a.json": b"{}\n" * 9})
     async with bucket.source() as source:
         file = await only(source)

@@ -140,9 +140,7 @@ def test_strict_stops_at_the_first_bad_record(moto: Server, table: str, tmp_path
     assert "of memory" not in again.err
 
 
-def test_a_later_source_wins_and_an_export_that_has_not_ended_is_refused(
-    moto: Server, table: str, tmp_path: Path
-) -> None:
+def test_a_later_source_wins_an_unfinished_export_is_refused(moto: Server, table: str, tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "in.json").write_text(f'{{"hash":"a","range":"b","from":"{name}"}}')
@@ -265,7 +263,7 @@ def test_limits_end_in_4_with_the_report(moto: Server, full: str, tmp_path: Path
     assert "its --max-units of 1 are used up. --resume goes on.\nResume with: ddbio export" in done.err
 
 
-def test_a_missing_standard_error_is_not_replaced_by_standard_output(moto: Server, full: str) -> None:
+def test_standard_output_does_not_replace_missing_stderr(moto: Server, full: str) -> None:
     done = shell(f"$PYTHON -m ddbio export -t {full} -c 1000 -d - 2>&-", moto)
     assert (done.code, in_order([json.loads(line) for line in done.out.splitlines()])) == (0, generated())
 

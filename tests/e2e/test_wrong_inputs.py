@@ -101,7 +101,7 @@ def test_an_input_of_which_nothing_can_be_written(imported: Import, name: str, c
     assert report["reject_reasons"] == manifest["totals"]["reject_reasons"]
 
 
-def test_each_reason_is_told_once_with_an_example_and_no_contents(imported: Import) -> None:
+def test_each_reason_is_told_once_with_an_example(imported: Import) -> None:
     (imported.folder / "a.json").write_bytes(GOOD + b"secret\n" * 3 + b'{"secret":1}\n')
     (imported.folder / "b.json").write_bytes(b'{"pk":"b"}\n' * 2 + b'secret"\n')
     done, report = imported(".")
@@ -114,7 +114,7 @@ def test_each_reason_is_told_once_with_an_example_and_no_contents(imported: Impo
     assert "secret" not in done.err
 
 
-def test_an_import_that_is_stopped_tells_the_reasons_and_a_resumed_one_those_of_all_runs(imported: Import) -> None:
+def test_stopped_and_resumed_imports_report_reasons_of_rejects(imported: Import) -> None:
     (imported.folder / "in.json").write_bytes(b"bad\n" * 2 + b'{"id":1}\n' + GOOD)
     done, _ = imported("in.json", "--max-rejects", "1")
     assert done.code == 1

@@ -52,7 +52,7 @@ def everything(name: str) -> bool:
 # --- every place
 
 
-async def test_every_offset_that_was_durable_can_be_sealed_by_another_process(place: Place) -> None:
+async def test_another_process_can_seal_at_any_durable_offset(place: Place) -> None:
     data = blocks(3, 8 * MIB)
     whole = b"".join(data)
     for count in (1, 3):
@@ -148,7 +148,7 @@ async def test_a_sweep_removes_what_is_unfinished_and_nothing_else(place: Place)
 # --- the local folder
 
 
-async def test_an_unfinished_copy_that_is_gone_needs_a_final_file_of_that_size(
+async def test_a_missing_part_file_needs_a_final_file_of_that_size(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
     (tmp_path / NAME).write_bytes(b"12345")

@@ -126,7 +126,7 @@ async def test_a_source_is_in_before_the_next_one_begins(imports: Imports, proce
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_stopped_anywhere_and_resumed_an_old_line_never_gets_over_a_newer_one(
+async def test_resumed_anywhere_no_old_line_replaces_a_newer_one(
     imports: Imports, journaled: Journaled, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     journal_at_once(monkeypatch)
@@ -204,9 +204,7 @@ async def test_a_journal_that_names_another_file_is_refused(
     assert "secret" not in {item["pk"]["S"] for item in imports.server.stored().items}
 
 
-async def test_a_journal_that_begins_a_source_before_its_turn_is_refused(
-    imports: Imports, journaled: Journaled
-) -> None:
+async def test_a_journal_that_begins_a_source_too_early_is_refused(imports: Imports, journaled: Journaled) -> None:
     """Else what is left of the earlier source would come over the lines of the later one that are there."""
     assert await cancelled(asyncio.ensure_future(imports.run(concurrency=1)), journaled.written, 0.0)
     async with LocalSink(imports.state, "forger", executor=None) as sink:  # type: ignore[arg-type]

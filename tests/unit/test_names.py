@@ -30,7 +30,7 @@ def test_a_file_says_what_is_in_it(arguments: Any, name: str) -> None:
 
 
 @given(tables, tables, st.integers(0, 999_999), st.integers(0, 10**9), st.sampled_from(sorted(ENDINGS)))
-def test_a_name_belongs_to_one_table_and_fits_into_any_file_system(
+def test_a_name_belongs_to_one_table_and_fits_any_file_system(
     table: str, other: str, segment: int, number: int, compression: Compression
 ) -> None:
     name = file_name(table, segment, number, compression)

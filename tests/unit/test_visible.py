@@ -15,7 +15,7 @@ from ddbio.cli.failures import Exit, fail, put, say
 from ddbio.cli.run import choose_display, resume_command
 from ddbio.errors import RefusedError
 from ddbio.visible import visible
-from tests.unit.cli.test_progress import PLAN, Terminal, progress
+from tests.kit.terminal import PLAN, Terminal, progress
 
 HOSTILE = "x\x1b]0;PWNED\x07\nwarning: all fine"
 SHOWN = r"x\x1b]0;PWNED\x07\nwarning: all fine"

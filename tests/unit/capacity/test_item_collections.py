@@ -58,7 +58,7 @@ async def test_a_page_within_one_partition_key_makes_the_next_one_due(reading: R
     assert reading.large.count == 0
 
 
-async def test_one_that_had_to_wait_may_come_earlier_but_by_no_more_than_a_page(reading: Reading) -> None:
+async def test_a_delayed_one_may_come_earlier_by_at_most_a_page(reading: Reading) -> None:
     turns = reading.turns()
     await reading.pages(turns, A1, A2, A3)  # each ten seconds after the one before: far too late
     assert reading.due(turns) == pytest.approx(20)
@@ -85,7 +85,7 @@ async def test_where_no_partition_key_is_named_nothing_is_due(reading: Reading) 
     assert reading.due(turns) is None
 
 
-async def test_where_collections_can_use_all_of_the_budget_none_is_due(reading: Reading) -> None:
+async def test_collections_that_can_use_the_whole_budget_get_no_extra(reading: Reading) -> None:
     many = [reading.turns() for _ in range(4)]
     for turns in many:
         await reading.pages(turns, A1, A2)

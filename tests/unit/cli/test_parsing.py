@@ -57,7 +57,7 @@ def test_a_value_that_is_empty_or_another_option_is_refused(
         refused(capsys, [command, f"{short}=x"], f"A short option takes its value without the =: write {long}=x.")
 
 
-def test_a_value_that_looks_like_an_option_can_be_written_with_its_option() -> None:
+def test_a_value_like_an_option_can_be_joined_to_its_option() -> None:
     assert COMMANDS["import"].make_context("import", ["--table=-r", "-s", "-"]).params["table"] == "-r"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from dataclasses import replace
@@ -16,21 +15,8 @@ from ddbio.cli.progress import LogLines, QuietDisplay
 from ddbio.cli.run import choose_display, report_moved, resume_command
 from ddbio.events import JobPlanned, Progress, Steered, Warned
 from ddbio.report import JobReport, Moment
+from tests.kit.terminal import PLAN, Terminal, progress
 
-PLAN = JobPlanned(
-    command="export",
-    account="123456789012",
-    region="eu-west-1",
-    table="Orders",
-    table_bytes=81_920_000,
-    table_items=500_000,
-    source_bytes=None,
-    budget=500.0,
-    splits=64,
-    processes=2,
-    expected_seconds=20.0,
-    location="out",
-)
 IMPORT = replace(
     PLAN, command="import", table_bytes=None, table_items=None, source_bytes=1_000_000, splits=1, processes=1
 )
@@ -52,13 +38,6 @@ REPORT = JobReport(
     resumed=False,
     manifest="out/_ddbio/manifest.json",
 )
-
-
-def progress(seconds: float, **figures: int | float) -> Progress:
-    zeros: dict[str, int | float] = dict.fromkeys(
-        ("items", "bytes", "units", "throttles", "rejected", "splits_done"), 0
-    )
-    return Progress(seconds=seconds, **(zeros | figures))  # type: ignore[arg-type]
 
 
 def course(plan: JobPlanned, *events: Progress) -> JobTracker:
@@ -159,11 +138,6 @@ def test_silence_lets_warnings_through(capsys: pytest.CaptureFixture[str]) -> No
         shown.info("done")
         shown(Warned("little space"))
     assert capsys.readouterr() == ("", "warning: little space\n")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_small_files_are_leased_many_for_a_lane(size: int, leased: int) -> None:
     assert len(of_files(*[size] * 500).report(report(wanted=2), 0).grant.leases) == leased
 
 
-def test_a_lane_that_has_small_files_gets_a_large_one_at_most_behind_them() -> None:
+def test_a_lane_takes_at_most_one_large_file_after_small_ones() -> None:
     subject = of_files(*[LANE_BYTES // 2, 100 * LANE_BYTES] * 50)
     for _ in range(20):
         leases = subject.report(report(wanted=1), 0).grant.leases
@@ -128,7 +128,7 @@ def test_a_job_without_splits_is_done_at_once() -> None:
     assert coordinator(0).report(report(wanted=8), 0).grant.stop == "done"
 
 
-def test_a_commit_sent_again_is_acknowledged_and_not_taken_again() -> None:
+def test_a_repeated_commit_is_acknowledged_but_not_applied() -> None:
     subject = coordinator()
     (lease,) = subject.report(report(wanted=1), 0).grant.leases
     again = report(commits=(commit(lease, 1), commit(lease, 2, done=True)))
@@ -139,7 +139,7 @@ def test_a_commit_sent_again_is_acknowledged_and_not_taken_again() -> None:
     assert subject.splits_done == 1
 
 
-def test_a_commit_of_an_older_lease_or_of_somebody_else_is_not_taken() -> None:
+def test_a_commit_under_an_old_or_foreign_lease_is_not_accepted() -> None:
     subject = coordinator()
     (lease,) = subject.report(report(wanted=1), 0).grant.leases
     older = Lease(lease.split, lease.epoch - 1)
@@ -166,7 +166,7 @@ def test_a_split_can_not_go_on_after_its_end() -> None:
 # Several sources
 
 
-def test_a_source_begins_once_the_one_before_is_done_and_durable() -> None:
+def test_a_source_begins_when_the_one_before_is_durable() -> None:
     subject = coordinator(3, workers=1, sources=3)
     for number in range(3):
         grant = subject.report(report(wanted=3), number).grant
@@ -180,7 +180,7 @@ def test_a_source_begins_once_the_one_before_is_done_and_durable() -> None:
     assert subject.done
 
 
-def test_a_report_that_met_the_end_of_a_source_is_taken_in_once_more() -> None:
+def test_a_report_sent_at_the_end_of_a_source_is_taken_again() -> None:
     subject = coordinator(2, workers=1, sources=2)
     (lease,) = subject.report(report(wanted=1), 0).grant.leases
     ended = report(wanted=1, commits=(commit(lease, 1, done=True),))
@@ -192,7 +192,7 @@ def test_a_report_that_met_the_end_of_a_source_is_taken_in_once_more() -> None:
     assert [lease.split.source for lease in decision.grant.leases] == [1]
 
 
-def test_while_a_lost_workers_unit_is_not_given_back_no_source_has_ended() -> None:
+def test_no_source_ends_before_a_lost_workers_split_is_returned() -> None:
     subject = coordinator(2, workers=1, sources=2)
     subject.report(report(wanted=1), 0)
     held = subject.lost(0)
@@ -254,7 +254,7 @@ def test_a_worker_that_stops_gets_nothing_more() -> None:
     assert coordinator().report(report(wanted=3, stopped=True), 0).grant.leases == ()
 
 
-def test_a_lost_worker_leaves_its_units_to_others_and_its_share_free() -> None:
+def test_a_lost_worker_leaves_its_splits_and_share_to_others() -> None:
     subject = coordinator(2)
     (done,) = subject.report(report(0, wanted=1), 0).grant.leases
     (held,) = subject.report(report(0, wanted=1), 0.5).grant.leases
@@ -347,7 +347,7 @@ def test_what_one_worker_can_not_use_goes_to_the_one_that_waits() -> None:
         (3_200.0, [1, 0], [1_600.0, 1_600.0]),
     ],
 )
-def test_what_a_partition_bears_comes_first_for_each_large_item_collection(
+def test_large_collections_first_get_what_a_partition_bears(
     budget: float, collections: list[int], expected: list[float]
 ) -> None:
     subject = Coordinator(list(map(Split, range(8))), workers=2, budget=Budget(Pace(budget)), rng=random.Random(1))
@@ -373,7 +373,7 @@ def test_lumps_do_not_shift_shares() -> None:
         assert rate == 500
 
 
-def test_units_that_are_given_back_later_are_no_demand_below_nothing() -> None:
+def test_units_given_back_later_are_no_negative_demand() -> None:
     """A worker whose requests are all refused, but for those of the other."""
     subject = coordinator(2)
     for number in range(2):
@@ -540,7 +540,7 @@ writes = st.tuples(st.integers(0, 7), st.floats(0.0, 1.5), st.sampled_from(["", 
 
 
 @given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12), st.integers(0, 1_000), st.lists(writes, max_size=120))
-def test_nothing_of_a_later_source_is_leased_before_the_earlier_ones_are_durable(
+def test_a_later_source_is_leased_when_earlier_ones_are_durable(
     workers: int, splits: int, sources: int, seed: int, steps: list[tuple[int, float, str]]
 ) -> None:
     job = Job(workers, splits, seed, sources)
@@ -584,9 +584,7 @@ def test_the_whole_budget_is_out_soon_whoever_wants_it(workers: int, seed: int) 
     st.integers(1, 6),
     st.lists(st.tuples(st.sampled_from([0.0, 50.0, 400.0, 1_000.0, 5_000.0]), st.integers(0, 1_000)), max_size=8),
 )
-def test_a_budget_that_changes_is_kept_when_all_have_heard_of_it(
-    workers: int, changes: list[tuple[float, int]]
-) -> None:
+def test_a_changed_budget_is_kept_once_everybody_knows_it(workers: int, changes: list[tuple[float, int]]) -> None:
     budget = Budget(Pace(BUDGET))
     subject = Coordinator(list(map(Split, range(20))), workers=workers, budget=budget, rng=random.Random(1))
     rates, most = [0.0] * workers, BUDGET

@@ -34,6 +34,7 @@ from ddbio.ledger.rejects import RejectsFile
 from ddbio.pipeline.meter import Usage
 from ddbio.report import Spending
 from ddbio.wire.signing import Credentials
+from tests.kit.credentials import FakeCredentials
 from tests.kit.fakes import FakeClock, MemorySink, let_run, run_virtual
 
 NUMBERS = count(1)
@@ -41,23 +42,6 @@ NUMBERS = count(1)
 
 OLD, NEW = Credentials("OLD", "secret"), Credentials("NEW", "secret")
 BAD = Reject("f", 0, 1, 1, "not_json", "It is no JSON.", b"{")
-
-
-class Source:
-    """Credentials that are renewed from OLD to NEW, or not at all."""
-
-    def __init__(self) -> None:
-        self.current = OLD
-        self.error: Exception | None = None
-
-    async def get(self) -> Credentials:
-        return self.current
-
-    async def renew(self, stale: Credentials) -> Credentials:
-        if self.error is not None:
-            raise self.error
-        self.current = NEW
-        return NEW
 
 
 class Office:
@@ -81,7 +65,7 @@ class Office:
             rng=random.Random(1),
         )
         self.ledger = Ledger(journal, RejectsFile(path, "run"))
-        self.source = Source()
+        self.source = FakeCredentials(OLD, NEW)
         self.events: list[Event] = []
         self.recovered: list[int] = []
         self.recovery_error: Exception | None = None
@@ -162,7 +146,7 @@ async def test_a_report_sent_again_changes_nothing(office: Office) -> None:
     assert (office.ledger.read, office.ledger.rejected) == (6, 1)
 
 
-async def test_commits_that_nobody_waits_for_are_gathered_for_a_second(office: Office) -> None:
+async def test_commits_nobody_waits_for_are_gathered_for_a_second(office: Office) -> None:
     lease = await office.lease()
     first, second = (commit(lease, seq, read=1, written=1) for seq in (1, 2))
     office.clock.advance(0.4)
@@ -200,7 +184,7 @@ async def test_a_splits_end_brings_the_next_lease_before_it_is_durable(office: O
     assert (grant.acknowledged, len(grant.leases)) == (0, 1)
 
 
-async def test_a_sources_end_is_made_durable_at_once_and_brings_the_leases_of_the_next_one(tmp_path: Path) -> None:
+async def test_a_sources_end_is_durable_at_once_and_leases_the_next(tmp_path: Path) -> None:
     sink = MemorySink()
     office = Office(tmp_path / "r.jsonl", sources=2, journal=Journal(sink))
     lease = await office.lease()
@@ -210,9 +194,7 @@ async def test_a_sources_end_is_made_durable_at_once_and_brings_the_leases_of_th
     assert [entry.done for entry in entries if isinstance(entry, Commit)] == [True]
 
 
-def test_while_a_sources_end_is_not_durable_nobody_gets_a_lease_of_the_next_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_source_is_not_leased_before_a_durable_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         office, durable = Office(tmp_path / "r.jsonl", units=4, sources=2), asyncio.Event()
 
@@ -241,7 +223,7 @@ def test_while_a_sources_end_is_not_durable_nobody_gets_a_lease_of_the_next_one(
     run_virtual(main())
 
 
-async def test_a_sources_end_that_can_not_be_made_durable_stops_the_job(
+async def test_a_sources_end_that_cannot_be_durable_stops_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office = Office(tmp_path / "r.jsonl", sources=2)
@@ -285,9 +267,7 @@ async def stalled(*_: Any) -> Any:
     await asyncio.Event().wait()
 
 
-def test_while_the_journal_stalls_a_pause_and_an_abort_reach_the_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pause_and_an_abort_get_through_a_stalled_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         office = Office(tmp_path / "r.jsonl")
         lease = await office.lease()
@@ -310,12 +290,10 @@ def test_while_the_journal_stalls_a_pause_and_an_abort_reach_the_workers(
     run_virtual(main())
 
 
-def test_while_credentials_are_awaited_a_pause_reaches_the_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pause_reaches_workers_while_credentials_are_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         office = Office(tmp_path / "r.jsonl")
-        monkeypatch.setattr(Source, "get", stalled)
+        monkeypatch.setattr(FakeCredentials, "get", stalled)
         async with office.desk:
             office.coordinator.budget.paused = True
             grant = await office.answer()
@@ -347,7 +325,7 @@ async def test_what_can_not_be_resumed_is_not_said_to_be(journal: Journal | None
     assert ("--resume" in str(failure.hint)) == (journal is not None)
 
 
-async def test_what_can_not_be_made_durable_stops_the_job_and_is_not_acknowledged(tmp_path: Path) -> None:
+async def test_what_cannot_be_durable_stops_the_job_unacknowledged(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     office = Office(tmp_path / "file" / "rejects.jsonl")
     lease = await office.lease()
@@ -357,7 +335,7 @@ async def test_what_can_not_be_made_durable_stops_the_job_and_is_not_acknowledge
     assert (await office.answer(1)).stop == "abort"
 
 
-async def test_as_many_rejects_as_allowed_are_borne_and_one_more_is_not(office: Office) -> None:
+async def test_the_allowed_rejects_pass_and_one_more_fails(office: Office) -> None:
     lease = await office.lease()
     await office.answer(commits=(commit(lease, read=3, rejects=(BAD,) * 3),))
     assert office.coordinator.failure is None
@@ -392,7 +370,7 @@ async def test_without_other_credentials_the_job_stops(office: Office) -> None:
 LOST = WorkerLostError("Worker process 0 was killed.")
 
 
-async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_committed(office: Office) -> None:
+async def test_a_lost_worker_is_replaced_and_its_split_goes_on(office: Office) -> None:
     lease = await office.lease()
     await office.answer(commits=(commit(lease, read=1, written=1),))
     assert await office.desk.lost(0, LOST)

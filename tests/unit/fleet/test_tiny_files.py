@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.errors import JobFailedError, SourceError
@@ -21,6 +21,7 @@ from ddbio.storage.local.source import LocalSource
 from ddbio.wire.transport import Reply
 from tests.kit.fakes import FakeTable, error_reply, reply, run_virtual
 from tests.kit.fleets import Fleet, import_job
+from tests.kit.marks import examples, few
 
 
 def importing(folder: Path, workers: int = 1, budget: float = 1e6, concurrency: int | None = None) -> Fleet:
@@ -56,7 +57,7 @@ def line(key: object, version: object = 0) -> str:
     return json.dumps({"pk": str(key), "version": version})
 
 
-@pytest.mark.parametrize(("workers", "concurrency"), [(1, None), (2, None), (1, 1), (2, 4)])
+@pytest.mark.parametrize(("workers", "concurrency"), few([(1, None), (2, None), (1, 1), (2, 4)], 1))
 def test_files_of_one_item_fill_batches(workers: int, concurrency: int | None, tmp_path: Path) -> None:
     fleet = importing(write_files(tmp_path / "in", [[line(number)] for number in range(2_000)]), workers)
     seconds = run(fleet)
@@ -76,7 +77,7 @@ def test_what_is_leased_ahead_does_not_take_the_work_of_others(tmp_path: Path) -
     assert len(fleet.table.items) == 1_200
 
 
-def test_a_file_that_is_broken_fails_the_job_when_what_was_read_of_it_is_in(tmp_path: Path) -> None:
+def test_a_broken_file_fails_the_job_after_its_readable_records(tmp_path: Path) -> None:
     folder = write_files(tmp_path / "in", [[line(number)] for number in range(30)])
     whole = gzip.compress("".join(f"{line(f'zip {number}')}\n" for number in range(10)).encode())
     (folder / "broken.json.gz").write_bytes(whole[:-4])
@@ -100,7 +101,7 @@ def test_several_files_that_are_broken_fail_the_job_like_one(whole: int, tmp_pat
     assert isinstance(fleet.coordinator.failure, SourceError)
 
 
-def test_a_batch_that_fails_fails_the_job_whoever_had_records_in_it(tmp_path: Path) -> None:
+def test_a_failed_batch_fails_the_job_whoever_owns_its_records(tmp_path: Path) -> None:
     fleet = importing(write_files(tmp_path / "in", [[line(number)] for number in range(200)]), 2)
     fleet.table.hook = lambda operation, payload: error_reply("AccessDeniedException", "no")
     assert run(fleet) < 2
@@ -139,7 +140,7 @@ FILES = st.lists(
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     files=FILES,
     workers=st.integers(1, 3),
@@ -147,7 +148,7 @@ FILES = st.lists(
     kills=st.lists(st.floats(0.01, 1), max_size=3),
     concurrency=st.sampled_from([None, 1, 2]),
 )
-def test_any_files_every_record_is_written_or_rejected_once_and_the_last_line_of_a_file_wins(
+def test_each_record_is_written_or_rejected_once_last_line_wins(
     files: list[list[int | str]],
     workers: int,
     seed: int,
