@@ -24,6 +24,7 @@ from benchmarks.cases import run_s3
 from ddbio.ledger.entries import Commit, FileState, Identity, JournalEntry, Opened, Used
 from ddbio.ledger.journal import COMPACT_AFTER, Journal
 from ddbio.ledger.ledger import Ledger
+from ddbio.report import Spending
 from ddbio.storage.base import Sink
 from ddbio.storage.local.sink import LocalSink
 from ddbio.storage.s3.sink import S3Sink
@@ -53,7 +54,7 @@ def entries(chunks: int, files: int, units: int) -> Iterator[list[JournalEntry]]
     """What becomes durable chunk after chunk: each segment writes one file, and is done with the file."""
     each = max(chunks * units // files, 1)
     for chunk in range(chunks):
-        found: list[JournalEntry] = [Used(run="run", capacity_units=chunk * 1e3, requests=chunk)]
+        found: list[JournalEntry] = [Used("run", Spending(capacity_units=chunk * 1e3, requests=chunk))]
         for lane in range(units):
             unit, step = lane + units * (chunk // each), chunk % each
             done = step == each - 1

@@ -1,6 +1,6 @@
 """ddbio moves whole DynamoDB tables to JSON files and back.
 
-What is named here is the public interface; everything else may change.
+The names in `__all__` are the public interface; everything else may change.
 """
 
 from __future__ import annotations
@@ -10,7 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ddbio.capacity.control import Control
-    from ddbio.errors import DdbioError
+    from ddbio.errors import (
+        CertificateError,
+        CheckpointMismatchError,
+        CorruptReplyError,
+        CredentialsError,
+        CredentialsUnavailableError,
+        DdbioError,
+        DestinationError,
+        JobFailedError,
+        JobLockedError,
+        JournalError,
+        LedgerError,
+        LimitReachedError,
+        NoInputError,
+        OutputClosedError,
+        PreflightError,
+        RefusedError,
+        RejectedRecordError,
+        ServiceError,
+        SourceError,
+        ThrottledError,
+        TooManyRejectsError,
+        TransportError,
+        UnavailableError,
+        UnfinishedJobError,
+        UsageError,
+        WireError,
+        WorkerLostError,
+    )
     from ddbio.events import (
         CheckPlanned,
         Event,
@@ -35,7 +63,7 @@ if TYPE_CHECKING:
         ScanFilter,
         VerifyOptions,
     )
-    from ddbio.report import Difference, JobReport, Rejection, VerifyReport
+    from ddbio.report import Difference, JobReport, Moment, Rejection, VerifyReport
 
 _HOMES = {
     "export_table": "jobs.export",
@@ -45,7 +73,33 @@ _HOMES = {
     "ScanOptions": "items",
     "WriterOptions": "items",
     "scan": "items",
+    "CertificateError": "errors",
+    "CheckpointMismatchError": "errors",
+    "CorruptReplyError": "errors",
+    "CredentialsError": "errors",
+    "CredentialsUnavailableError": "errors",
     "DdbioError": "errors",
+    "DestinationError": "errors",
+    "JobFailedError": "errors",
+    "JobLockedError": "errors",
+    "JournalError": "errors",
+    "LedgerError": "errors",
+    "LimitReachedError": "errors",
+    "NoInputError": "errors",
+    "OutputClosedError": "errors",
+    "PreflightError": "errors",
+    "RefusedError": "errors",
+    "RejectedRecordError": "errors",
+    "ServiceError": "errors",
+    "SourceError": "errors",
+    "ThrottledError": "errors",
+    "TooManyRejectsError": "errors",
+    "TransportError": "errors",
+    "UnavailableError": "errors",
+    "UnfinishedJobError": "errors",
+    "UsageError": "errors",
+    "WireError": "errors",
+    "WorkerLostError": "errors",
     "CheckPlanned": "events",
     "Event": "events",
     "JobPlanned": "events",
@@ -64,6 +118,7 @@ _HOMES = {
     "VerifyOptions": "options",
     "Difference": "report",
     "JobReport": "report",
+    "Moment": "report",
     "Rejection": "report",
     "VerifyReport": "report",
     "verify_export": "jobs.verify",
@@ -72,28 +127,55 @@ _HOMES = {
 __all__ = [
     "BatchWriter",
     "Capacity",
+    "CertificateError",
     "CheckPlanned",
+    "CheckpointMismatchError",
     "Connection",
     "Control",
+    "CorruptReplyError",
+    "CredentialsError",
+    "CredentialsUnavailableError",
     "DdbioError",
+    "DestinationError",
     "Difference",
     "Event",
     "ExportOptions",
     "ImportOptions",
+    "JobFailedError",
+    "JobLockedError",
     "JobPlanned",
     "JobReport",
+    "JournalError",
+    "LedgerError",
+    "LimitReachedError",
+    "Moment",
+    "NoInputError",
     "Observer",
+    "OutputClosedError",
+    "PreflightError",
     "ProblemFound",
     "Progress",
     "RecordsRejected",
+    "RefusedError",
+    "RejectedRecordError",
     "Rejection",
     "S3Options",
     "ScanFilter",
     "ScanOptions",
+    "ServiceError",
+    "SourceError",
     "Steered",
+    "ThrottledError",
+    "TooManyRejectsError",
+    "TransportError",
+    "UnavailableError",
+    "UnfinishedJobError",
+    "UsageError",
     "VerifyOptions",
     "VerifyReport",
     "Warned",
+    "WireError",
+    "WorkerLostError",
     "WriterOptions",
     "export_table",
     "import_table",
@@ -103,7 +185,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded at first use, so that `ddbio --help` and worker processes start without what they don't need.
+    # Modules are loaded at first use, so that `ddbio --help` and worker processes start quickly.
     if name not in _HOMES:
         raise AttributeError(f"module 'ddbio' has no attribute {name!r}")
     return getattr(import_module(f"ddbio.{_HOMES[name]}"), name)

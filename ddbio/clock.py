@@ -1,4 +1,4 @@
-"""Time, as something that can be handed in: the event loop's clock, or a test's."""
+"""Clocks that can be injected: that of the event loop, or one of a test."""
 
 from __future__ import annotations
 
@@ -11,34 +11,32 @@ class Timer(Protocol):
     """What `Clock.call_at` returns."""
 
     def cancel(self) -> None:
-        """Forget the callback, if it has not run yet."""
+        """Cancel the callback if it has not run yet."""
 
 
 class Clock(Protocol):
-    """A monotonic clock, in seconds, that can call back."""
+    """A monotonic clock, in seconds, that can schedule callbacks."""
 
     def now(self) -> float:
-        """The present instant, in seconds since an arbitrary start."""
+        """Return the current time, in seconds since an arbitrary start."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback` once, at the instant `when` or as soon as possible after it."""
+        """Call `callback` once at the time `when`, or as soon as possible after it."""
 
 
 class LoopClock:
     """The clock of the running event loop."""
 
     def now(self) -> float:
-        """The loop's time, in seconds."""
         return asyncio.get_running_loop().time()
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Schedule `callback` on the running loop."""
-        # uvloop rounds to the nearest millisecond; half of one on top makes sure that nobody is woken too early.
+        # uvloop rounds to the nearest millisecond; adding half of one prevents a callback from running too early.
         return asyncio.get_running_loop().call_at(when + 0.0005, callback)
 
 
 async def sleep(clock: Clock, seconds: float) -> None:
-    """Wait `seconds` as `clock` counts them; cancelling leaves no timer behind."""
+    """Wait for `seconds` on `clock`; cancelling removes the timer."""
     done = asyncio.get_running_loop().create_future()
 
     def wake() -> None:

@@ -1,4 +1,4 @@
-"""A throw-away DynamoDB and S3 on loopback: moto's server, in threads of this process. It needs the extra `demo`."""
+"""Emulators of DynamoDB and S3 on loopback: moto's server in threads of this process. Requires the extra `demo`."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class EmbeddedAws:
-    """Where the server listens. What it stores is gone when the process ends."""
+    """A running server; its data is lost when the process ends."""
 
     url: str
 
     @property
     def connection(self) -> Connection:
-        """What jobs need to talk to it."""
+        """The connection options for jobs that use the server."""
         return Connection(region=REGION, endpoint_url=self.url)
 
 
 @asynccontextmanager
 async def embedded_aws() -> AsyncIterator[EmbeddedAws]:
-    """Run the server on a free port. Raises PreflightError where moto is not installed."""
+    """Run the server on a free port. Raises PreflightError if moto is not installed."""
     server = await asyncio.to_thread(_start)
     host, port = server.get_host_and_port()
     try:
@@ -58,9 +58,9 @@ def _start() -> ThreadedMotoServer:
 
 @contextmanager
 def aws_settings() -> Iterator[None]:
-    """Put made-up credentials in place of all AWS settings of this process, and bring them back afterwards.
+    """Replace all AWS settings of this process by invented credentials, and restore them afterwards.
 
-    Nothing can then reach a real account, whatever the person's profiles say.
+    Nothing can then reach a real account, whatever the user's profiles contain.
     """
     before = dict(os.environ)
     for name in before:

@@ -1,76 +1,87 @@
-"""Every error that ddbio raises, in one tree.
+"""The exceptions that ddbio raises, in one hierarchy.
 
-An error names what was tried and where, and `hint` says what the person can do next. Messages never hold
-credentials or item contents.
+The message says what was tried and where, and `hint` says what to do next. Messages never contain credentials or the
+contents of items.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from ddbio.report import JobReport
 
 
 class DdbioError(Exception):
-    """The root of the tree: catch this to catch everything that ddbio raises on purpose."""
+    """Base class of all exceptions that ddbio raises deliberately."""
 
     resumable = False
-    """The job's journal is valid: `resume` goes on where it stopped."""
+    """Whether the journal is valid, so that the job can be continued with `resume`."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
 
+    def stopped(self, *, resumable: bool) -> Self:
+        """Record whether the job that this error stopped can be resumed; returns the error, like `with_traceback`."""
+        self.resumable = resumable
+        return self
+
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
 
 
 class UsageError(DdbioError):
-    """The options don't fit each other or the table: nothing was tried (exit code 2)."""
+    """The options contradict each other or the table; nothing was done (exit code 2)."""
 
 
 class PreflightError(DdbioError):
-    """Something that the job needs is missing or forbidden; found before the first paid request."""
+    """Something that the job needs is missing or forbidden; raised before the first paid request."""
 
 
 class NoInputError(PreflightError):
-    """The source is there, and holds no input file."""
+    """The source exists but contains no input file."""
 
 
 class JobLockedError(PreflightError):
-    """Another job is at work in the same place, or has taken it over."""
+    """Another job holds the lock on the same location, or has taken it over."""
 
 
 class JobFailedError(DdbioError):
-    """The job began and could not be finished."""
+    """The job started and could not be finished."""
 
 
 class LedgerError(JobFailedError):
-    """The counts that must agree do not: items were lost or written twice."""
+    """Counts that must agree differ: items were lost or written twice."""
 
 
 class JournalError(JobFailedError):
-    """The journal of an unfinished job can't be trusted, so the job can't be resumed."""
+    """The journal of an unfinished job is damaged, so that the job can't be resumed."""
 
 
 class CheckpointMismatchError(UsageError):
-    """The job to be resumed is not the one that was begun; both values are named."""
+    """The options or the table differ from those of the job to be resumed; the message names both values."""
 
 
 class UnfinishedJobError(UsageError):
-    """An unfinished job lies where this one is to begin."""
+    """The location holds an unfinished job."""
 
 
 class WorkerLostError(JobFailedError):
-    """A worker process ended before its work did."""
+    """A worker process died before its work was done."""
 
 
 class LimitReachedError(JobFailedError):
-    """The job has used the units or the time that it was given, and was not done by then."""
+    """The job reached `max_units` or `max_seconds` before it was done."""
 
     report: JobReport | None = None
-    """What it has done."""
+    """What the job has done so far."""
+
+    def with_report(self, report: JobReport) -> Self:
+        """Record what the job has done; returns the error, like `with_traceback`."""
+        self.report = report
+        return self
 
 
 class TooManyRejectsError(JobFailedError):
@@ -78,39 +89,42 @@ class TooManyRejectsError(JobFailedError):
 
 
 class RejectedRecordError(DdbioError):
-    """One item that was handed to a writer can't be written; the message says why, by its stable reason code."""
+    """An item passed to a `BatchWriter` can't be written; the message begins with the reason's stable code."""
 
 
 class DestinationError(JobFailedError):
-    """The destination could not be written: disk full, permission, bucket."""
+    """The destination can't be written: the disk is full, access is denied, or the bucket is missing."""
 
 
 class OutputClosedError(DestinationError):
-    """Whoever read standard output has closed it, perhaps because they had enough."""
+    """The reader of standard output has closed it."""
 
 
 class SourceError(JobFailedError):
-    """The source could not be read: missing, changed while it was read, or a broken compressed stream."""
+    """The source can't be read: it is missing, changed while being read, or its compressed data is corrupt."""
 
 
 class WireError(DdbioError):
-    """One attempt at a data-plane call failed; `ddbio.retry` decides what follows."""
+    """A request to DynamoDB failed."""
 
 
 class TransportError(WireError):
-    """No reply: connection refused or reset, name not found, timeout. A put may still have landed."""
+    """No reply: the connection was refused or reset, the name was not found, or a timeout elapsed.
+
+    A write may still have taken effect.
+    """
 
 
 class CorruptReplyError(WireError):
-    """A reply that can't be trusted: CRC32 differs, the body is cut, or a required member is missing."""
+    """The reply is invalid: its CRC32 differs, its body is truncated, or a required member is missing."""
 
 
 class ServiceError(WireError):
     """The service answered with an error.
 
-    `code` is the last part of `__type` (for example `ValidationException`), `status` the HTTP status, `reasons`
-    the `ThrottlingReasons` (for example `TableReadProvisionedThroughputExceeded`), `resources` the ARNs that they are
-    about, `request_id` the AWS request id.
+    `code` is the last part of `__type` (for example `ValidationException`), `status` the HTTP status, `reasons` the
+    `ThrottlingReasons` (for example `TableReadProvisionedThroughputExceeded`), `resources` the ARNs to which they
+    refer, and `request_id` the AWS request ID.
     """
 
     def __init__(
@@ -133,30 +147,30 @@ class ServiceError(WireError):
 
 
 class ThrottledError(ServiceError):
-    """The table, index, key range or account is over its capacity: slow down and try again."""
+    """The table, index, key range or account is over its capacity; ddbio slows down and retries."""
 
     @property
     def reason(self) -> str:
-        """The first of the reasons, with the name of the index that it is about, if any; else the code."""
+        """The first reason, or else the code, followed by the name of the index if it refers to one."""
         index = self.resources[0].partition("/index/")[2] if self.resources else ""
         return " ".join(filter(None, ((*self.reasons, self.code)[0], index)))
 
 
 class CredentialsError(ServiceError):
-    """The credentials expired or are not (yet) known: get new ones and try again."""
+    """The credentials are expired or not (yet) known; ddbio refreshes them and retries."""
 
 
 class UnavailableError(ServiceError):
-    """A passing failure of the service (500, 503, replication conflict): try again."""
+    """A temporary failure of the service (500, 503, replication conflict); ddbio retries."""
 
 
 class RefusedError(ServiceError):
-    """The request itself is refused (validation, access, missing table): trying again can't help."""
+    """The service refused the request (validation, access, missing table); retrying can't help."""
 
 
 class CertificateError(WireError):
-    """The server's TLS certificate is not trusted: trying again can't help."""
+    """The server's TLS certificate is not trusted; retrying can't help."""
 
 
 class CredentialsUnavailableError(WireError):
-    """The service refused the credentials, and no others could be had within a bounded number of tries."""
+    """The service refused the credentials, and a bounded number of attempts to get new ones failed."""

@@ -1,7 +1,7 @@
-"""What a job tells while it runs: typed events, handed to an observer.
+"""The events of a running job, which are passed to its observer.
 
-An observer is any callable that takes an event. It runs on the job's event loop, and must be quick. One that raises
-does not stop the job: its first exception is logged.
+An observer is any callable that takes an event. It is called on the job's event loop and must return quickly. An
+exception in an observer does not stop the job; the first one is logged.
 """
 
 from __future__ import annotations
@@ -15,55 +15,55 @@ from ddbio.report import Rejection
 
 @dataclass(frozen=True, kw_only=True)
 class JobPlanned:
-    """Everything is checked; the first paid request comes next."""
+    """All checks have passed; the first paid request follows."""
 
     command: str
     """`export`, `import` or `verify`."""
     account: str
-    """Twelve digits, as the table's ARN has them."""
+    """The twelve-digit account ID in the table's ARN."""
     region: str
     table: str
     table_bytes: int | None
-    """The table's size as the service last counted it (about every six hours); None where it is not known."""
+    """Size of the table, which DynamoDB updates about every six hours; None if unknown."""
     table_items: int | None
-    """The number of its items, as old as its size."""
+    """Number of items, updated together with the size; None if unknown."""
     source_bytes: int | None
-    """Size of the import's files as stored; None for an export or a stream."""
+    """Size of the files to import as stored; None for an export or a stream."""
     budget: float
     """Capacity units per second for the whole job."""
     adaptive: bool = False
-    """That is what it begins with; then it adapts to what the table bears."""
+    """Whether the budget is only the initial one and adapts to what the table can serve."""
     splits: int
-    """Segments or spans."""
+    """Number of segments (export, verify) or spans (import)."""
     processes: int
     expected_seconds: float | None
-    """About how long the rest takes at that budget, by the size; None where that is not known."""
+    """Estimated duration of the remaining work at this budget; None if unknown."""
     location: str
-    """Where the files go to or come from."""
+    """The destination, or the sources, of the files."""
     items_done: int = 0
     """Items that earlier runs of the job have moved."""
     state: str | None = None
-    """The folder of an import's own files."""
+    """The state folder of an import."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckPlanned:
-    """An export's files are about to be read and held against their manifest."""
+    """The files of an export are about to be checked against their manifest."""
 
     location: str
     table: str
     """The table that was exported."""
     files: int
     bytes: int
-    """Their size as stored."""
+    """Size as stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far the job is: totals over all its runs, but for the time. The first one tells where this run begins."""
+    """Progress of the job: totals over all its runs, except the time. The first event holds what earlier runs did."""
 
     seconds: float
-    """Since this run began."""
+    """Since the start of this run."""
     items: int
     """Items read (export, verify) or acknowledged (import)."""
     bytes: int
@@ -71,45 +71,45 @@ class Progress:
     units: float
     """Capacity units consumed."""
     throttles: int
-    """Requests that were throttled, or came back unprocessed in part."""
+    """Requests that were throttled or partly left unprocessed."""
     rejected: int
-    """Records put among the rejects."""
+    """Rejected records."""
     splits_done: int
-    """Segments, spans or files that are done."""
+    """Segments, spans or files that are finished."""
     budget: float | None = None
-    """Capacity units per second that the job may use now."""
+    """Capacity units per second that the job may currently use."""
     reason: str = ""
-    """What holds it back: throttling, in words, or `paused`."""
+    """What is holding the job back: a description of the throttling, or `paused`."""
 
 
 @dataclass(frozen=True)
 class Warned:
-    """Something that the person should know and that does not stop the job."""
+    """A condition that the user should know about and that does not stop the job."""
 
     message: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordsRejected:
-    """Where an import ends, however it does: the records that it has rejected, in all its runs."""
+    """The records that an import has rejected in all its runs; sent when it ends, whatever the outcome."""
 
     count: int
     location: str
     """The rejects file."""
     reasons: Mapping[str, Rejection]
-    """By the stable code of the reason, with an example each."""
+    """Maps the stable code of a reason to its count and an example."""
 
 
 @dataclass(frozen=True)
 class Steered:
-    """What was asked for while the job runs holds from now on: a capacity, a pause, or its end."""
+    """A change of capacity, a pause, or its end has taken effect."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class ProblemFound:
-    """A file is not what the manifest says, or the manifest contradicts itself."""
+    """A file does not match the manifest, or the manifest contradicts itself."""
 
     message: str
 
@@ -120,12 +120,12 @@ log = logging.getLogger("ddbio")
 
 
 def silent(event: Event) -> None:
-    """The observer that does nothing."""
+    """An observer that does nothing."""
     del event
 
 
 def tolerant(observer: Observer) -> Observer:
-    """`observer`, without its exceptions: the first one is logged."""
+    """Wrap an observer so that its exceptions are suppressed; the first one is logged."""
     failed = False
 
     def observe(event: Event) -> None:
@@ -134,7 +134,7 @@ def tolerant(observer: Observer) -> Observer:
             observer(event)
         except Exception:
             if not failed:
-                log.exception("The observer failed at an event; the job goes on.")
+                log.exception("The observer raised an exception; the job continues.")
             failed = True
 
     return observe

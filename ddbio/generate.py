@@ -1,7 +1,7 @@
-"""Items made up for tests, demonstrations and benchmarks: seeded, unique by key, and fast to make.
+"""Generated items for tests, demonstrations and benchmarks: reproducible, with unique keys, and fast to make.
 
 Every item has a partition key `hash` (32 hex digits, evenly spread) and a sort key `range` (32 hex digits, which begin
-with the item's number: no key comes twice).
+with the item's number, so that keys are unique).
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ddbio.errors import DestinationError, UsageError
+from ddbio.names import compression_of
 
 Shape = Literal["small", "large", "nested"]
 
 
 def blocks(count: int, *, shape: Shape = "small", seed: int | None = None) -> Iterator[bytes]:
-    """`count` items as JSON lines, in blocks of about 1 MB. The same seed gives the same bytes; None gives new ones.
+    """Yield `count` items as JSON lines, in blocks of about 1 MB. Equal seeds give equal bytes; None is a random seed.
 
     `small`: four strings, about 170 bytes a line. `large`: four strings, about 100 KB. `nested`: every type, about
     1 KB, as DynamoDB JSON (`{"Item": {…}}`), because plain JSON has no sets and no binary.
-    Raises UsageError where `count` is negative.
+    Raises UsageError if `count` is negative.
     """
     if count < 0:
-        raise UsageError(f"{count} items can't be made.", hint="Give 0 or more.")
+        raise UsageError(f"The number of items must not be negative: {count}.")
     return _blocks(count, _SHAPES[shape], random.Random(seed))  # noqa: S311
 
 
 def write_file(lines: Iterable[bytes], file: str) -> int:
-    """Write the blocks to `file`, which appears (or changes) only when it is whole; return the number of bytes.
+    """Write the blocks to `file`, which appears (or changes) only when it is complete; return the number of bytes.
 
-    A name that ends in `.gz` or `.zst` gets compressed. Something that is no ordinary file, like a pipe, is written as
-    it stands. Raises DestinationError.
+    A file whose name ends in `.gz` or `.zst` is compressed. A special file such as a pipe is written directly. Raises
+    DestinationError.
     """
-    from ddbio.codec.compression import compress, from_name  # noqa: PLC0415 - not needed for help
+    from ddbio.codec.compression import compress  # noqa: PLC0415 - not needed for help
     from ddbio.storage import home_path  # noqa: PLC0415
 
-    target, kind = Path(home_path(file)).resolve(), from_name(file)
+    target, kind = Path(home_path(file)).resolve(), compression_of(file)
     lines = (compress(kind, block) for block in lines)
     try:
         if target.exists() and not target.is_file():
@@ -48,7 +49,7 @@ def write_file(lines: Iterable[bytes], file: str) -> int:
         return _write_whole(lines, target)
     except OSError as error:
         raise DestinationError(
-            f"{file} can't be written: {error.strerror}.", hint="Name a file in a folder that exists and has space."
+            f"{file} can't be written: {error.strerror}.", hint="Give a file in a folder that exists and has space."
         ) from error
 
 
@@ -125,7 +126,7 @@ _NESTED = (
 
 
 class _Recipe(NamedTuple):
-    """How items of one shape are made of random hex digits."""
+    """How items of one shape are built from random hex digits."""
 
     pieces: struct.Struct
     lines: Callable[[_Numbered], Iterable[bytes]]

@@ -1,7 +1,7 @@
-"""Which attributes plain JSON can't tell apart, and what they were.
+"""Type hints: the types of attributes that plain JSON does not distinguish.
 
-Plain JSON has one string and one array where DynamoDB has S and B, and L, SS, NS and BS. While exporting, the codec
-notes the types seen at each path; where a path held exactly one type throughout the job, the manifest says which, and
+Plain JSON has one string and one array where DynamoDB has S and B, and L, SS, NS and BS. During an export the codec
+records the types seen at each path. If a path had exactly one type throughout the job, the manifest contains it, and
 an import restores it. A path joins attribute names with `.`, writes a list's elements as `[]`, and escapes `.`, `[`,
 `]` and `\\` in a name with a backslash: `photos[].data`.
 """
@@ -14,9 +14,9 @@ from typing import Literal
 
 S, L, B, SS, NS, BS = 1, 2, 4, 8, 16, 32
 LOSSY = B | SS | NS | BS
-"""The types that plain JSON does not keep by itself."""
+"""The types that plain JSON loses."""
 UNSURE = 64
-"""Other types may have been seen there too."""
+"""Other types may have been seen at the path too."""
 MAX_PATHS = 1_000
 
 HintType = Literal["B", "SS", "NS", "BS"]
@@ -25,27 +25,28 @@ _NAMES: dict[int, HintType] = {B: "B", SS: "SS", NS: "NS", BS: "BS"}
 
 @dataclass
 class PathTypes:
-    """The types seen at each path, for a whole job; at most `MAX_PATHS` paths.
+    """The types seen at each path during a whole job, for at most `MAX_PATHS` paths.
 
-    What is merged may have been cut off at `MAX_PATHS` itself. From then on nobody can say that a path which it does
-    not name held no other type: such a path gets no hint.
+    What is merged may itself have been truncated at `MAX_PATHS` paths. From then on, a path that it does not contain
+    may have had other types, and gets no hint.
     """
 
     masks: dict[str, int] = field(default_factory=dict)
     cut_off: bool = False
     """Whether there may be paths that are not in `masks`."""
     pages_cut_off: bool = False
-    """Whether what was merged was cut off itself."""
+    """Whether something that was merged had been truncated."""
     told_of_room: bool = False
-    """Whether a path for which there is no room was returned as news."""
+    """Whether `merge` has returned a path that exceeds `MAX_PATHS`."""
 
     def copy(self) -> PathTypes:
-        """As they are now."""
+        """Return a copy of the current state."""
         return replace(self, masks=dict(self.masks))
 
     def merge(self, seen: Mapping[str, int]) -> list[str]:
-        """Add what a page or a worker saw; return the paths at which a lossy type is seen for the first time (of
-        those for which there is no room, only the first).
+        """Add the types seen by a page or a worker; return the paths at which a lossy type is seen for the first time.
+
+        Of the paths that exceed `MAX_PATHS`, only the first is returned.
         """
         news = [path for path, mask in seen.items() if mask & LOSSY and self._is_news(path)]
         for path, mask in seen.items():
@@ -63,11 +64,11 @@ class PathTypes:
         return news
 
     def hints(self) -> dict[str, HintType]:
-        """The paths that held one lossy type and nothing that could be taken for it."""
+        """Return the paths that had one lossy type and no type that looks the same in plain JSON."""
         return {path: _NAMES[mask] for path, mask in sorted(self.masks.items()) if mask in _NAMES}
 
     def mixed(self) -> list[str]:
-        """The paths whose lossy type can't be told from another that was, or may have been, seen there."""
+        """Return the paths with a lossy type and another type that was, or may have been, seen too."""
         return sorted(path for path, mask in self.masks.items() if mask & LOSSY and mask not in _NAMES)
 
     def _is_news(self, path: str) -> bool:

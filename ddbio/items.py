@@ -1,4 +1,4 @@
-"""A scan and a writer for applications: one connection each, no fleet, no files."""
+"""A scan and a writer of items for applications, without workers or files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ScanOptions:
-    """What to read. Several scans with the same `total_segments` and different `segment`s share a table's work."""
+    """Options of a scan. Scans with the same `total_segments` and different `segment`s divide a table among them."""
 
     table: str
     connection: Connection = Connection()
@@ -50,25 +50,25 @@ class ScanOptions:
 class scan:  # noqa: N801 - used like a function: async for item in scan(...)
     """The items of a table, within a budget, as an async iterator.
 
-    `async for item in scan(ScanOptions(table="t"))` gives items in DynamoDB JSON; `.pages()` gives lists of them, one
-    for each page. Nothing is read ahead: when the loop is left, no request is on its way. The connections of a loop
-    that was left early are closed by the event loop soon after; `aclosing(scan(…).pages())` closes them at once.
+    `async for item in scan(ScanOptions(table="t"))` yields items in DynamoDB JSON; `.pages()` yields one list of items
+    per page. Nothing is read ahead: when the loop ends, no request is in flight. If the loop ends early, the event loop
+    closes the connections soon afterwards; `aclosing(scan(…).pages())` closes them at once.
 
-    Raises the errors of `ddbio.errors`, when the first item or page is asked for.
+    Raises the subclasses of `DdbioError` when the first item or page is requested.
     """
 
     def __init__(self, options: ScanOptions) -> None:
         self._options = options
 
     async def __aiter__(self) -> AsyncGenerator[Item]:
-        """The items, one by one."""
+        """Yield the items one by one."""
         async with aclosing(self.pages()) as pages:
             async for page in pages:
                 for item in page:
                     yield item
 
     async def pages(self) -> AsyncGenerator[list[Item]]:
-        """The items, page by page; a page may be empty."""
+        """Yield the items page by page; a page may be empty."""
         options = self._options
         async with _connected(options.connection, options.table, options.scan.index) as (table, client):
             governor = Governor(read_pace(options.capacity, table).start, client.clock)
@@ -82,20 +82,20 @@ class scan:  # noqa: N801 - used like a function: async for item in scan(...)
 
 @dataclass(frozen=True, kw_only=True)
 class WriterOptions:
-    """Where to write."""
+    """Options of a writer."""
 
     table: str
     connection: Connection = Connection()
     capacity: Capacity = HALF
     concurrency: int = 16
-    """Batches in flight at once."""
+    """Maximum number of batches in flight."""
 
 
 class BatchWriter:
     """Writes items to a table in batches, within a budget; an async context manager.
 
-    Any number of tasks may put at once, also other ones than the task that has entered it. Leaving it normally sends
-    everything and returns when the service has it all; leaving it by an exception sends nothing more.
+    Any number of tasks may call `put` concurrently. Leaving the block normally sends all items and returns when the
+    service has acknowledged them; leaving it by an exception sends nothing more.
     """
 
     def __init__(self, options: WriterOptions) -> None:
@@ -132,17 +132,17 @@ class BatchWriter:
         self._raise_refusals()
 
     async def put(self, item: Mapping[str, Any]) -> None:
-        """Take one item in DynamoDB JSON; it is written when its batch is full, at the latest when the writer closes.
+        """Add one item in DynamoDB JSON; it is sent when its batch is full, at the latest when the writer closes.
 
-        An item with the key of an earlier one replaces it. Whoever is cancelled here has handed in the item.
+        An item replaces an earlier one with the same key. If the call is cancelled, the item has been added.
 
-        Raises RejectedRecordError where the item can't be written (it is left out, and the writer goes on), and from
-        then on always where the service has refused an earlier one; the error of a batch that could not be written;
+        Raises RejectedRecordError if the item can't be written (it is skipped, and the writer can be used further), and
+        on every call after the service has refused an earlier item; the error of a batch that could not be written;
         UsageError outside the `async with` block.
         """
         sender = self._sender
         if sender is None:
-            raise UsageError("A BatchWriter takes items inside its `async with` block only.")
+            raise UsageError("BatchWriter.put can be called inside its `async with` block only.")
         self._raise_refusals()
         entries, refused = self._encoder.encode_block(Block(0, None, msgspec.json.encode(item)))
         for _, _, verdict in refused:

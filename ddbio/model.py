@@ -1,4 +1,4 @@
-"""What the codec takes and gives: plain values, shared by the native and the reference implementation."""
+"""The vocabulary of the codec: pages, records and keys, shared by the native and the reference implementation."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ Compression = Literal["none", "gzip", "zstd"]
 KeyType = Literal["S", "N", "B"]
 
 MAX_ITEM_BYTES = 409_600
-"""Largest item, attribute names included (Developer Guide, "Constraints")."""
+"""Maximum size of an item, including attribute names (Developer Guide, "Constraints")."""
 WRITE_UNIT_BYTES = 1_024
-"""A write unit pays for so many bytes of one item (Developer Guide, "Read and write operations")."""
+"""Bytes of one item that a write unit covers (Developer Guide, "Read and write operations")."""
 MAX_NESTING = 32
-"""Deepest nesting of lists and maps in one attribute (Developer Guide, "Constraints")."""
+"""Maximum nesting of lists and maps in one attribute (Developer Guide, "Constraints")."""
 MAX_HASH_BYTES = 2_048
 MAX_RANGE_BYTES = 1_024
-"""Longest partition and sort key values (Developer Guide, "Constraints")."""
+"""Maximum length of partition and sort key values (Developer Guide, "Constraints")."""
 MAX_DIGITS = 38
-"""Most significant digits of a number; its magnitude lies between 1E-130 and 9.99…E+125."""
+"""Maximum number of significant digits; the magnitude of a number is between 1E-130 and 9.99…E+125."""
 
 
 class KeyAttribute(NamedTuple):
     """One key attribute of the table, or of one of its indexes.
 
-    `limit` is the most bytes its value may have (2,048 or 1,024). A table's key is `required` in every item; an
-    index's key may be absent, but must be of its type, not empty and within its limit where it is present.
+    `limit` is the maximum length of its value in bytes (2,048 or 1,024). A table's key is `required` in every item. An
+    index's key may be absent; if present, it must have its type, not be empty and not exceed its limit.
     """
 
     name: str
@@ -37,14 +37,14 @@ class KeyAttribute(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One Scan reply, transcoded.
+    """A transcoded Scan reply.
 
     `records` holds one item per line, each line ended by a newline; `items` is the number of lines written, counted
-    while writing and independent of `count`, the reply's own `Count`; `scanned` its `ScannedCount` (`count` where
+    while writing and independent of `count`, the reply's own `Count`; `scanned` its `ScannedCount` (`count` if
     absent); `last_key` the `LastEvaluatedKey` as compact JSON bytes, or None at the end of the segment; `capacity` the
-    consumed units, or None where the service did not say; `types` maps an attribute's path to a mask of the type bits
+    consumed units, or None if the service did not say; `types` maps an attribute's path to a mask of the type bits
     of `ddbio.hints` seen there (plain `jsonl` only: empty for `dynamodb-json`); `fingerprint` the sum of the
-    items' fingerprints (`ddbio.codec.fingerprint`), 0 where it was not asked for.
+    items' fingerprints (`ddbio.codec.fingerprint`), 0 if it was not requested.
     """
 
     records: bytes
@@ -96,7 +96,7 @@ class Reason(StrEnum):
 
 
 class Refused(NamedTuple):
-    """A record that can't be written: why, at which byte of the record, and a sentence without item contents."""
+    """A record that can't be written: the reason, the position in the record, and a message without item contents."""
 
     reason: Reason
     position: int
@@ -104,4 +104,4 @@ class Refused(NamedTuple):
 
 
 class MalformedPageError(ValueError):
-    """A Scan reply that is not what the service sends: not JSON, no `Count` or `Items`, an unknown type."""
+    """An invalid Scan reply: not JSON, without `Count` or `Items`, or with an unknown type."""

@@ -1,30 +1,68 @@
-"""The report of a finished job."""
+"""What a job has used, and the report of a finished job."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
+class CapacityUsed:
+    """The first counter of `Spending`."""
+
+    capacity_units: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """Requests, and the time that was spent on them."""
+
+    requests: int = 0
+    """Requests sent, including those that were throttled or failed."""
+    throttles: int = 0
+    """Requests that were throttled, and replies that left items unprocessed."""
+    retries: int = 0
+    seconds: float = 0.0
+    """Elapsed time."""
+    cpu_seconds: float = 0.0
+    """CPU time of all processes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending(Effort, CapacityUsed):
+    """What a worker, a run or a whole job has used. Whatever reports these counters extends this class.
+
+    A dataclass takes the fields of its last base first, so `capacity_units` is reported before the others.
+    """
+
+    def __add__(self, other: Spending) -> Spending:
+        """Add the counters of `Spending` itself, not those that a subclass adds."""
+        return Spending(**{name: value + getattr(other, name) for name, value in self.counters().items()})
+
+    def counters(self) -> dict[str, Any]:
+        """Return the counters of `Spending` itself by name."""
+        return {each.name: getattr(self, each.name) for each in fields(Spending)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Moment:
-    """A row of a job's timeline: what was done since the row before, and how it stood at its end."""
+    """A row of the timeline: what was done since the previous row, and the state at the end of it."""
 
     seconds: float
-    """Since the job began."""
+    """Since the start of the job."""
     budget: float = 0.0
-    """Capacity units a second."""
+    """Capacity units per second."""
     units: float = 0.0
     items: int = 0
     bytes: int = 0
     throttles: int = 0
     lanes: int = 0
-    """Segments or spans that were being worked on."""
+    """Segments or spans being worked on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejection:
-    """How many records were rejected for one reason, and where one of them is."""
+    """Number of records rejected for one reason, and the position of one of them."""
 
     count: int
     source: str
@@ -33,56 +71,55 @@ class Rejection:
     message: str
 
     def __add__(self, other: Rejection) -> Rejection:
-        """Both together; of their examples the one closer to a file's beginning, where it is told what the file is."""
+        """Add the counts; keep the example nearer to a file's beginning, whose message may describe the file."""
         first = min(self, other, key=lambda each: (each.offset, each.source))
         return replace(first, count=self.count + other.count)
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobReport:
-    """What a job did and what it used, in all its runs where it was resumed (but `peak_rss_bytes`).
-
-    Of a run that was killed, what it used counts up to its last entry in the journal.
-    """
+class Moved:
+    """What a job has moved."""
 
     command: Literal["export", "import", "verify"]
     table: str
     items: int
-    """Items in the files (export), or acknowledged by the service (import)."""
+    """Items in the files (export) or acknowledged by the service (import)."""
     bytes: int
-    """Bytes written (export), or read from the source, decompressed (import)."""
+    """Bytes written (export), or decompressed bytes read (import)."""
     files: int
     """Files written or read."""
     rejected: int
-    """Records that could not be written; `rejects` says where they are."""
+    """Records that could not be written; `rejects` is the file that holds them."""
     rejects: str | None
-    capacity_units: float
-    requests: int
-    throttles: int
-    retries: int
-    seconds: float
-    cpu_seconds: float
-    """CPU time of all processes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobReport(Spending, Moved):
+    """What a job did and what it used, in all its runs if it was resumed (except `peak_rss_bytes`).
+
+    The spending of a run that was killed counts up to its last entry in the journal.
+    """
+
     peak_rss_bytes: int
-    """Sum of the processes' greatest resident memory, in the last run."""
+    """Sum of the peak resident memory of all processes, in the last run."""
     resumed: bool
     manifest: str | None
-    """Where the manifest is; None where the job is not done, and for the standard streams."""
+    """Location of the manifest; None if the job is not done, and for standard streams."""
     reject_reasons: dict[str, int] = field(default_factory=dict)
-    """How many records were rejected, by the stable code of the reason."""
+    """Number of rejected records by the stable code of the reason."""
     throttle_reasons: dict[str, int] = field(default_factory=dict)
-    """Of the last run, by the service's reason, the index's name behind it; `UnprocessedItems` where it gives none."""
+    """Throttles of the last run by the service's reason and the index's name; `UnprocessedItems` if it gives none."""
     timeline: tuple[Moment, ...] = ()
-    """Of the last run: a row a second; after an hour, of two seconds each, and so on."""
+    """Timeline of the last run: one row per second; after an hour one row per two seconds, and so on."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain values, in the order of the fields."""
+        """Return the report as JSON-compatible values, in the order of the fields."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
 
 def _plain(value: Any) -> Any:
-    """Times and units to the thousandth, without the noise of binary fractions."""
+    """Round times and units to three decimals, to hide binary fractions."""
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, tuple):
@@ -92,58 +129,59 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One item that is not the same in an export's files and in a table."""
+    """An item that differs between an export's files and a table."""
 
     kind: Literal["missing", "extra", "different"]
-    """missing: in the files, not in the table. extra: in the table, not in the files."""
+    """`missing` from the table, `extra` in the table, or `different`."""
     segment: int
-    """The segment of the export's Scan that it was found in."""
+    """The segment of the export's Scan in which it was found."""
     key: dict[str, dict[str, str]]
     """The key attributes, as DynamoDB JSON."""
 
     def as_dict(self) -> dict[str, Any]:
-        """What `ddbio verify` prints, as plain values."""
+        """Return what `ddbio verify` prints, as JSON-compatible values."""
         return {"ddbio_difference": 1, **asdict(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyReport:
-    """What was verified, what was found, and what that used."""
+class Verified:
+    """What was verified and what was found."""
 
     command: Literal["verify"]
     source: str
     table: str | None
-    """The table that the files were compared with."""
+    """The table with which the files were compared, if any."""
     files: int
-    """Files of the manifest that are there."""
+    """Files in the manifest that exist."""
     items: int
     """Records in them."""
     bytes: int
-    """Their size as stored."""
+    """Size of the files as stored."""
     problems: tuple[str, ...]
-    """What is wrong with the files or the manifest, a sentence each."""
+    """Problems with the files or the manifest, one sentence each."""
     scanned: int
-    """Items of the table."""
+    """Items read from the table."""
     missing: int
     extra: int
     different: int
     repaired: int
-    """Missing and different items that were written back."""
+    """Missing and different items that were written to the table."""
     read_units: float
     write_units: float
-    requests: int
-    throttles: int
-    retries: int
-    seconds: float
-    cpu_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyReport(Effort, Verified):
+    """What was verified, what was found, and what that used."""
+
     peak_rss_bytes: int
 
     @property
     def clean(self) -> bool:
-        """Nothing is wrong with the files or the manifest, and every difference, if there was any, is repaired."""
+        """Whether there are no problems, and no differences that were not repaired."""
         return not self.problems and self.missing + self.different == self.repaired and not self.extra
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain values, in the order of the fields."""
+        """Return the report as JSON-compatible values, in the order of the fields."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain

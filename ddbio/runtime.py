@@ -1,4 +1,4 @@
-"""What ddbio's code runs on: an event loop of its own processes (uvloop, where it exists), and threads."""
+"""The event loop of ddbio's own processes (uvloop if available), and threads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 KEPT_BYTES = 128 * 1024 * 1024
-"""Freed memory that a process of ddbio's keeps at most: pages are a megabyte each, and come again at once."""
+"""Maximum amount of freed memory that a process keeps for reuse, since pages of a megabyte come one after another."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_MMAP_THRESHOLD = 32 * 1024 * 1024
-"""What mallopt takes at most."""
+"""The maximum that mallopt accepts."""
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` on a new event loop, and close the loop. For processes that are ddbio's own: they are tuned for it."""
+    """Run `main` on a new event loop. Only for ddbio's own processes, whose garbage collector and malloc it tunes."""
     _tune_collector()
     if sys.platform == "linux":
         _tune_malloc()
@@ -33,13 +33,13 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 def _tune_collector() -> None:
-    """Leave what is loaded alone for good, and look for cycles seldom: the hot path makes none."""
+    """Exempt everything loaded so far from collection, and collect rarely: the hot path creates no cycles."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
 
 def _tune_malloc() -> None:
-    """Let glibc keep memory that is freed: to get each page's anew from the system costs as much as to fill it."""
+    """Let glibc keep freed memory: getting it anew from the system for each page costs as much as filling it."""
     import ctypes  # noqa: PLC0415
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -50,7 +50,7 @@ def _tune_malloc() -> None:
 
 @contextmanager
 def threads(count: int) -> Iterator[Executor]:
-    """At most `count` threads for calls that block; leaving does not wait for a call that was given up."""
+    """Provide `count` threads for blocking calls; leaving the context does not wait for abandoned calls."""
     executor = ThreadPoolExecutor(count, thread_name_prefix="ddbio")
     try:
         yield executor

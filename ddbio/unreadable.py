@@ -1,8 +1,8 @@
-"""JSON from outside that can't be read."""
+"""Errors of decoding JSON from outside."""
 
 from __future__ import annotations
 
 import msgspec
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a decoder raises for what is no JSON, or other JSON than it expects, or too deeply nested."""
+"""What a decoder raises for text that is not JSON, not of the expected type, or too deeply nested."""

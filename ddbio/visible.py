@@ -1,4 +1,4 @@
-"""Text from outside as a person may see it: nothing in it steers a terminal, or passes for a line of ddbio's own."""
+"""Escaping of text from outside, so that it can't control a terminal or look like a message of ddbio."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import traceback
 from types import TracebackType
 
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters, line separators, and what changes the direction of writing."""
+"""Control characters, line separators, and characters that change the writing direction."""
 _Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def visible(text: str, encoding: str | None = None) -> str:
-    """The text on one line; what steers a terminal, or has no place in this encoding, stands there as an escape."""
+    """Return the text as one line, with control characters and what the encoding lacks replaced by escapes."""
     escaped = _STEERING.sub(_escape, text)
     return escaped.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
 
@@ -24,17 +24,17 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def indented(text: str) -> str:
-    """Lines that stand below a message, and can't be taken for another one."""
+    """Indent lines that belong to a message, so that they can't be mistaken for another one."""
     return "\n".join(f"  {visible(line)}" for line in text.rstrip("\n").split("\n"))
 
 
 def trace(error: BaseException) -> str:
-    """The traceback of an error, to be shown above its message."""
+    """Return the traceback of an error, to be printed above its message."""
     return indented("".join(traceback.format_exception(error)))
 
 
 def log_visibly(form: str = "%(message)s") -> None:
-    """Send the log of a process that is ddbio's own, warnings of Python's included, to standard error."""
+    """Send the log of one of ddbio's own processes, including Python's warnings, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(form))
     logging.basicConfig(handlers=[handler])
@@ -42,7 +42,7 @@ def log_visibly(form: str = "%(message)s") -> None:
 
 
 class _Formatter(logging.Formatter):
-    """One line a record, and what belongs to it indented below."""
+    """One line per record, followed by indented details."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
         return visible(super().formatMessage(record))

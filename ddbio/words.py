@@ -6,10 +6,10 @@ from decimal import Decimal
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """A number of things: `1 item`, `2,000 items`; `many` where it is not `one` with an s."""
+    """Format a number of things: `1 item`, `2,000 items`; `many` is the plural if it is not `one` with an s."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def plain(number: float) -> str:
-    """A number in full, as a person would type it: `1000000`, `0.5`."""
+    """Format a number in full, without an exponent: `1000000`, `0.5`."""
     return f"{Decimal(repr(number)).normalize():f}"

@@ -25,7 +25,11 @@ pytest_plugins = ("tests.kit.fixtures",)
 
 # No test is judged by the clock of a busy machine.
 settings.register_profile("ddbio", deadline=None)
+settings.register_profile("exhaustive", deadline=None)
 settings.load_profile("ddbio")
+
+
+NO_DYNALITE = "dynalite is not installed. Run .ci/install-servers, or name its executable in DDBIO_DYNALITE."
 
 
 class StartCounting(Protocol):
@@ -67,6 +71,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if isinstance(report.longrepr, tuple) and NO_DYNALITE in report.longrepr[2]:
+        report.longrepr = (__file__, 1, f"Skipped: {NO_DYNALITE}")  # the same place, so that pytest sums them up
     if report.skipped and os.environ.get("CI") == "true":
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {report.longreprtext}"
@@ -158,7 +164,7 @@ def dynalite_process() -> Iterator[Server]:
     """One dynalite for the session; without the program the test is skipped."""
     executable = find_dynalite()
     if executable is None:
-        pytest.skip("dynalite is not installed: npm install dynalite@4, or set DDBIO_DYNALITE")
+        pytest.skip(NO_DYNALITE)
     with run_dynalite(executable) as server:
         yield server
 

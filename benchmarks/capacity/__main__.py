@@ -14,16 +14,15 @@ from typing import Any
 
 from benchmarks.capacity import fleet as fleets
 from benchmarks.capacity import real
-from benchmarks.capacity.fleet import exporting, run
 from benchmarks.capacity.judge import judge, percent, table
 from benchmarks.capacity.plot import plot
-from benchmarks.capacity.table import SizedTable
 from ddbio.capacity import Governor, Pace
 from ddbio.clock import LoopClock
 from ddbio.events import Progress
 from tests.kit.faults.capacity import Limits
 from tests.kit.fleets import Fleet, export_job, import_job
 from tests.kit.servers.units import write_units
+from tests.kit.sized import SizedTable, counts_for, exporting, run, spans_of, write_dump
 
 RESULTS = Path(__file__).parents[1] / "results" / "capacity"
 KB = 1_024
@@ -110,7 +109,7 @@ def skewed_export(quick: bool) -> str:
     limits = Limits(read=PLENTY, write=PLENTY, partitions=64, partition_read=PARTITION)
     for budget, processes in product((2_000.0, 5_000.0, 6_000.0, 12_000.0, 40_000.0), (1, 4)):
         units = budget * (10 if quick else 30)
-        counts = fleets.counts_for(units, KB, 64, heavy=0.7)
+        counts = counts_for(units, KB, 64, heavy=0.7)
         job = exporting(budget, counts, KB, processes, limits=limits, collections=[0])
         job.job = export_job(len(counts), concurrency=16)
         seconds = run(job)
@@ -156,10 +155,10 @@ def skewed_import(quick: bool) -> str:
     rows = []
     with TemporaryDirectory() as folder:
         path = Path(folder) / "dump.json"
-        fleets.write_dump(path, _by_partition(count, limits), 200)
+        write_dump(path, _by_partition(count, limits), 200)
         size = path.stat().st_size
         for how, length, processes in (("in order", size, 1), ("ddbio", size // 64, 2)):
-            units = fleets.spans_of(path, length)
+            units = spans_of(path, length)
             rejects = Path(folder) / f"rejects-{how}.jsonl"
             job = Fleet(
                 import_job(path, concurrency=16), SizedTable((), 1, limits), units, budget, processes, rejects=rejects
@@ -175,7 +174,7 @@ def adapting(quick: bool) -> str:
     """`-c auto` on a table whose capacity changes in the middle."""
     length = 100.0 if quick else 150.0
     steps = [(0.0, 3_000.0), (length, 1_000.0), (2 * length, 4_000.0)]
-    counts = fleets.counts_for(length * 7_500, 256, 64)
+    counts = counts_for(length * 7_500, 256, 64)
     job = exporting(1_500, counts, 256, 4, auto=True, limits=_bearing(steps[0][1]))
     subject = job.table
     assert isinstance(subject, SizedTable)
@@ -213,7 +212,7 @@ def adapting(quick: bool) -> str:
 def changing(quick: bool) -> str:
     """A budget that is changed while the job runs."""
     steps = [(0.0, 2_000.0), (20.0, 500.0), (40.0, 4_000.0)]
-    job = exporting(2_000, fleets.counts_for(130_000, 4 * KB, 128), 4 * KB, 4)
+    job = exporting(2_000, counts_for(130_000, 4 * KB, 128), 4 * KB, 4)
 
     def change(rate: float) -> Callable[[Fleet], None]:
         return lambda one: one.coordinator.budget.set(Pace(rate))

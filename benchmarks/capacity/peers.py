@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from aiolimiter import AsyncLimiter
 
-from benchmarks.capacity.table import SizedTable
 from ddbio.capacity import Governor, Permit
 from ddbio.wire.dynamodb import ScanPlan
 from tests.kit.fakes import VirtualClock, VirtualLoop
+from tests.kit.sized import SizedTable
 
 FIRST_ESTIMATE = 128.5
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.capacity.fleet import shuffled, write_dump
-from tests.kit.faults.process import run_faults
+from benchmarks.capacity.fleet import shuffled
 from tests.kit.servers.aws import Server
-from tests.kit.servers.process import running
+from tests.kit.servers.process import run_faults, running
+from tests.kit.sized import write_dump
 
 WINDOW = 5
 SECONDS = 120

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ddbio.audit.items import ItemReader
 from ddbio.audit.stage import Row
-from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError, crc32, from_name
+from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError, crc32
 from ddbio.codec.fingerprint import MASK
 from ddbio.codec.framing import LineFramer, Record, records
 from ddbio.ledger.entries import FileState
 from ddbio.model import Refused
+from ddbio.names import compression_of
 from ddbio.pipeline.importing.reading import MAX_RECORD
 
 Keep = Callable[[Sequence[Row]], None]
@@ -27,7 +28,7 @@ class FileCheck:
         self._reader = reader
         self._number = number
         self._keep = keep
-        self._decompressor = Decompressor(from_name(said.name))
+        self._decompressor = Decompressor(compression_of(said.name))
         self._framer = LineFramer(limit=MAX_RECORD)
         self._broken: str | None = None
         self._refused = 0

@@ -1,4 +1,4 @@
-"""Credentials that outlive their expiry: fetched again in time, without a pause where the old ones still hold."""
+"""Credentials that are renewed before they expire, without a pause while the old ones are still valid."""
 
 from __future__ import annotations
 
@@ -9,30 +9,34 @@ from itertools import count
 
 from ddbio.clock import Clock, LoopClock, sleep
 from ddbio.errors import CredentialsUnavailableError
+from ddbio.retry import CREDENTIALS, CredentialRetries
 from ddbio.wire.signing import Credentials
 
 EARLY_SECONDS = 900.0
-"""How long before they expire credentials are asked for again; botocore begins to refresh at the same distance."""
+"""How long before their expiry credentials are fetched again; botocore begins to refresh at the same time."""
 PAUSE_SECONDS = 30.0
-"""The least time between two questions while the present credentials still hold."""
-PAUSES = (1.0, 2.0, 4.0)
-"""Seconds between the tries when there are no credentials that hold."""
-PATIENCE_SECONDS = 900.0
-"""How long a provider that has given credentials before may fail, while there are none that hold."""
-LONGEST_PAUSE = 20.0
+"""The least time between two attempts while the present credentials are still valid."""
 
 Fetch = Callable[[bool], Awaitable[Credentials]]
-"""Gets credentials; with True, from the start of the chain (files read again), not from what is in memory.
+"""Fetches credentials; with True, from the start of the chain (files are read again), not from memory.
 
-Raises `CredentialsUnavailableError` where trying again may help; any other error is final.
+Raises `CredentialsUnavailableError` where another attempt may help; any other error is final.
 """
 
 
 class RenewingCredentials:
-    """A `CredentialProvider` over `fetch`. `wall` is the time of day, in seconds since the epoch."""
+    """A `CredentialProvider` over `fetch`. `wall` returns the time of day, in seconds since the epoch."""
 
-    def __init__(self, fetch: Fetch, *, clock: Clock | None = None, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        *,
+        clock: Clock | None = None,
+        wall: Callable[[], float] = time.time,
+        retries: CredentialRetries = CREDENTIALS,
+    ) -> None:
         self._fetch = fetch
+        self._retries = retries
         self._clock = clock or LoopClock()
         self._wall = wall
         self._lock = asyncio.Lock()
@@ -41,12 +45,12 @@ class RenewingCredentials:
         self._given_up: Credentials | None = None
 
     async def get(self) -> Credentials:
-        """The current credentials. Raises what `fetch` raises, `CredentialsUnavailableError` after four tries."""
+        """The current credentials. Raises what `fetch` raises, `CredentialsUnavailableError` after four attempts."""
         current, now = self._current, self._wall()
         if current is not None and now < self._ask_at:
             return current
         if current is not None and current.expiry is not None and now < current.expiry:
-            # One caller asks; the others go on with what they have, as does this one if there is no answer.
+            # One caller fetches; the others go on with what they have, as does this one if there is no answer.
             self._ask_at = min(now + PAUSE_SECONDS, current.expiry)
             try:
                 return self._keep(await self._fetch(False))
@@ -58,7 +62,7 @@ class RenewingCredentials:
             return await self._insist(reload=False, unlike=None)
 
     async def renew(self, stale: Credentials) -> Credentials:
-        """Other credentials than `stale`, or `CredentialsUnavailableError` after four tries."""
+        """Other credentials than `stale`. Raises `CredentialsUnavailableError` after four attempts."""
         async with self._lock:
             if self._current is not None and not _same(self._current, stale):
                 return self._current
@@ -71,24 +75,24 @@ class RenewingCredentials:
                 raise
 
     async def _insist(self, *, reload: bool, unlike: Credentials | None) -> Credentials:
-        """Ask until there are credentials, other than `unlike`.
+        """Fetch until there are credentials other than `unlike`.
 
-        A provider that worked before is given `PATIENCE_SECONDS`; one that never did, or that keeps giving what was
-        refused, four tries.
+        A provider that has given credentials before is asked for as long as the policy's patience. One that never has,
+        or that keeps giving those that were refused, is given up after the policy's first pauses.
         """
-        began = self._clock.now()
-        for tries in count():
+        began, pauses = self._clock.now(), self._retries.pauses
+        for failures in count():
             try:
                 fetched = await self._fetch(reload)
                 if unlike is None or not _same(fetched, unlike):
                     return self._keep(fetched)
-                if tries >= len(PAUSES):
+                if failures >= len(pauses):
                     break
             except CredentialsUnavailableError:
-                patience = 0.0 if self._current is None else PATIENCE_SECONDS
-                if tries >= len(PAUSES) and self._clock.now() - began >= patience:
+                patience = 0.0 if self._current is None else self._retries.patience
+                if failures >= len(pauses) and self._clock.now() - began >= patience:
                     raise
-            await sleep(self._clock, PAUSES[tries] if tries < len(PAUSES) else LONGEST_PAUSE)
+            await sleep(self._clock, pauses[failures] if failures < len(pauses) else self._retries.longest_pause)
         raise _no_others()
 
     def _keep(self, credentials: Credentials) -> Credentials:

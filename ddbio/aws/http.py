@@ -1,7 +1,8 @@
-"""HTTP for the AWS SDK's clients that follows no redirection: to another host it would take the session token along.
+"""The HTTP session of the AWS SDK's clients, stricter than aiobotocore's.
 
-And that knows whom it talks to: aiobotocore looks neither at the names in certificates nor, behind a proxy, at
-certificates at all, and waits for ever for a proxy that does not answer CONNECT.
+It follows no redirections, which would carry the session token to another host. It verifies the server: aiobotocore
+checks no host names, and behind a proxy no certificates at all. And it does not wait for ever for a proxy that does not
+answer CONNECT.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 
 
 class StraightSession(AIOHTTPSession):  # type: ignore[misc]
-    """A client's `http_session_cls`. The services' own redirections name a region, which the SDK goes by itself."""
+    """The `http_session_cls` of a client. The SDK itself handles the services' redirections to another region."""
 
     _timeout: aiohttp.ClientTimeout
 
@@ -31,18 +32,18 @@ class StraightSession(AIOHTTPSession):  # type: ignore[misc]
         return context
 
     def _create_connector(self, proxy_url: str | None) -> Any:  # noqa: ARG002 - the parent's parameter
-        return super()._create_connector(None)  # with a proxy's URL it would verify nothing
+        return super()._create_connector(None)  # with the URL of a proxy it would verify nothing
 
     async def _get_session(self, proxy_url: str | None) -> _Straight:
         return _Straight(await super()._get_session(proxy_url))
 
 
 class _Straight:
-    """An aiohttp session, as far as the SDK uses it."""
+    """The part of an aiohttp session that the SDK uses."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
 
     async def request(self, method: str, **arguments: Any) -> Any:
-        """One request, and its very reply."""
+        """One request; redirections are returned, not followed."""
         return await self._session.request(method, allow_redirects=False, **arguments)

@@ -1,4 +1,4 @@
-"""What DescribeTable says about a table, as far as a job needs it."""
+"""A table, as DescribeTable describes it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class KeyElement(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TableInfo:
-    """A table, or one of its indexes where `index` is not None.
+    """A table, or one of its indexes if `index` is not None.
 
     `key_schema`, `item_count`, `size_bytes` and the capacity figures are those of the index, if there is one; `keys`
     and `index_keys` are always the table's. `item_count` and `size_bytes` are up to six hours old.
@@ -40,21 +40,22 @@ class TableInfo:
     account: str
     region: str
     table_id: str
-    """Empty where an emulator gives none."""
+    """Empty where an emulator has none."""
     status: str
     index: str | None
     indexes: tuple[str, ...]
     key_schema: tuple[KeyElement, ...]
     """The partition key first. A global index may have up to four of each role."""
     keys: tuple[KeyAttribute, ...]
-    """What a record must satisfy: the table's key (partition key first), then `index_keys`."""
+    """The attributes that an item must have, or have in this type: the table's key (partition key first), then
+    `index_keys`."""
     index_keys: tuple[KeyAttribute, ...]
     """The key attributes of all indexes that are not in the table's own key."""
     item_count: int
     size_bytes: int
     billing: Billing
     read_capacity: float | None
-    """Units a second that are there to be used: provisioned ones, else the warm throughput, else None."""
+    """Units per second: the provisioned capacity, or else the warm throughput, or else None."""
     write_capacity: float | None
     max_on_demand_read: float | None
     """The limit that the owner set on an on-demand table, if any."""
@@ -67,12 +68,14 @@ class TableInfo:
 
     @classmethod
     def parse(cls, description: Mapping[str, Any], index: str | None = None) -> TableInfo:
-        """Read the `Table` member of a DescribeTable reply; raises `PreflightError` where `index` is not there, or the
-        name is no table's. Where it describes no table, it raises what Python does.
+        """Parse the `Table` member of a DescribeTable reply.
+
+        Raises `PreflightError` where the table has no such index, or an impossible name. A reply that describes no
+        table raises LookupError, TypeError, ValueError or AttributeError.
         """
         name = description["TableName"]
-        if not TABLE_NAME.fullmatch(name):  # files will be called like it
-            raise PreflightError(f"The endpoint says that the table is called {name!r}, which no table is.")
+        if not TABLE_NAME.fullmatch(name):  # it becomes part of file names
+            raise PreflightError(f"The endpoint says that the table is called {name!r}, which is not a valid name.")
         types = {
             entry["AttributeName"]: _TYPES[entry["AttributeType"]] for entry in description["AttributeDefinitions"]
         }
@@ -113,7 +116,7 @@ class TableInfo:
 
 
 def refuse_other_region(table: str, region: str) -> None:
-    """Raises UsageError where `table` is an ARN, and not of a table in this region."""
+    """Raise UsageError where `table` is an ARN, but not of a table in this region."""
     if not table.startswith("arn:"):
         return
     arn = _ARN.fullmatch(table)
@@ -145,7 +148,7 @@ def _elements(description: Mapping[str, Any], types: Mapping[str, KeyType]) -> t
 def _constraints(
     table: tuple[KeyElement, ...], indexes: Iterable[tuple[KeyElement, ...]]
 ) -> tuple[tuple[KeyAttribute, ...], tuple[KeyAttribute, ...]]:
-    """The table's key attributes, and those of its indexes only; the least limit counts."""
+    """The key attributes of the table, and those of its indexes alone; the smallest limit applies."""
     found = {element.name: KeyAttribute(element.name, element.type, _LIMITS[element.role]) for element in table}
     for element in (element for elements in indexes for element in elements):
         known = found.get(element.name, KeyAttribute(element.name, element.type, MAX_HASH_BYTES, required=False))

@@ -1,21 +1,19 @@
-"""How a budget is shared: everybody gets what they can use, and nobody more than an equal part of what is left."""
+"""Max-min fair sharing of a budget: small demands are met in full, and the others share the rest equally."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-PARTITION_READ = 3_000.0
-"""Read units a second that one partition of a table bears (Developer Guide, "DynamoDB burst and adaptive capacity")."""
 FIRST_PART = 0.9
-"""Nobody comes first where those who would can use more than this part of the budget: they can do so later, too."""
+"""`first` is ignored where it is more than this part of the budget in total: it can be used later as well."""
 
 
 def share(budget: float, demands: Sequence[float], first: Sequence[float] = ()) -> list[float]:
-    """Split `budget` by `demands` (units per second, infinity for "all I can get").
+    """Divide `budget` by `demands`, in units per second; an infinite demand takes all that it can get.
 
-    Small demands are met in full; the others share the rest equally. What nobody demands is spread equally over those
-    who demand anything, so that they can grow. The sum never exceeds `budget`. Of each demand, as much as `first` says
-    is met before all others, where that leaves something to them (`FIRST_PART`).
+    What is left over is divided equally among all positive demands, so that they can grow. The sum of the shares never
+    exceeds `budget`. The part of each demand that `first` names is met before anything else, unless that would leave
+    too little for the others (`FIRST_PART`).
     """
     ahead = [0.0] * len(demands)
     if 0 < sum(first) <= budget * FIRST_PART:

@@ -1,4 +1,4 @@
-"""The command line: one file a command. The only part of ddbio that prints, handles signals, or ends the process."""
+"""The command line, one module per command. Only this package prints, handles signals or ends the process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ddbio.cli.parsing import Command, Group
 
 app = typer.Typer(
     cls=Group,
-    # Plain help: it loads in a third of the time, and greps.
+    # Plain help loads in a third of the time and can be searched with grep.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -31,7 +31,7 @@ app.command("generate", cls=Command, epilog=generate.EXAMPLES)(generate.generate
 app.command("verify", cls=Command, epilog=verify.EXAMPLES)(verify.verify)
 app.command("demo", cls=Command, epilog=demo.EXAMPLES)(demo.demo)
 
-# typer names only this one; every wrong use of the command line derives from its base.
+# typer exports only this subclass of the error that every wrong use of the command line raises.
 _WrongUse = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 
@@ -55,16 +55,16 @@ def _ddbio(
             "--version",
             callback=_show_version,
             is_eager=True,
-            help="Show the version, the codec in use, and Python's version.",
+            help="Print the versions of ddbio and Python and the codec in use.",
         ),
     ] = False,
 ) -> None:
     """Move whole DynamoDB tables to JSON files and back: fast, within a capacity budget, without losing an item.
 
-    "ddbio demo" shows it at work without an AWS account; "ddbio COMMAND --help" explains a command, with examples.
+    "ddbio COMMAND --help" describes a command, with examples. "ddbio demo" demonstrates them without an AWS account.
 
-    Exit codes: 0 all done; 1 failed, no record could be written, or "verify" found something; 2 wrong usage, or the
-    place holds another or an unfinished job; 3 done, but some records were rejected; 4 ended by --max-units or
+    Exit codes: 0 success; 1 failure, no record could be written, or "verify" found a difference; 2 wrong usage, or the
+    location holds another or an unfinished job; 3 some records were rejected; 4 stopped by --max-units or
     --max-duration; 130 interrupted.
     """
 
@@ -74,11 +74,11 @@ def _sentence(text: str) -> str:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Run the command that the arguments (default: the process's own) ask for; return the exit code."""
-    if sys.stderr is None:  # closed by the caller: `print` would take standard output in its place
+    """Run the command line (by default that of the process) and return the exit code."""
+    if sys.stderr is None:  # closed by the caller; `print` would write to standard output instead
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - as long as the process lives
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if hasattr(signal, "SIGUSR1"):  # Windows has none; it pauses a job, and must not end one that is about to begin
+    if hasattr(signal, "SIGUSR1"):  # not on Windows; it pauses a job, and must not end one that is starting
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         return int(app(arguments or sys.argv[1:] or ["--help"], prog_name="ddbio", standalone_mode=False))
@@ -90,4 +90,4 @@ def main(arguments: Sequence[str] = ()) -> int:
         say("Interrupted.")
         return Exit.INTERRUPTED
     finally:
-        gc.freeze()  # the process ends: its last collections would take up to half a second, and free nothing
+        gc.freeze()  # the final garbage collections would take up to half a second

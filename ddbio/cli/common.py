@@ -1,4 +1,4 @@
-"""The options that several commands share, and how their values are read. Nothing heavy is imported here."""
+"""The options that several commands share, and the parsers of their values. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ STREAM = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Telling:
-    """What a command tells beside its work."""
+class OutputOptions:
+    """What a command prints besides its result."""
 
     report: bool = False
     quiet: bool = False
@@ -28,14 +28,14 @@ class Telling:
 
 
 def cores() -> int:
-    """How many CPU cores this process may use."""
+    """The number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def whole(least: int, most: int | None = None) -> Callable[[Any], int]:
-    """A reader of whole numbers from `least` to `most`."""
+    """Return a parser of whole numbers from `least` to `most`."""
     possible = f"a whole number from {least:,} to {most:,}" if most else f"a whole number of at least {least:,}"
 
     def read(text: Any) -> int:
@@ -51,35 +51,35 @@ def whole(least: int, most: int | None = None) -> Callable[[Any], int]:
 
 
 def one_of(*names: str) -> Any:
-    """An option whose value is one of these names, for `typer.Option(**one_of(…))`."""
+    """Settings of an option that takes one of these names, for `typer.Option(**one_of(…))`."""
 
     def read(text: str) -> str:
         if text not in names:
-            raise typer.BadParameter(f"{text!r} is not possible: choose {', '.join(names[:-1])} or {names[-1]}.")
+            raise typer.BadParameter(f"{text!r} is not valid: choose {', '.join(names[:-1])} or {names[-1]}.")
         return text
 
     return {"parser": read, "metavar": "|".join(names)}
 
 
 def name(text: str) -> str:
-    """Read an option's value that has no blank at either end: what is named so can't have one."""
+    """Parse a name; names in AWS never begin or end with whitespace."""
     if text != text.strip():
-        raise typer.BadParameter(f"{text!r} begins or ends with white space.")
+        raise typer.BadParameter(f"{text!r} begins or ends with whitespace.")
     return text
 
 
 def own_path(text: str) -> str:
-    """Read an option's value as the path of a file or folder, where a standard stream can't be meant."""
+    """Parse the path of a file or folder where standard input or output makes no sense."""
     if text == STREAM:
-        raise typer.BadParameter("a standard stream is not possible: name a place (./- where it is called so).")
+        raise typer.BadParameter("standard input and output can't be used here: give a path (./- for a file named -).")
     return text
 
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
+_SECONDS_PER = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
 
 def capacity(text: str) -> Capacity:
-    """Read an option's value as a capacity."""
+    """Parse a capacity."""
     try:
         return Capacity.parse(text)
     except UsageError as error:
@@ -87,25 +87,25 @@ def capacity(text: str) -> Capacity:
 
 
 def fixed_capacity(text: str) -> Capacity:
-    """The same, where nothing adapts."""
+    """Parse a capacity other than `auto`."""
     found = capacity(text)
     if found.auto:
         raise typer.BadParameter(
-            f"{text!r} is not possible here: write units a second, like 1000, or a share, like 50%."
+            f"{text!r} can't be used here: give units per second, such as 1000, or a percentage, such as 50%."
         )
     return found
 
 
 def seconds(text: str | float) -> float:
-    """Read an option's value as a length of time: `900`, `15m`, `2h`."""
+    """Parse a duration: `900`, `15m`, `2h`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(text))
-    if match is None or float(match[1]) * _UNITS[match[2]] < 1:
-        raise typer.BadParameter(f"{text!r} is not a time of at least a second: write seconds, or like 15m or 2h.")
-    return float(match[1]) * _UNITS[match[2]]
+    if match is None or float(match[1]) * _SECONDS_PER[match[2]] < 1:
+        raise typer.BadParameter(f"{text!r} is not a duration of at least 1 second, such as 900, 15m or 2h.")
+    return float(match[1]) * _SECONDS_PER[match[2]]
 
 
 def burst(text: str | float) -> float:
-    """Read an option's value as a number of seconds, from 0 to what the service itself keeps."""
+    """Parse a number of seconds from 0 to the burst that DynamoDB itself allows."""
     try:
         value = float(text)
     except ValueError:
@@ -116,11 +116,11 @@ def burst(text: str | float) -> float:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Read an option's value as a JSON object."""
+    """Parse a JSON object."""
     try:
         value = json.loads(text, object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"{text!r} is not JSON: {error}.") from error
+        raise typer.BadParameter(f"{text!r} is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{text!r} is not a JSON object.")
     return value
@@ -129,7 +129,7 @@ def json_object(text: str) -> dict[str, Any]:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("a name comes twice in an object")
+        raise ValueError("an object has two members of the same name")
     return members
 
 
@@ -141,13 +141,13 @@ Region = Annotated[
         "-r",
         parser=name,
         metavar="REGION",
-        help="AWS region. Default: AWS_REGION, AWS_DEFAULT_REGION, then the profile's.",
+        help="AWS region. Default: AWS_REGION, AWS_DEFAULT_REGION, then the profile's region.",
     ),
 ]
 Profile = Annotated[
     str | None,
     typer.Option(
-        parser=name, metavar="NAME", help="Profile of the AWS configuration. Default: AWS_PROFILE, then 'default'."
+        parser=name, metavar="NAME", help="Profile in the AWS configuration. Default: AWS_PROFILE, then 'default'."
     ),
 ]
 EndpointUrl = Annotated[
@@ -155,14 +155,14 @@ EndpointUrl = Annotated[
     typer.Option(
         parser=name,
         metavar="URL",
-        help="Send DynamoDB and S3 requests here instead, for emulators and VPC endpoints.",
+        help="Endpoint for DynamoDB and S3, for emulators and VPC endpoints.",
     ),
 ]
 DynamodbEndpointUrl = Annotated[
-    str | None, typer.Option(parser=name, metavar="URL", help="The same for DynamoDB only; wins over --endpoint-url.")
+    str | None, typer.Option(parser=name, metavar="URL", help="Endpoint for DynamoDB; overrides --endpoint-url.")
 ]
 S3EndpointUrl = Annotated[
-    str | None, typer.Option(parser=name, metavar="URL", help="The same for S3; wins over --endpoint-url.")
+    str | None, typer.Option(parser=name, metavar="URL", help="Endpoint for S3; overrides --endpoint-url.")
 ]
 CapacityLimit = Annotated[
     Capacity | None,
@@ -172,9 +172,9 @@ CapacityLimit = Annotated[
         parser=capacity,
         metavar="N|P%|auto",
         show_default=False,
-        help="Most capacity units a second for the whole job, over all processes: a number like 1000, a share of the "
-        "table's provisioned or warm throughput like 50%, or auto (or like auto:1000, for at most that): begins with "
-        "50%, and adapts to what the table bears. Default: auto.",
+        help="Maximum capacity units per second for the whole job, across all processes: a number such as 1000; a "
+        "percentage of the table's provisioned or warm throughput such as 50%; or auto, which starts at 50% and adapts "
+        "to what the table can serve (auto:1000 never exceeds 1000). Default: auto.",
     ),
 ]
 HalfCapacity = Annotated[
@@ -185,9 +185,9 @@ HalfCapacity = Annotated[
         parser=capacity,
         metavar="N|P%|auto",
         show_default=False,
-        help="Most read capacity units a second for all processes: a number like 1000, a share of the table's "
-        "provisioned or warm throughput like 50%, or auto (or like auto:1000), which adapts to what the table bears. "
-        "Default: 50%.",
+        help="Maximum read capacity units per second, across all processes: a number such as 1000; a percentage of the "
+        "table's provisioned or warm throughput such as 50%; or auto, which starts at 50% and adapts to what the table "
+        "can serve (auto:1000 never exceeds 1000). Default: 50%.",
     ),
 ]
 Burst = Annotated[
@@ -195,7 +195,7 @@ Burst = Annotated[
     typer.Option(
         parser=burst,
         metavar="SECONDS",
-        help="So many seconds' worth of capacity that was left unspent may be spent at once, beside the budget.",
+        help="Up to this many seconds' worth (0 to 300) of unused capacity may be spent at once, on top of the budget.",
     ),
 ]
 MaxUnits = Annotated[
@@ -204,7 +204,7 @@ MaxUnits = Annotated[
         parser=whole(1),
         metavar="N",
         show_default=False,
-        help="End, resumably and with exit code 4, once this run has consumed N capacity units.",
+        help="Stop with exit code 4 once this run has consumed N capacity units; the job can be resumed.",
     ),
 ]
 MaxDuration = Annotated[
@@ -213,7 +213,7 @@ MaxDuration = Annotated[
         parser=seconds,
         metavar="TIME",
         show_default=False,
-        help="The same after so long: seconds, or like 15m or 2h.",
+        help="Stop with exit code 4 after this time, in seconds or such as 15m or 2h; the job can be resumed.",
     ),
 ]
 RetryTimeout = Annotated[
@@ -222,21 +222,22 @@ RetryTimeout = Annotated[
         parser=seconds,
         metavar="TIME",
         show_default=False,
-        help="So long nothing may succeed before the job stops, resumably: seconds, or like 15m or 2h. Default: 15m.",
+        help="Stop when no request has succeeded for this time, in seconds or such as 15m or 2h; the job can be "
+        "resumed. Default: 15m.",
     ),
 ]
 ConsistentRead = Annotated[
-    bool, typer.Option("--consistent-read", help="Strongly consistent reads, at twice the read units.")
+    bool, typer.Option("--consistent-read", help="Use strongly consistent reads, which cost twice the read units.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the final report on standard output, as one JSON object.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Tell nothing but warnings and errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Log details, and show the traceback of an error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the final report to standard output as one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Log details, and print the traceback of an error.")]
 
 
 def connection(
     region: str | None, profile: str | None, endpoint: str | None, dynamodb: str | None, s3: str | None
 ) -> Connection:
-    """The connection that the five connecting options stand for."""
+    """Build the connection that the options describe."""
     return Connection(
         region=region,
         profile=profile,

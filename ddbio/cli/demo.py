@@ -19,14 +19,12 @@ Examples:
 
 
 def demo(
-    items: Annotated[
-        int, typer.Option(parser=whole(1, 100_000), metavar="N", help="How many items are moved.")
-    ] = 1_000,
+    items: Annotated[int, typer.Option(parser=whole(1, 100_000), metavar="N", help="Number of items to move.")] = 1_000,
     verbose: common.Verbose = False,
 ) -> int:
-    """Show export and import at work, without an AWS account.
+    """Demonstrate export and import without an AWS account.
 
-    Starts a DynamoDB and an S3 of its own on this computer, makes tables and a bucket, moves items out and in, compares
+    Starts emulators of DynamoDB and S3 on this computer, creates tables and a bucket, moves items out and in, compares
     the tables item by item, and cleans up. Needs the extra "demo", or: pip install 'moto[server]'.
     """
     from ddbio.cli.tour import show  # noqa: PLC0415 - heavy, and not needed for help

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ddbio.cli import common
-from ddbio.cli.common import STREAM, Telling, json_object, one_of, whole
+from ddbio.cli.common import STREAM, OutputOptions, json_object, one_of, whole
 from ddbio.errors import UsageError
 from ddbio.events import Observer
 from ddbio.model import Compression, OutputFormat
@@ -20,24 +20,24 @@ EXAMPLES = """\
 Examples:
 
 \b
-  A table into a folder, with at most 1,000 read units a second:
+  Export a table to a folder, with at most 1,000 read units per second:
     ddbio export -r eu-west-1 -t Orders -c 1000 -d orders/
 \b
-  Into S3, compressed, files of at most 256 MB:
+  Export to S3, compressed, in files of at most 256 MB:
     ddbio export -r eu-west-1 -t Orders -s 256 --compress zstd -d s3://backup/orders
 \b
-  A look at the first items:
+  Look at the first items:
     ddbio export -r eu-west-1 -t Orders -d - | head
 \b
-  Some items, some attributes (a filter saves no read units):
+  Export some items and some attributes (filters do not reduce the read units consumed):
     ddbio export -r eu-west-1 -t Orders -d old/ --filter-expression '#y < :y' \\
       --projection-expression 'id, #y' --expression-names '{"#y": "year"}' \\
       --expression-values '{":y": {"N": "2020"}}'
 
-Memory of an export, about: 80 MB, and for each process 50 MB + concurrency x 4 MB; to S3 110 MB, and for each process
-150 MB + concurrency x 11 MB, or 17 MB compressed. Where it is not given, the concurrency grows to 32 at most. Pages of
-more than 1 MB of JSON take more in proportion, a million segments 10 MB, and each 1,000 files 1.5 MB. It does not grow
-with the table otherwise.
+Memory used by an export with --concurrency N, approximately: 80 MB, plus 50 MB + N x 4 MB per process. To S3: 110 MB,
+plus 150 MB + N x 11 MB (17 MB if compressed) per process. Without --concurrency, N grows to 32 at most. Pages of more
+than 1 MB of JSON need proportionally more, a million segments 10 MB, and every 1,000 files 1.5 MB. Otherwise memory
+does not grow with the table.
 """
 
 
@@ -46,7 +46,7 @@ def export(
     destination: Annotated[
         str,
         typer.Option(
-            "--destination", "-d", metavar="PLACE", help="A folder, s3://bucket/prefix, or - for standard output."
+            "--destination", "-d", metavar="LOCATION", help="A folder, s3://bucket/prefix, or - for standard output."
         ),
     ],
     region: common.Region = None,
@@ -58,15 +58,19 @@ def export(
             parser=whole(1),
             metavar="N",
             show_default=False,
-            help="Worker processes at most: a small budget or a small job uses fewer. Default: one for each CPU core; "
-            "to standard output always 1.",
+            help="Maximum number of worker processes; a small budget or a small job uses fewer. Default: one per CPU "
+            "core, or 1 when writing to standard output.",
         ),
     ] = None,
     capacity: common.CapacityLimit = None,
     size: Annotated[
         int,
         typer.Option(
-            "--size", "-s", parser=whole(1), metavar="MB", help="Most MB (1,048,576 bytes) in one file, as written."
+            "--size",
+            "-s",
+            parser=whole(1),
+            metavar="MB",
+            help="Maximum size of a file as written, in MB of 2^20 bytes.",
         ),
     ] = 1024,
     concurrency: Annotated[
@@ -75,8 +79,8 @@ def export(
             parser=whole(1),
             metavar="N",
             show_default=False,
-            help="Segments read at once in each process; for memory see below. Default: as many as bring the most, "
-            "32 at most.",
+            help="Segments read concurrently in each process; see below for memory. Default: adjusted for the highest "
+            "throughput, 32 at most.",
         ),
     ] = None,
     segments: Annotated[
@@ -85,7 +89,8 @@ def export(
             parser=whole(1, MAX_SEGMENTS),
             metavar="N",
             show_default=False,
-            help="Parts that the table is scanned in. Default: chosen from its size and the number of workers.",
+            help="Segments of the parallel Scan, 1 to 1,000,000. Default: chosen from the table's size and the number "
+            "of workers.",
         ),
     ] = None,
     output_format: Annotated[
@@ -93,56 +98,68 @@ def export(
         typer.Option(
             "--format",
             **one_of("jsonl", "dynamodb-json"),
-            help="jsonl: plain JSON; sets become arrays, binary becomes base64. dynamodb-json: every type kept.",
+            help="jsonl: plain JSON, in which sets become arrays and binary becomes base64. dynamodb-json: DynamoDB "
+            "JSON, which keeps every type.",
         ),
     ] = "jsonl",
     compress: Annotated[
-        Compression, typer.Option(**one_of("none", "gzip", "zstd"), help="How the files are compressed.")
+        Compression, typer.Option(**one_of("none", "gzip", "zstd"), help="Compression of the files.")
     ] = "none",
     consistent_read: common.ConsistentRead = False,
     index: Annotated[
         str | None, typer.Option(parser=common.name, metavar="NAME", help="Export this index instead of the table.")
     ] = None,
     filter_expression: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Keep the items that satisfy this; saves no read units.")
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Export only the items that match this expression; does not reduce the read units consumed.",
+        ),
     ] = None,
     projection_expression: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Attributes to keep; saves no read units.")
+        str | None, typer.Option(metavar="TEXT", help="Attributes to export; does not reduce the read units consumed.")
     ] = None,
     expression_names: Annotated[
         dict[str, Any] | None,
-        typer.Option(parser=json_object, metavar="JSON", help="What #names in the expressions stand for."),
+        typer.Option(
+            parser=json_object, metavar="JSON", help="Attribute names for the #placeholders in the expressions."
+        ),
     ] = None,
     expression_values: Annotated[
         dict[str, Any] | None,
-        typer.Option(parser=json_object, metavar="JSON", help="What :values stand for, as DynamoDB JSON."),
+        typer.Option(
+            parser=json_object,
+            metavar="JSON",
+            help="Values for the :placeholders in the expressions, as DynamoDB JSON.",
+        ),
     ] = None,
     no_fingerprint: Annotated[
         bool,
-        typer.Option("--no-fingerprint", help="Save the CPU time of the fingerprints by which 'verify' knows items."),
+        typer.Option(
+            "--no-fingerprint", help="Leave out the fingerprints with which 'verify' checks the files; saves CPU."
+        ),
     ] = False,
     burst: common.Burst = 0,
     max_units: common.MaxUnits = None,
     max_duration: common.MaxDuration = None,
     retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished export that is in the destination.")
+        bool, typer.Option("--resume", help="Continue the unfinished export in the destination.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the export that is in the destination.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the export in the destination.")] = False,
     sse: Annotated[
-        Any, typer.Option(**one_of("AES256", "aws:kms", "aws:kms:dsse"), help="S3: encryption of the objects.")
+        Any,
+        typer.Option(**one_of("AES256", "aws:kms", "aws:kms:dsse"), help="S3: server-side encryption of the objects."),
     ] = None,
     sse_kms_key_id: Annotated[
-        str | None, typer.Option(parser=common.name, metavar="KEY", help="S3: id or ARN of the KMS key.")
+        str | None, typer.Option(parser=common.name, metavar="KEY", help="S3: ID or ARN of the KMS key.")
     ] = None,
     storage_class: Annotated[
-        str | None, typer.Option(parser=common.name, metavar="CLASS", help="S3: storage class, like STANDARD_IA.")
+        str | None, typer.Option(parser=common.name, metavar="CLASS", help="S3: storage class, such as STANDARD_IA.")
     ] = None,
     acl: Annotated[
         str | None,
-        typer.Option(parser=common.name, metavar="ACL", help="S3: canned ACL, like bucket-owner-full-control."),
+        typer.Option(parser=common.name, metavar="ACL", help="S3: canned ACL, such as bucket-owner-full-control."),
     ] = None,
     profile: common.Profile = None,
     endpoint_url: common.EndpointUrl = None,
@@ -152,10 +169,10 @@ def export(
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
 ) -> int:
-    """Copy a table, or one of its indexes, into files of JSON lines.
+    """Export a table, or one of its indexes, to files of JSON lines.
 
-    Reads all segments of the table in parallel, within the capacity budget. A file appears under its final name only
-    when it is whole: TABLE-SEGMENT-NUMBER.json, and .gz or .zst where compressed.
+    The table is read by a parallel Scan within the capacity budget. Files are named TABLE-SEGMENT-NUMBER.json, with
+    .gz or .zst appended if compressed. A file appears under its final name only when it is complete.
     """
     stream = destination == STREAM
 
@@ -200,18 +217,18 @@ def export(
         )
         return pausable(running, control, observer)
 
-    from ddbio.cli.run import run_job, tell_moved  # noqa: PLC0415 - heavy, and not needed for help
+    from ddbio.cli.run import report_moved, run_job  # noqa: PLC0415 - heavy, and not needed for help
 
-    telling = Telling(report=report, quiet=quiet, verbose=verbose)
-    return run_job(job, telling, stream=stream, resumable=not stream, conclude=tell_moved)
+    output = OutputOptions(report=report, quiet=quiet, verbose=verbose)
+    return run_job(job, output, stream=stream, resumable=not stream, conclude=report_moved)
 
 
 def _check(destination: str, s3: S3Options, *, report: bool, overwrite: bool) -> None:
     if destination == STREAM and report:
-        raise UsageError("--json and -d - both write to standard output.", hint="Leave one of them out.")
+        raise UsageError("--json and -d - both write to standard output.", hint="Omit one of them.")
     if destination == STREAM and overwrite:
-        raise UsageError("--overwrite is about what a destination holds; standard output holds nothing.")
+        raise UsageError("--overwrite can't be used with standard output.")
     if s3.parameters() and not destination.startswith("s3://"):
         raise UsageError(
-            "--sse, --sse-kms-key-id, --storage-class and --acl are for S3.", hint="Name an s3:// destination."
+            "--sse, --sse-kms-key-id, --storage-class and --acl apply to S3 only.", hint="Give an s3:// destination."
         )

@@ -1,4 +1,4 @@
-"""What a person is told when a command can't do its work, and the exit code that a script sees."""
+"""Messages on standard error, and exit codes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from ddbio.visible import trace, visible
 
 
 class Exit(IntEnum):
-    """Exit codes."""
-
     DONE = 0
     FAILED = 1
     USAGE = 2
@@ -24,7 +22,7 @@ class Exit(IntEnum):
 
 
 def say(text: str) -> None:
-    """One message, which is one line, on standard error, if anybody reads that."""
+    """Print a message as one line on standard error, unless that is closed."""
     try:
         put(text, sys.stderr)
     except OSError:
@@ -32,14 +30,15 @@ def say(text: str) -> None:
 
 
 def put(text: str, stream: TextIO) -> None:
-    """Write one line for a person; nothing in it steers the terminal."""
+    """Print one line, with control characters escaped."""
     print(visible(text, stream.encoding), file=stream, flush=True)
 
 
 def put_json(value: object) -> None:
-    """One line of JSON, in ASCII, on standard output; at once, as at the end of the process nobody tells what fails.
+    """Print a value as one line of ASCII JSON on standard output.
 
-    Raises DestinationError, or BrokenPipeError where the reader went away.
+    It is flushed at once, since an error at the end of the process could not be reported. Raises DestinationError, or
+    BrokenPipeError if the reader has gone.
     """
     try:
         print(json.dumps(value), flush=True)
@@ -47,14 +46,14 @@ def put_json(value: object) -> None:
         raise
     except OSError as error:
         discard(sys.stdout)
-        hint = "Check what standard output is directed to."
+        hint = "Check what standard output is redirected to."
         raise DestinationError(f"Could not write to standard output: {error.strerror}.", hint=hint) from error
 
 
 def fail(error: Exception, *, verbose: bool) -> Exit:
-    """Tell about an error in one line, after its traceback if that is wanted."""
+    """Print an error as one line, after its traceback if `verbose`, and return the exit code."""
     if isinstance(error, OutputClosedError | BrokenPipeError):
-        discard(sys.stdout)  # who reads the output has had enough, which is no news
+        discard(sys.stdout)  # the reader has seen enough: not worth a message
         return Exit.FAILED
     if verbose:
         for line in trace(error).split("\n"):
@@ -67,12 +66,12 @@ def fail(error: Exception, *, verbose: bool) -> Exit:
 
 
 def discard(stream: TextIO) -> None:
-    """Nobody reads this stream any more: what is still written to it, by the interpreter at its end too, is dropped."""
+    """Drop whatever is still written to this stream, also by the interpreter when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _line(error: Exception) -> str:
     if isinstance(error, DdbioError | OSError):
         return str(error)
-    # The message of an unforeseen error may hold anything, items included.
-    return f"Something unforeseen went wrong ({type(error).__name__}). Run again with --verbose to see where."
+    # The message of an unexpected error may contain anything, including items.
+    return f"Unexpected error ({type(error).__name__}). Run again with --verbose for the traceback."

@@ -1,4 +1,4 @@
-"""Figures as people read them, and the lines that are made of them."""
+"""Numbers formatted for people, and the lines built from them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ddbio.report import JobReport, Rejection, VerifyReport
 from ddbio.words import count
 
 RECENT_SECONDS = 5.0
-"""Rates are those of this latest stretch of time."""
+"""Rates are averages over this most recent period."""
 NOTHING = Progress(seconds=0, items=0, bytes=0, units=0, throttles=0, rejected=0, splits_done=0)
 
 
 def size(number: float) -> str:
-    """A number of bytes in decimal units: `34.6 MB`."""
+    """Format a number of bytes in decimal units: `34.6 MB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if abs(number) < 1_000:
             return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
@@ -23,7 +23,7 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time: `12.3 s`, `7 min 5 s`, `3 h 20 min`."""
+    """Format a duration: `12.3 s`, `7 min 5 s`, `3 h 20 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -33,23 +33,23 @@ def duration(seconds: float) -> str:
 
 
 def plan_line(plan: JobPlanned) -> str:
-    """The opening line: what is about to be done, to what, at which cost."""
+    """Format the opening line: what is about to be done, with which budget."""
     arrow = {"export": "to", "import": "from"}.get(plan.command, "against")
     parts = [f"{plan.command} of {plan.table} {arrow} {plan.location}: account {plan.account}, {plan.region}"]
     if plan.table_items is not None and plan.table_bytes is not None:
         parts.append(f"table of about {count(plan.table_items, 'item')} ({size(plan.table_bytes)})")
     if plan.source_bytes is not None:
         parts.append(f"{size(plan.source_bytes)} to read")
-    parts.append(f"{'from' if plan.adaptive else 'at most'} {_rate(plan.budget)} {_unit(plan)}/s")
-    parts.append(f"{count(plan.processes, 'process', 'processes')}, {_pieces(plan, plan.splits)}")
+    parts.append(f"{'starting at' if plan.adaptive else 'at most'} {_rate(plan.budget)} {_unit(plan)}/s")
+    parts.append(f"{count(plan.processes, 'process', 'processes')}, {_splits(plan, plan.splits)}")
     if plan.items_done:
-        parts.append(f"{count(plan.items_done, 'item is', 'items are')} done already")
+        parts.append(f"{count(plan.items_done, 'item')} already done")
     parts.append(_expected(plan))
     return ", ".join(parts)
 
 
 def check_line(plan: CheckPlanned) -> str:
-    """The opening line of a verification of files."""
+    """Format the opening line of a check of an export's files."""
     return (
         f"verify of {plan.location}: export of {plan.table}, {count(plan.files, 'file')} ({size(plan.bytes)}) to read"
     )
@@ -58,13 +58,13 @@ def check_line(plan: CheckPlanned) -> str:
 def _expected(plan: JobPlanned) -> str:
     if plan.expected_seconds is None:
         return "time unknown"
-    # Writing an item costs a whole unit however small it is.
-    about = f"{'at least' if plan.command == 'import' else 'about'} {duration(plan.expected_seconds)}"
-    return f"{about} left" if plan.items_done else about
+    # Writing an item costs at least one unit, however small the item is.
+    estimate = f"{'at least' if plan.command == 'import' else 'about'} {duration(plan.expected_seconds)}"
+    return f"{estimate} left" if plan.items_done else estimate
 
 
 def summary(report: JobReport, *, earlier: bool = False) -> list[str]:
-    """What a finished job did, in a few lines; `earlier`: not this process did it."""
+    """Summarize a finished job in a few lines; `earlier` says that a previous run had finished it."""
     done, unit, arrow = ("Exported", "read", "from") if report.command == "export" else ("Imported", "write", "into")
     rate = report.items / report.seconds if report.seconds else 0.0
     memory = "" if earlier else f", {size(report.peak_rss_bytes)} of memory"
@@ -80,23 +80,23 @@ def summary(report: JobReport, *, earlier: bool = False) -> list[str]:
 
 
 def rejected_line(number: int, location: str | None) -> str:
-    """How many records were rejected, and where they are."""
-    return f"{count(number, 'record was', 'records were')} rejected: {location} says which, and why."
+    """Say how many records were rejected, and where they are."""
+    return f"{count(number, 'record was', 'records were')} rejected; see {location}"
 
 
 def rejects_lines(rejected: RecordsRejected) -> list[str]:
-    """The same, and a line for each reason with an example, the most frequent first."""
+    """The same, followed by one line per reason with an example, the most frequent reason first."""
     by_count = sorted(rejected.reasons.items(), key=lambda each: -each[1].count)
     return [rejected_line(rejected.count, rejected.location), *(_reason_line(*each) for each in by_count)]
 
 
 def _reason_line(reason: str, found: Rejection) -> str:
-    place = f"byte {found.offset:,}" if found.line is None else f"line {found.line:,}"
-    return f"{count(found.count, 'record')} {reason}, like {place} of {found.source}: {found.message}"
+    position = f"byte {found.offset:,}" if found.line is None else f"line {found.line:,}"
+    return f"{reason}: {count(found.count, 'record')}, for example {position} of {found.source}: {found.message}"
 
 
-class Course:
-    """How far a job is, as the latest events tell."""
+class JobTracker:
+    """The state of a job according to its latest events."""
 
     def __init__(self, plan: JobPlanned) -> None:
         self.plan = plan
@@ -106,21 +106,21 @@ class Course:
         self._paused_seconds = 0.0
 
     def add(self, progress: Progress) -> None:
-        """Take in the next event; one at 0 seconds tells what earlier runs of the job have done."""
+        """Add the next event; an event at 0 seconds holds what previous runs of the job have done."""
         if not progress.seconds:
             self._begun = progress
         elif progress.budget == 0 and self._recent:
             self._paused_seconds += progress.seconds - self._recent[-1].seconds
         self._recent.append(progress)
-        self._budget = progress.budget or self._budget  # while it is paused, there is none
+        self._budget = progress.budget or self._budget  # there is no budget during a pause
         while progress.seconds - self._recent[0].seconds > RECENT_SECONDS and len(self._recent) > 2:
             self._recent.popleft()
 
     def done(self) -> float:
-        """The part of the work that is done, 0 to 1, by the measure that is furthest.
+        """Return the fraction of the work that is done, 0 to 1, by the most advanced of several measures.
 
-        The table's own figures are up to six hours old, a filter hides items, emulators do not count units, and a
-        compressed source is larger than its files: each measure alone may lag or overshoot.
+        The size in the table's description is up to six hours old, a filter hides items, emulators do not count units,
+        and a compressed source is larger than its files, so each measure alone may lag or overshoot.
         """
         return self._done(self._recent[-1])
 
@@ -139,7 +139,7 @@ class Course:
         return min(max(shares), 0.99)
 
     def line(self) -> str:
-        """Items, rates, what went wrong, the time that is left, and the rest: a narrow terminal shows the beginning."""
+        """Format the progress line, most important figures first since a narrow terminal cuts it off."""
         first, last = self._recent[0], self._recent[-1]
         if first is last:
             first = self._begun
@@ -160,34 +160,34 @@ class Course:
         if last.rejected:
             parts.append(f"{last.rejected:,} rejected")
         return " · ".join(
-            [*parts, f"{last.splits_done:,} of {_pieces(self.plan, self.plan.splits)}", f"{byte_rate / 1e6:.1f} MB/s"]
+            [*parts, f"{last.splits_done:,} of {_splits(self.plan, self.plan.splits)}", f"{byte_rate / 1e6:.1f} MB/s"]
         )
 
 
-class CheckCourse:
-    """How far the reading of an export's files is."""
+class CheckTracker:
+    """The state of a check of an export's files."""
 
     def __init__(self, plan: CheckPlanned) -> None:
         self.plan = plan
         self._last = NOTHING
 
     def add(self, progress: Progress) -> None:
-        """Take in the next event."""
+        """Add the next event."""
         self._last = progress
 
     def done(self) -> float:
-        """The part of the bytes that is read, 0 to 1."""
+        """Return the fraction of the bytes that has been read, 0 to 1."""
         return min(self._last.bytes / self.plan.bytes, 1.0) if self.plan.bytes else 1.0
 
     def line(self) -> str:
-        """Items, bytes, and files."""
+        """Format the progress line."""
         read, plan = self._last, self.plan
         files = f"{read.splits_done:,} of {count(plan.files, 'file')}"
         return f"{count(read.items, 'item')} · {size(read.bytes)} of {size(plan.bytes)} · {files}"
 
 
 def verdict(report: VerifyReport) -> list[str]:
-    """What a verification found, in a few lines."""
+    """Summarize a verification in a few lines."""
     lines = [
         f"Checked {count(report.items, 'item')} ({size(report.bytes)}, {count(report.files, 'file')}) in "
         f"{report.source} in {duration(report.seconds)}: {count(len(report.problems), 'problem')}."
@@ -211,5 +211,5 @@ def _unit(plan: JobPlanned) -> str:
     return "WCU" if plan.command == "import" else "RCU"
 
 
-def _pieces(plan: JobPlanned, number: int) -> str:
+def _splits(plan: JobPlanned, number: int) -> str:
     return count(number, "span" if plan.command == "import" else "segment")

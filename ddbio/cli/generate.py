@@ -19,20 +19,23 @@ EXAMPLES = """\
 Examples:
 
 \b
-  A million small items for a table with the string keys "hash" and "range":
+  Generate a million small items for a table with the string keys "hash" and "range":
     ddbio generate -c 1000000 -f test.json
 \b
-  Straight into a table:
+  Import them directly into a table:
     ddbio generate -c 50000 -f - | ddbio import -r eu-west-1 -t Test -s -
 """
 
 
 def generate(
-    count: Annotated[int, typer.Option("--count", "-c", parser=whole(0), metavar="N", help="How many items.")],
+    count: Annotated[int, typer.Option("--count", "-c", parser=whole(0), metavar="N", help="Number of items.")],
     file: Annotated[
         str,
         typer.Option(
-            "--file", "-f", metavar="FILE", help="A file (.gz and .zst get compressed), or - for standard output."
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="Output file, compressed if it ends in .gz or .zst, or - for standard output.",
         ),
     ],
     shape: Annotated[
@@ -48,13 +51,16 @@ def generate(
             parser=whole(0),
             metavar="N",
             show_default=False,
-            help="The same seed makes the same items. Default: by chance.",
+            help="Seed of the random generator: equal seeds give equal items. Default: random.",
         ),
     ] = None,
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
 ) -> int:
-    """Make up test items, one JSON object a line, with the string keys "hash" and "range"; no key comes twice."""
+    """Generate test items, one JSON object per line.
+
+    They have the string keys "hash" and "range", and no two of them have the same key.
+    """
     began = time.perf_counter()
     try:
         lines = blocks(count, shape=shape, seed=seed)
@@ -64,9 +70,9 @@ def generate(
             return Exit.DONE
         written = write_file(lines, file)
     except KeyboardInterrupt:
-        say("Interrupted." if file == STREAM else f"Interrupted. {file} is left as it was.")
+        say("Interrupted." if file == STREAM else f"Interrupted. {file} is unchanged.")
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last one who can tell a person
+    except Exception as error:  # noqa: BLE001 - the outermost handler of the process
         return fail(error, verbose=verbose)
     if not quiet:
         say(f"{counted(count, 'item')} ({size(written)}) in {file}, {duration(time.perf_counter() - began)}.")

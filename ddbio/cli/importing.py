@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ddbio.cli import common
-from ddbio.cli.common import STREAM, Telling, one_of, whole
+from ddbio.cli.common import STREAM, OutputOptions, one_of, whole
 from ddbio.events import Observer
 from ddbio.model import InputFormat
 from ddbio.options import AUTO, RETRY_SECONDS, ImportOptions
@@ -19,23 +19,23 @@ EXAMPLES = """\
 Examples:
 
 \b
-  A file, with at most 1,000 write units a second:
+  Import a file, with at most 1,000 write units per second:
     ddbio import -r eu-west-1 -t Orders -c 1000 -s orders.json
 \b
-  A folder, or a prefix in S3, with everything below it:
+  Import a folder, or an S3 prefix, with everything below it:
     ddbio import -r eu-west-1 -t Orders -s orders/
     ddbio import -r eu-west-1 -t Orders -s s3://backup/orders
 \b
-  Two sources, the second one's items over those of the first:
+  Import two sources; items of the second replace those of the first:
     ddbio import -r eu-west-1 -t Orders -s orders/ -s s3://backup/changes
 \b
-  From another program:
+  Import the output of another program:
     zcat orders.json.gz | ddbio import -r eu-west-1 -t Orders -s -
 
-Memory of an import, at most about: 80 MB, and for each process 75 MB + parts of files read at once x 5 MB + three times
-the batches in flight (concurrency x 25 items, never over 64 MiB); parts x 12 MiB more while records wait for others to
-get in. Where it is not given, the concurrency grows to 128 batches and 16 parts at most. It does not grow with the
-files.
+Memory used by an import with --concurrency N, at most about: 80 MB, plus 75 MB + spans read concurrently x 5 MB + 3 x
+the batches in flight (N x 25 items, never over 64 MiB) per process; another 12 MiB per span while records wait for an
+earlier put of the same key. Without --concurrency, N grows to 128 batches and 16 spans at most. Memory does not grow
+with the files.
 """
 
 
@@ -47,9 +47,10 @@ def import_(
         typer.Option(
             "--source",
             "-s",
-            metavar="PLACE",
-            help="A file, a folder (walked), a glob, s3://bucket/prefix, or - for standard input. Read are .json, "
-            ".jsonl and .ndjson, each plain, .gz or .zst: one item a line. Given more than once, one after the other.",
+            metavar="LOCATION",
+            help="A file, a folder (with its subfolders), a glob, s3://bucket/prefix, or - for standard input. Files "
+            "hold one item per line and end in .json, .jsonl or .ndjson, optionally followed by .gz or .zst. Repeat "
+            "the option to import several sources in order.",
         ),
     ],
     region: common.Region = None,
@@ -61,8 +62,8 @@ def import_(
             parser=whole(1),
             metavar="N",
             show_default=False,
-            help="Worker processes at most: a small budget or a small job uses fewer. Default: one for each CPU core; "
-            "from standard input always 1.",
+            help="Maximum number of worker processes; a small budget or a small job uses fewer. Default: one per CPU "
+            "core, or 1 when reading standard input.",
         ),
     ] = None,
     capacity: common.CapacityLimit = None,
@@ -72,8 +73,8 @@ def import_(
             parser=whole(1),
             metavar="N",
             show_default=False,
-            help="Batches in flight, and parts of files read, at once in each process; for memory see below. Default: "
-            "as many as bring the most, at most 128 batches and 16 parts.",
+            help="Batches in flight, and spans of files read, concurrently in each process; see below for memory. "
+            "Default: adjusted for the highest throughput, at most 128 batches and 16 spans.",
         ),
     ] = None,
     input_format: Annotated[
@@ -81,7 +82,8 @@ def import_(
         typer.Option(
             "--format",
             **one_of("auto", "jsonl", "dynamodb-json"),
-            help='Plain JSON, or DynamoDB JSON with or without "Item" around it; auto tells them apart.',
+            help='Layout of the records: plain JSON, or DynamoDB JSON with or without an enclosing "Item". auto '
+            "decides for each record.",
         ),
     ] = "auto",
     rejects: Annotated[
@@ -89,30 +91,30 @@ def import_(
         typer.Option(
             parser=common.own_path,
             metavar="FILE",
-            help="Where records that can't be written go, behind what is there. Default: a new file in --state.",
+            help="File to which rejected records are appended. Default: a new file in the --state folder.",
         ),
     ] = None,
     max_rejects: Annotated[
-        int, typer.Option(parser=whole(0), metavar="N", help="More rejected records than this stop the import.")
+        int, typer.Option(parser=whole(0), metavar="N", help="Stop when more than N records have been rejected.")
     ] = 1_000,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected record.")] = False,
     allow_partial: Annotated[
         bool,
-        typer.Option("--allow-partial", help="Import what is there of an export that is not whole, with a warning."),
+        typer.Option("--allow-partial", help="Import an incomplete export, with a warning."),
     ] = False,
     burst: common.Burst = 0,
     max_units: common.MaxUnits = None,
     max_duration: common.MaxDuration = None,
     retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished import of these sources into this table.")
+        bool, typer.Option("--resume", help="Continue the unfinished import of these sources into this table.")
     ] = False,
     state: Annotated[
         str | None,
         typer.Option(
             parser=common.own_path,
             metavar="DIR",
-            help="Folder for the import's own files. Default: .ddbio/TABLE-HASH in the current folder.",
+            help="Folder for the import's journal and rejects. Default: .ddbio/TABLE-HASH in the current folder.",
         ),
     ] = None,
     profile: common.Profile = None,
@@ -123,15 +125,15 @@ def import_(
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
 ) -> int:
-    """Write items from files into an existing table.
+    """Import items from files into an existing table.
 
-    Records that can't be items are put aside with the reason, and the rest goes on (exit code 3). A line replaces an
-    earlier line with the same key, and a line of an earlier source; between files of one source, and between parts of a
-    large file, no order is promised.
+    Records that can't be written are saved to a rejects file with the reason, and the import continues (exit code 3).
+    A line replaces an earlier line with the same key, also one in an earlier source. The order between files of one
+    source, and between spans of a large file, is undefined.
     """
     if context.args:
         context.fail(
-            f"{context.args[0]} is one argument too many: give -s before each source, quote a glob, so that the shell "
+            f"Unexpected argument {context.args[0]}: give -s before each source, and quote a glob so that the shell "
             "does not expand it, or name the folder."
         )
     stream = STREAM in source
@@ -164,7 +166,7 @@ def import_(
         running = import_table(options, observer=observer, control=control, input=sys.stdin.buffer if stream else None)
         return pausable(running, control, observer)
 
-    from ddbio.cli.run import run_job, tell_moved  # noqa: PLC0415 - heavy, and not needed for help
+    from ddbio.cli.run import report_moved, run_job  # noqa: PLC0415 - heavy, and not needed for help
 
-    telling = Telling(report=report, quiet=quiet, verbose=verbose)
-    return run_job(job, telling, stream=False, resumable=not stream, conclude=tell_moved)
+    output = OutputOptions(report=report, quiet=quiet, verbose=verbose)
+    return run_job(job, output, stream=False, resumable=not stream, conclude=report_moved)

@@ -1,4 +1,4 @@
-"""A bar that stays at the bottom of a terminal."""
+"""A progress bar at the bottom of a terminal."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from ddbio.cli.failures import discard
-from ddbio.cli.figures import CheckCourse, Course
+from ddbio.cli.figures import CheckTracker, JobTracker
 from ddbio.cli.progress import LogLines
 from ddbio.visible import visible
 
 
 class _Terminal:
-    """Standard error for rich, which ends the process, or its own thread, when a write fails: the terminal may go away.
+    """Standard error for rich, which would end the process or its own thread when a write fails.
 
-    What nobody sees any more is dropped.
+    Once the terminal is gone, output is dropped.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -43,7 +43,7 @@ class _Terminal:
 
 
 class LiveBar(LogLines):
-    """Log lines, with a bar below. A thread of rich's draws it, so a slow terminal holds up nobody."""
+    """Log lines with a progress bar below them, drawn by a thread of rich so that a slow terminal delays nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,10 +71,10 @@ class LiveBar(LogLines):
         self._bar.stop()
 
     def say(self, text: str) -> None:
-        """Show one line above the bar."""
+        """Print one line above the bar."""
         self._console.print(visible(text, self._encoding))
 
-    def _show(self, course: Course | CheckCourse, seconds: float) -> None:
+    def _show(self, tracker: JobTracker | CheckTracker, seconds: float) -> None:
         del seconds
-        line = visible(course.line(), self._encoding)
-        self._bar.update(self._task, completed=course.done(), description=line, visible=True)
+        line = visible(tracker.line(), self._encoding)
+        self._bar.update(self._task, completed=tracker.done(), description=line, visible=True)

@@ -1,4 +1,4 @@
-"""How arguments are taken: what is given is what counts, and nothing of it is dropped silently."""
+"""Parsing of arguments: every value given counts, and none is dropped silently."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 _OPTION = re.compile(r"-\D")
-"""How an option begins; a negative number is none, and - alone is a standard stream."""
+"""The beginning of an option; neither a negative number nor `-` for a standard stream matches."""
 
 
 class Command(TyperCommand):
-    """A command that refuses options which are repeated, have no value, or have another option for one."""
+    """A command that refuses options which are repeated, have an empty value, or have another option as value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _check(self, ctx, args)
@@ -22,7 +22,7 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """The same, for the options before the command."""
+    """The same for the options before the command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _check(self, ctx, args)
@@ -33,19 +33,19 @@ def _check(command: TyperCommand | TyperGroup, context: Any, arguments: Sequence
     values, _, given = command.make_parser(context).parse_args(args=list(arguments))
     for option, times in Counter(given).items():
         if times > 1 and not option.multiple:
-            context.fail(f"{' or '.join(option.opts)} is given {times} times, and may be given once only.")
+            context.fail(f"{' or '.join(option.opts)} is given {times} times, but may be given only once.")
         found = values[option.name]
         for value in found if option.multiple else [found]:
-            # That of a flag is no text.
+            # The value of a flag is a bool.
             if isinstance(value, str) and (doubt := _doubt(option.opts, value, arguments)):
                 context.fail(doubt)
 
 
 def _doubt(names: Sequence[str], value: str, arguments: Sequence[str]) -> str | None:
-    """Why this value of an option is hardly what was meant."""
+    """Return why this value of an option is probably a mistake."""
     name = max(names, key=len)
     if not value.strip():
-        return f"The value of {name} is empty: is a variable of the shell not set?"
+        return f"The value of {name} is empty: is a shell variable unset?"
     if not _is_text(value):
         return f"The value of {name} is not UTF-8: {value!r}."
     if _OPTION.match(value) and value in arguments:

@@ -1,4 +1,4 @@
-"""SIGUSR1: a running job pauses, or goes on."""
+"""SIGUSR1 pauses and resumes a running job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 async def pausable(job: Coroutine[Any, Any, T], control: Control, observer: Observer) -> T:
-    """Run `job`; each SIGUSR1 pauses it, or lets it go on."""
+    """Run `job`; each SIGUSR1 pauses or resumes it."""
     loop = asyncio.get_running_loop()
 
     if not hasattr(signal, "SIGUSR1"):  # Windows
@@ -25,4 +25,4 @@ async def pausable(job: Coroutine[Any, Any, T], control: Control, observer: Obse
         return await job
     finally:
         loop.remove_signal_handler(signal.SIGUSR1)
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # one that comes too late must not end what is done
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a late signal must not end a finished process

@@ -1,36 +1,35 @@
-"""What a person sees while a job runs: observers of its events, and silence is one of them."""
+"""Observers that print the events of a running job."""
 
 from __future__ import annotations
 
-import sys
 from typing import Self
 
 from ddbio.cli.failures import say
-from ddbio.cli.figures import CheckCourse, Course, check_line, plan_line, rejects_lines
+from ddbio.cli.figures import CheckTracker, JobTracker, check_line, plan_line, rejects_lines
 from ddbio.events import CheckPlanned, Event, JobPlanned, ProblemFound, Progress, RecordsRejected, Steered, Warned
 
 LOG_SECONDS = 5.0
 
 
-class Silence:
-    """Nothing but warnings."""
+class QuietDisplay:
+    """Prints warnings and problems only."""
 
-    begun = False
-    """A job was planned, and can be gone on with."""
+    planned = False
+    """Whether a job was planned, so that it can be resumed."""
     state: str | None = None
-    """The folder of its own files, if it is an import."""
+    """The state folder of an import."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Nothing to end."""
+        """Nothing to close."""
 
     def __call__(self, event: Event) -> None:
-        """Show an event; never raises."""
+        """Print an event; never raises."""
         match event:
             case JobPlanned():
-                self.begun, self.state = True, event.state
+                self.planned, self.state = True, event.state
                 self._plan(event)
             case CheckPlanned():
                 self._check(event)
@@ -42,16 +41,16 @@ class Silence:
                 for line in rejects_lines(event):
                     self.say(f"warning: {line}")
             case Steered():
-                self.tell(event.message)
+                self.info(event.message)
             case ProblemFound():
                 self.say(f"problem: {event.message}")
 
     def say(self, text: str) -> None:
-        """Show one line, now."""
+        """Print one line."""
         say(text)
 
-    def tell(self, text: str) -> None:
-        """Show one line that silence leaves out."""
+    def info(self, text: str) -> None:
+        """Print one line, unless the display is quiet."""
 
     def _plan(self, plan: JobPlanned) -> None:
         pass
@@ -63,43 +62,32 @@ class Silence:
         pass
 
 
-class LogLines(Silence):
-    """A line every few seconds, for files and pipes."""
+class LogLines(QuietDisplay):
+    """Prints a line every few seconds, for files and pipes."""
 
     def __init__(self) -> None:
-        self._course: Course | CheckCourse | None = None
-        self._told = 0.0
+        self._tracker: JobTracker | CheckTracker | None = None
+        self._logged = 0.0
 
-    def tell(self, text: str) -> None:
-        """Show one line."""
+    def info(self, text: str) -> None:
+        """Print one line."""
         self.say(text)
 
     def _plan(self, plan: JobPlanned) -> None:
-        self._course = Course(plan)
-        self.tell(plan_line(plan))
+        self._tracker = JobTracker(plan)
+        self.info(plan_line(plan))
 
     def _check(self, plan: CheckPlanned) -> None:
-        self._course = CheckCourse(plan)
-        self.tell(check_line(plan))
+        self._tracker = CheckTracker(plan)
+        self.info(check_line(plan))
 
     def _progress(self, progress: Progress) -> None:
-        if self._course is None:
+        if self._tracker is None:
             return
-        self._course.add(progress)
-        self._show(self._course, progress.seconds)
+        self._tracker.add(progress)
+        self._show(self._tracker, progress.seconds)
 
-    def _show(self, course: Course | CheckCourse, seconds: float) -> None:
-        if seconds - self._told >= LOG_SECONDS:
-            self._told = seconds
-            self.tell(course.line())
-
-
-def display(*, quiet: bool, plain: bool) -> Silence:
-    """The fitting observer: `plain` asks for log lines even on a terminal."""
-    if quiet:
-        return Silence()
-    if plain or not sys.stderr.isatty():
-        return LogLines()
-    from ddbio.cli.livebar import LiveBar  # noqa: PLC0415 - rich takes a tenth of a second
-
-    return LiveBar()
+    def _show(self, tracker: JobTracker | CheckTracker, seconds: float) -> None:
+        if seconds - self._logged >= LOG_SECONDS:
+            self._logged = seconds
+            self.info(tracker.line())

@@ -1,4 +1,4 @@
-"""Running a job from the command line: the event loop, signals, what is told, the exit code."""
+"""Running a job from the command line: event loop, signals, output, exit code."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ddbio import runtime
-from ddbio.cli.common import Telling
+from ddbio.cli.common import OutputOptions
 from ddbio.cli.failures import Exit, fail, put_json, say
 from ddbio.cli.figures import rejected_line, summary
-from ddbio.cli.progress import Silence, display
+from ddbio.cli.progress import LogLines, QuietDisplay
 from ddbio.errors import DestinationError, LimitReachedError, TooManyRejectsError
 from ddbio.events import Observer
 from ddbio.report import JobReport
@@ -24,58 +24,70 @@ from ddbio.visible import log_visibly, visible
 
 T = TypeVar("T")
 SHOW_CURSOR = b"\x1b[?25h"
+STOPPING = "Stopping: no new requests are sent. Press Ctrl-C again to quit at once."
 
 
 def run_job(
     job: Callable[[Observer], Coroutine[Any, Any, T]],
-    telling: Telling,
+    output: OutputOptions,
     *,
     stream: bool,
     resumable: bool,
-    conclude: Callable[[T, Telling, Silence], Exit],
+    conclude: Callable[[T, OutputOptions, QuietDisplay], Exit],
 ) -> Exit:
-    """Run a job to its end, tell what it did, and return the exit code.
+    """Run a job to its end, print what it did, and return the exit code.
 
-    `stream` says that items go through standard output: no bar is drawn between them. `resumable` says that the same
-    command can go on with the job when it is interrupted.
+    With `stream`, items are written to standard output, so no progress bar is drawn. With `resumable`, the same
+    command can resume the job after an interruption.
     """
-    log_details(telling.verbose)
-    shown = display(quiet=telling.quiet, plain=stream or telling.verbose)
+    log_details(output.verbose)
+    display = choose_display(quiet=output.quiet, plain=stream or output.verbose)
     try:
-        with shown:
-            report = run(job(shown), lambda: shown.say("Stopping: no new requests. Press Ctrl-C again to end at once."))
-        return conclude(report, telling, shown)
+        with display:
+            report = run(job(display), lambda: display.say(STOPPING))
+        return conclude(report, output, display)
     except (asyncio.CancelledError, KeyboardInterrupt):
-        if resumable and not shown.begun:
-            # The same command with --resume would go on with an earlier job, or find that one finished.
+        if resumable and not display.planned:
+            # With --resume, the same command would resume an earlier job or find it finished.
             say("Interrupted before anything was done.")
             return Exit.INTERRUPTED
         say("Interrupted.")
         if resumable:
-            say(f"Go on with: {resuming(sys.argv, shown.state)}")
+            say(f"Resume with: {resume_command(sys.argv, display.state)}")
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last one who can tell a person
-        return _failed(error, telling, shown)
+    except Exception as error:  # noqa: BLE001 - the outermost handler of the process
+        return _failed(error, output, display)
 
 
-def _failed(error: Exception, telling: Telling, shown: Silence) -> Exit:
+def choose_display(*, quiet: bool, plain: bool) -> QuietDisplay:
+    """Return the display that fits standard error; `plain` asks for log lines even on a terminal."""
+    if quiet:
+        return QuietDisplay()
+    if plain or not sys.stderr.isatty():
+        return LogLines()
+    from ddbio.cli.livebar import LiveBar  # noqa: PLC0415 - rich takes a tenth of a second to import
+
+    return LiveBar()
+
+
+def _failed(error: Exception, output: OutputOptions, display: QuietDisplay) -> Exit:
     if isinstance(error, LimitReachedError) and error.report is not None:
         try:
-            _tell_report(error.report, telling, shown)
+            _print_report(error.report, output, display)
         except (OSError, DestinationError) as unwritten:
-            fail(unwritten, verbose=telling.verbose)
-    code = fail(error, verbose=telling.verbose)
+            fail(unwritten, verbose=output.verbose)
+    code = fail(error, verbose=output.verbose)
     if getattr(error, "resumable", False):
         more_rejects = isinstance(error, TooManyRejectsError)
-        say(f"Go on with: {resuming(sys.argv, shown.state, more_rejects=more_rejects)}")
+        say(f"Resume with: {resume_command(sys.argv, display.state, more_rejects=more_rejects)}")
     return code
 
 
 def run(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
-    """Run `main` on an event loop of its own.
+    """Run `main` on a new event loop.
 
-    The first SIGINT, SIGTERM or SIGHUP (unless that is ignored) calls `stopping` and cancels `main`; the second ends
-    the process on the spot (worker processes end with the sockets of their parent).
+    The first SIGINT, SIGTERM or SIGHUP (unless ignored) calls `stopping` and cancels `main`. The second ends the
+    process immediately; worker processes end when the sockets of their parent close.
     """
     return runtime.run(_cancellable(main, stopping))
 
@@ -105,9 +117,9 @@ async def _cancellable(main: Coroutine[Any, Any, T], stopping: Callable[[], None
 
 
 def _ending() -> list[signal.Signals]:
-    """The signals that ask for the end. A terminal that is closed sends SIGHUP."""
+    """Return the signals that stop a job. A terminal sends SIGHUP when it is closed."""
     asked = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Windows has none
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not on Windows
         asked.append(signal.SIGHUP)
     return asked
 
@@ -119,8 +131,8 @@ def _end_at_once() -> None:
     os._exit(Exit.INTERRUPTED)
 
 
-def resuming(command: Sequence[str], state: str | None = None, *, more_rejects: bool = False) -> str:
-    """The command line that goes on where this one stopped; with `more_rejects`, a person has to say how many."""
+def resume_command(command: Sequence[str], state: str | None = None, *, more_rejects: bool = False) -> str:
+    """Build the command line that resumes this one; with `more_rejects`, the user has to fill in a higher limit."""
     words = [word for word in command[1:] if word not in ("--resume", "--overwrite", "--")]
     if state is not None:
         words = _with(words, "--state", state)
@@ -130,11 +142,11 @@ def resuming(command: Sequence[str], state: str | None = None, *, more_rejects: 
 
 
 def _quoted(word: str) -> str:
-    """The word as a shell takes it; bytes that would not be shown as they are stand there by their octal numbers."""
+    """Quote a word for the shell; bytes that can't be printed are written as octal escapes."""
     if visible(word, sys.stderr.encoding) == word:
         return shlex.quote(word)
-    shown = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\{byte:03o}" for byte in os.fsencode(word))
-    return f"$'{''.join(shown)}'"
+    escaped = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\{byte:03o}" for byte in os.fsencode(word))
+    return f"$'{''.join(escaped)}'"
 
 
 def _with(words: list[str], option: str, value: str) -> list[str]:
@@ -147,27 +159,27 @@ def _with(words: list[str], option: str, value: str) -> list[str]:
 
 
 def log_details(verbose: bool) -> None:
-    """Send the log to standard error, with ddbio's details if wanted; botocore's hold signatures and tokens."""
+    """Log to standard error, if `verbose` with ddbio's details; botocore's contain signatures and tokens."""
     log_visibly("%(asctime)s %(name)s: %(message)s" if verbose else "%(message)s")
     if verbose:
         logging.getLogger("ddbio").setLevel(logging.DEBUG)
 
 
-def tell_moved(report: JobReport, telling: Telling, shown: Silence) -> Exit:
-    """Tell what an export or import did. One that was finished before has rejected nothing now."""
-    _tell_report(report, telling, shown)
-    if not report.rejected or not shown.begun:
+def report_moved(report: JobReport, output: OutputOptions, display: QuietDisplay) -> Exit:
+    """Print what an export or import did. A job that an earlier run finished has rejected nothing in this one."""
+    _print_report(report, output, display)
+    if not report.rejected or not display.planned:
         return Exit.DONE
     if not report.items:
-        shown.say("error: Nothing was imported: no record could be written.")
+        display.say("error: Nothing was imported: no record could be written.")
         return Exit.FAILED
     return Exit.REJECTED
 
 
-def _tell_report(report: JobReport, telling: Telling, shown: Silence) -> None:
-    for line in summary(report, earlier=not shown.begun):
-        shown.tell(line)
-    if report.rejected and not shown.begun:
-        shown.say(f"warning: {rejected_line(report.rejected, report.rejects)}")
-    if telling.report:
+def _print_report(report: JobReport, output: OutputOptions, display: QuietDisplay) -> None:
+    for line in summary(report, earlier=not display.planned):
+        display.info(line)
+    if report.rejected and not display.planned:
+        display.say(f"warning: {rejected_line(report.rejected, report.rejects)}")
+    if output.report:
         put_json(report.as_dict())

@@ -1,4 +1,4 @@
-"""What `ddbio demo` does, step by step."""
+"""The steps of `ddbio demo`."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ BUCKET = "demo-bucket"
 CAPACITY = Capacity(units=4_000)
 PROCESSES = 1
 SEGMENTS = 2
-"""The embedded server reads the whole table for each segment."""
+"""Few, because the embedded server reads the whole table for each segment."""
 NEXT = """
-To try next, with a table and a bucket of yours{where}:
-  ddbio export -t TABLE -c 50% -d folder/              a table into a folder
-  ddbio export -t TABLE -d - | head -3                 a look at the first items
+Try next, with your own table and bucket{where}:
+  ddbio export -t TABLE -c 50% -d folder/              export a table to a folder
+  ddbio export -t TABLE -d - | head -3                 look at the first items
   ddbio export -t TABLE --compress zstd -d s3://BUCKET/PREFIX
-  ddbio verify -t TABLE -s folder/                     the folder's items against the table's
-  ddbio import -t TABLE -c 1000 -s folder/             files into a table
-  ddbio import -t TABLE -c 1000 -s folder/ --resume    goes on where it was stopped, as export does
-  ddbio generate -c 100000 -f test.json                test items
-  ddbio export --help                                  everything else\
+  ddbio verify -t TABLE -s folder/                     compare the files with the table
+  ddbio import -t TABLE -c 1000 -s folder/             import files into a table
+  ddbio import -t TABLE -c 1000 -s folder/ --resume    continue after an interruption; also for export
+  ddbio generate -c 100000 -f test.json                generate test items
+  ddbio export --help                                  all options\
 """
 
 
 def show(items: int, *, verbose: bool) -> Exit:
-    """Run the demonstration; return the exit code."""
+    """Run the demonstration and return the exit code."""
     log_details(verbose)
     try:
         with aws_settings(), tempfile.TemporaryDirectory(prefix="ddbio-demo-") as folder:
@@ -54,7 +54,7 @@ def show(items: int, *, verbose: bool) -> Exit:
     except (asyncio.CancelledError, KeyboardInterrupt):
         say("Interrupted. Nothing is left running.")
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last one who can tell a person
+    except Exception as error:  # noqa: BLE001 - the outermost handler of the process
         return fail(error, verbose=verbose)
     for line in NEXT.split("\n"):
         _print(line.format(where="" if shutil.which("ddbio") else f" (where ddbio is {_program()})"))
@@ -67,10 +67,10 @@ def _program() -> str:
 
 async def _demo(items: int, folder: Path) -> None:
     began = time.perf_counter()
-    _print("Starting a DynamoDB and an S3 of our own ...")
+    _print("Starting emulators of DynamoDB and S3 ...")
     async with embedded_aws() as server:
         await _create(server)
-        _step(f"They listen on {server.url}, with the tables {TABLE} and {COPY} and the bucket {BUCKET}.", began)
+        _step(f"They listen on {server.url} and have the tables {TABLE} and {COPY} and the bucket {BUCKET}.", began)
         await _Tour(server.connection, folder).take(items)
     _step("Done, and nothing is left running.", began)
 
@@ -98,7 +98,7 @@ class _Tour:
     folder: Path
 
     async def take(self, items: int) -> None:
-        """All steps, each told when it is done. Raises LedgerError where the two tables differ."""
+        """Carry out all steps, printing each one when it is done; raises LedgerError if the two tables differ."""
         file, exported, objects = self.folder / "test.json", self.folder / "export", f"s3://{BUCKET}/export"
         began = time.perf_counter()
         written = await asyncio.to_thread(write_file, blocks(items, seed=1), str(file))
@@ -110,7 +110,7 @@ class _Tour:
         began = time.perf_counter()
         table, copy = await asyncio.gather(self._items(TABLE), self._items(COPY))
         if len(table) != items or table != copy:
-            raise LedgerError(f"{TABLE} has {len(table):,} items, {COPY} {len(copy):,}, and they are not the same.")
+            raise LedgerError(f"{TABLE} has {len(table):,} items and {COPY} has {len(copy):,}, and they differ.")
         _step(f"Compared the two tables: {count(len(table), 'item')}, all equal.", began)
 
     async def _import(self, table: str, source: str) -> JobReport:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ddbio.cli import common
-from ddbio.cli.common import Telling, whole
+from ddbio.cli.common import OutputOptions, whole
 from ddbio.cli.failures import Exit, put_json
 from ddbio.cli.figures import verdict
 from ddbio.errors import UsageError
@@ -17,31 +17,31 @@ from ddbio.options import HALF, RETRY_SECONDS, Capacity, VerifyOptions
 from ddbio.report import Difference, VerifyReport
 
 if TYPE_CHECKING:
-    from ddbio.cli.progress import Silence
+    from ddbio.cli.progress import QuietDisplay
 
 EXAMPLES = """\
 Examples:
 
 \b
-  The files of an export against its manifest:
+  Check the files of an export against its manifest:
     ddbio verify -s orders/
     ddbio verify -s s3://backup/orders
 \b
-  Against the table as well, with at most 1,000 read units a second:
+  Compare them with the table too, with at most 1,000 read units per second:
     ddbio verify -r eu-west-1 -s orders/ -t Orders -c 1000
 \b
-  Which items of a copy differ; write them as they were exported:
+  List the items of a copy that differ; then restore them from the files:
     ddbio verify -r eu-west-1 -s orders/ -t Copy | jq .key
     ddbio verify -r eu-west-1 -s orders/ -t Copy --repair --write-capacity 100
 
-Memory, roughly: processes x concurrency x 20 MiB. On disk, while it runs: about 200 bytes for each item of the
-segments that are being compared.
+Memory used, approximately: processes x concurrency x 20 MiB. Disk space in TMPDIR: about 200 bytes per item of the
+segments being compared.
 """
 
 
 def verify(
     source: Annotated[
-        str, typer.Option("--source", "-s", metavar="PLACE", help="The folder or s3://bucket/prefix of an export.")
+        str, typer.Option("--source", "-s", metavar="LOCATION", help="The folder or s3://bucket/prefix of an export.")
     ],
     table: Annotated[
         str | None,
@@ -51,7 +51,7 @@ def verify(
             parser=common.name,
             metavar="TABLE",
             show_default=False,
-            help="Compare the files with this table: the exported one, or a copy. Default: read the files only.",
+            help="Compare the files with this table: the exported one or a copy. Default: check only the files.",
         ),
     ] = None,
     region: common.Region = None,
@@ -63,20 +63,20 @@ def verify(
             parser=whole(1),
             metavar="N",
             show_default=False,
-            help="Worker processes at most: a small budget or a small export uses fewer. Default: one for each CPU "
-            "core.",
+            help="Maximum number of worker processes; a small budget or a small export uses fewer. Default: one per "
+            "CPU core.",
         ),
     ] = None,
     capacity: common.HalfCapacity = None,
     concurrency: Annotated[
         int,
         typer.Option(
-            parser=whole(1), metavar="N", help="Segments, or without a table files, read at once in each process."
+            parser=whole(1), metavar="N", help="Segments (without --table: files) read concurrently in each process."
         ),
     ] = 8,
     consistent_read: common.ConsistentRead = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Write missing and different items as the files have them.")
+        bool, typer.Option("--repair", help="Write missing and different items to the table as they are in the files.")
     ] = False,
     write_capacity: Annotated[
         Capacity | None,
@@ -85,7 +85,7 @@ def verify(
             parser=common.fixed_capacity,
             metavar="N|P%",
             show_default=False,
-            help="Most write capacity units a second for the repair, as with -c. Default: 50%.",
+            help="Maximum write capacity units per second for the repair, in the form of -c. Default: 50%.",
         ),
     ] = None,
     retry_timeout: Annotated[
@@ -94,7 +94,7 @@ def verify(
             parser=common.seconds,
             metavar="TIME",
             show_default=False,
-            help="So long nothing may succeed before the verification fails: seconds, or like 15m or 2h. Default: 15m.",
+            help="Fail when no request has succeeded for this time, in seconds or such as 15m or 2h. Default: 15m.",
         ),
     ] = RETRY_SECONDS,
     profile: common.Profile = None,
@@ -107,9 +107,10 @@ def verify(
 ) -> int:
     """Check the files of an export, and compare them with a table.
 
-    The files: that all of the manifest's are there and no others that an import would read, their sizes, checksums,
-    numbers of records and fingerprints. The table: each item that is "missing" from it, "extra" in it, or "different",
-    as a JSON line with its key on standard output. Exit code 0: all is the same, or was repaired; 1: something is not.
+    Checks that all files in the manifest exist, that there are no others which an import would read, and that sizes,
+    checksums, record counts and fingerprints agree. With --table, prints a JSON line with the key of each item that is
+    "missing" from the table, "extra" in it, or "different". The exit code is 0 if everything agrees or was repaired,
+    and 1 otherwise.
     """
 
     def job(observer: Observer) -> Coroutine[Any, Any, VerifyReport]:
@@ -118,9 +119,9 @@ def verify(
         from ddbio.jobs.verify import verify_export  # noqa: PLC0415 - heavy, and not needed for help
 
         if table is None and (capacity or consistent_read):
-            raise UsageError("--capacity and --consistent-read are about a table.", hint="Name it with --table.")
+            raise UsageError("--capacity and --consistent-read need a table.", hint="Name it with --table.")
         if write_capacity and not repair:
-            raise UsageError("--write-capacity is about a repair.", hint="Ask for it with --repair.")
+            raise UsageError("--write-capacity needs --repair.", hint="Add --repair, or omit it.")
         options = VerifyOptions(
             source=source,
             table=table,
@@ -139,17 +140,17 @@ def verify(
 
     from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
 
-    telling = Telling(report=report, quiet=quiet, verbose=verbose)
-    return run_job(job, telling, stream=table is not None, resumable=False, conclude=_conclude)
+    output = OutputOptions(report=report, quiet=quiet, verbose=verbose)
+    return run_job(job, output, stream=table is not None, resumable=False, conclude=_conclude)
 
 
 def _print(difference: Difference) -> None:
     put_json(difference.as_dict())
 
 
-def _conclude(report: VerifyReport, telling: Telling, shown: Silence) -> Exit:
+def _conclude(report: VerifyReport, output: OutputOptions, display: QuietDisplay) -> Exit:
     for line in verdict(report):
-        shown.tell(line)
-    if telling.report:
+        display.info(line)
+    if output.report:
         put_json(report.as_dict())
     return Exit.DONE if report.clean else Exit.FAILED

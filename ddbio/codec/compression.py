@@ -9,7 +9,6 @@ import zstandard
 from isal import igzip, igzip_lib, isal_zlib
 
 from ddbio.model import Compression
-from ddbio.names import ENDINGS
 
 PIECE_BYTES = 1 << 20
 """A decompressor gives pieces of at most this size, however far a stream expands."""
@@ -24,12 +23,6 @@ class CorruptStreamError(ValueError):
 
 class TruncatedStreamError(ValueError):
     """A compressed stream that ends in the middle of a gzip member or zstd frame."""
-
-
-def from_name(name: str) -> Compression:
-    """The compression that a file's name tells by its ending, in small or capital letters."""
-    lower = name.lower()
-    return "gzip" if lower.endswith(ENDINGS["gzip"]) else "zstd" if lower.endswith(ENDINGS["zstd"]) else "none"
 
 
 def compress(kind: Compression, data: bytes) -> bytes:

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from ddbio.errors import WorkerLostError
 from ddbio.fleet.desk import Desk
-from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Welcome
 from ddbio.pipeline.job import Job
 from ddbio.wire.signing import Credentials
@@ -44,7 +43,7 @@ async def fill_slots(job: Job, desk: Desk, credentials: Credentials, slots: int,
         newest = credentials
         for attempt in count():
             lost = await serve(Welcome(worker=slot, run=f"{job.run}-{slot}-{attempt}", job=job, credentials=newest))
-            if lost is None or not await desk.lost(slot, describe(lost)):
+            if lost is None or not await desk.lost(slot, lost):
                 return
             newest = await desk.credentials() or newest
 

@@ -1,4 +1,4 @@
-"""A worker's credentials: the parent refreshes them, and every Grant brings the newest."""
+"""A worker's credentials: the parent refreshes them, and every Grant carries the newest ones."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import asyncio
 from collections.abc import Callable
 
 from ddbio.errors import CredentialsUnavailableError
+from ddbio.retry import CREDENTIALS
 from ddbio.wire.signing import Credentials
 
-RENEW_SECONDS = 960.0
-"""How long a worker waits for other credentials: a little longer than the parent tries (`ddbio.aws.credentials`)."""
+RENEW_SECONDS = CREDENTIALS.patience + 60.0
+"""How long a worker waits for other credentials: a little longer than the parent asks for them."""
 
 
 class CredentialBox:
-    """A `CredentialProvider` that is filled from outside. `urgent` is called when others are needed at once."""
+    """A `CredentialProvider` that is filled from outside. It calls `urgent` when it needs new credentials."""
 
     def __init__(self, credentials: Credentials, urgent: Callable[[], None]) -> None:
         self._current = credentials
         self._urgent = urgent
         self._changed = asyncio.Event()
         self.stale_key: str | None = None
-        """The access key that the service refused, while no other has come."""
+        """The access key that the service refused, until new credentials arrive."""
 
     def update(self, credentials: Credentials) -> None:
-        """These are the newest."""
+        """Replace the credentials."""
         if credentials != self._current:
             self._current = credentials
             self.stale_key = None
@@ -31,11 +32,11 @@ class CredentialBox:
             self._changed = asyncio.Event()
 
     async def get(self) -> Credentials:
-        """The newest credentials that have come."""
+        """Return the newest credentials."""
         return self._current
 
     async def renew(self, stale: Credentials) -> Credentials:
-        """Ask for others than `stale` and wait for them; raises CredentialsUnavailableError after `RENEW_SECONDS`."""
+        """Wait for credentials other than `stale`; raises CredentialsUnavailableError after `RENEW_SECONDS`."""
         if self._current == stale:
             self.stale_key = stale.access_key
             self._urgent()

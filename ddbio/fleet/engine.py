@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from ddbio.audit.auditor import Auditor
 from ddbio.audit.export import find_export
+from ddbio.aws.opening import Opener
 from ddbio.capacity import Governor
 from ddbio.clock import Clock
 from ddbio.codec import RecordEncoder
@@ -19,13 +20,11 @@ from ddbio.options import ScanFilter
 from ddbio.pipeline.exporting.exporter import Exporter
 from ddbio.pipeline.importing.importer import Importer
 from ddbio.pipeline.importing.reading import Input, SpanReader
-from ddbio.pipeline.job import ExportJob, ImportJob, Job, S3Facts, TableFacts, VerifyJob
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, TableFacts, VerifyJob
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.table_client import OpenTransport, TableClient, connect
-from ddbio.storage.base import Sink, Source
-from ddbio.storage.places import open_sink, open_source
 from ddbio.wire.signing import CredentialProvider
 from ddbio.wire.transport import HttpTransport
 
@@ -59,8 +58,7 @@ class Outside:
     """How an engine reaches what lies outside the process; tests hand in other ways."""
 
     open_transport: OpenTransport = HttpTransport
-    open_sink: Callable[..., Sink] = open_sink
-    open_source: Callable[..., Source] = open_source
+    opener: type[Opener] = Opener
 
 
 EngineFactory = Callable[[Job, Tools], AbstractAsyncContextManager[Engine]]
@@ -93,7 +91,6 @@ async def _exporter(
     job: ExportJob, tools: Tools, client: TableClient, outside: Outside, stack: AsyncExitStack
 ) -> Exporter:
     options = job.options
-    s3 = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
     scan = client.scan(
         options.scan,
         client.requester(tools.governor, tools.lanes),
@@ -101,19 +98,12 @@ async def _exporter(
         output=options.format,
         fingerprint=options.fingerprint and tools.stream is None,
     )
-    sink = outside.open_sink(
-        options.destination,
-        tools.run,
-        client=s3,
-        s3_options=options.s3,
-        executor=tools.executor,
-        stream=tools.stream,
-    )
+    opener = outside.opener(stack, tools.credentials, tools.executor, tools.stream)
     return Exporter(
         job,
         scan=scan,
         lanes=tools.lanes,
-        sink=await stack.enter_async_context(sink),
+        sink=await opener.sink(options.destination, tools.run, s3=job.s3, options=options.s3),
         outbox=tools.outbox,
         meter=tools.meter,
         executor=tools.executor,
@@ -139,9 +129,9 @@ async def _importer(
 async def _auditor(
     job: VerifyJob, tools: Tools, client: TableClient | None, outside: Outside, stack: AsyncExitStack
 ) -> Auditor:
-    s3 = await stack.enter_async_context(_s3_client(job.s3, tools.credentials)) if job.s3 else None
-    source = outside.open_source(job.options.source, client=s3, executor=tools.executor, stream=None)
-    export = await find_export(await stack.enter_async_context(source), run=job.export)
+    opener = outside.opener(stack, tools.credentials, tools.executor, tools.stream)
+    source = await opener.source(job.options.source, s3=job.s3)
+    export = await find_export(source, run=job.export)
     scan = None
     if client is not None:
         scan = client.scan(
@@ -162,22 +152,10 @@ _ENGINES: dict[type, Callable[..., Awaitable[Engine]]] = {
 
 
 async def _inputs(job: ImportJob, tools: Tools, outside: Outside, stack: AsyncExitStack) -> list[Input]:
-    """What reads each source; sources whose buckets are in the same region share a client."""
-    clients: dict[S3Facts | None, Any] = {None: None}
+    """What reads each source."""
+    opener = outside.opener(stack, tools.credentials, tools.executor, tools.stream)
     inputs = []
     for facts in job.sources:
-        if facts.s3 is not None and facts.s3 not in clients:
-            clients[facts.s3] = await stack.enter_async_context(_s3_client(facts.s3, tools.credentials))
-        source = outside.open_source(
-            facts.place, client=clients[facts.s3], executor=tools.executor, stream=tools.stream
-        )
-        reader = SpanReader(await stack.enter_async_context(source), tools.executor)
+        reader = SpanReader(await opener.source(facts.place, s3=facts.s3), tools.executor)
         inputs.append(Input(reader, RecordEncoder(job.table.keys, job.options.format, facts.hints)))
     return inputs
-
-
-def _s3_client(facts: S3Facts, credentials: CredentialProvider) -> Any:
-    # Imported here: aioboto3 takes half a second to load, and a worker that writes to a folder never needs it.
-    from ddbio.aws.session import s3_client  # noqa: PLC0415
-
-    return s3_client(region=facts.region, endpoint_url=facts.endpoint, credentials=credentials, profile=facts.profile)

@@ -1,4 +1,4 @@
-"""Errors that cross a process boundary: an exception becomes a Failure, and a Failure the same exception again."""
+"""Errors that cross a process boundary: an exception becomes a Failure, and a Failure an exception again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ddbio.fleet.protocol import Failure
 
 
 def describe(error: BaseException) -> Failure:
-    """Put an exception (or the first one of a group) into words that travel."""
+    """Turn an exception (the first one of a group) into a message."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     trace = "".join(traceback.format_exception(error))
@@ -23,8 +23,17 @@ def describe(error: BaseException) -> Failure:
     )
 
 
+def as_job_error(error: errors.DdbioError) -> errors.DdbioError:
+    """Return the error with which a job ends: a WireError is about one request, so it becomes a JobFailedError."""
+    if not isinstance(error, errors.WireError):
+        return error
+    failed = errors.JobFailedError(error.message, hint=error.hint)
+    failed.add_note("".join(traceback.format_exception(error)))
+    return failed
+
+
 def revive(failure: Failure) -> errors.DdbioError:
-    """The exception that a Failure stands for; its class is JobFailedError where the original can't be rebuilt."""
+    """Return the exception that a Failure describes: a JobFailedError where the original class can't be rebuilt."""
     kind = getattr(errors, failure.kind, errors.JobFailedError)
     if issubclass(kind, errors.WireError):
         kind = errors.JobFailedError

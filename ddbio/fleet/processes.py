@@ -15,13 +15,9 @@ from ddbio.fleet import frames
 from ddbio.fleet.carrier import fill_slots
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.protocol import Grant, Report, Welcome
+from ddbio.fleet.tuning import EXIT_SECONDS, STOP_SECONDS
 from ddbio.pipeline.job import Job
 from ddbio.wire.signing import Credentials
-
-STOP_SECONDS = 0.5
-"""How long workers have to stop when the job is cancelled, before they are killed."""
-EXIT_SECONDS = 2.0
-"""How long a worker whose socket has ended has to exit by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """The one message between a worker and the coordinator: Report → Grant.
 
-A worker sends a Report about twice a second, and at once when a split ends or something fails. A Report
-that comes twice is answered with the same Grant, and commits are repeated until they are acknowledged, so a lost or
-doubled message changes nothing.
+A worker sends a Report about twice a second, and at once when a split ends or something fails. A Report that is
+received twice is answered with the same Grant, and commits are repeated until they are acknowledged, so a message that
+is lost or duplicated changes nothing.
 """
 
 from __future__ import annotations
@@ -11,15 +11,11 @@ from typing import Literal
 
 import msgspec
 
+from ddbio.fleet.tuning import LANE_BYTES, LANE_UNITS
 from ddbio.ledger.entries import Commit, Lease, Split
 from ddbio.pipeline.job import Job
 from ddbio.pipeline.meter import Usage
 from ddbio.wire.signing import Credentials
-
-LANE_BYTES = 1024 * 1024
-LANE_UNITS = 64
-"""Small files are leased many at once, so many bytes or files for each lane: Reports come too seldom for one each.
-Both are powers of two, so that parts of lanes add up exactly."""
 
 
 def lanes_for(split: Split) -> float:
@@ -31,7 +27,7 @@ def lanes_for(split: Split) -> float:
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why a worker can't go on: the error's class in `ddbio.errors`, its message, hint and traceback."""
+    """An exception as a message: its class in `ddbio.errors`, its message, hint and traceback."""
 
     kind: str
     message: str
@@ -43,20 +39,21 @@ class Report(msgspec.Struct, frozen=True):
     """From a worker to the coordinator."""
 
     worker: int
+    """The worker's slot: workers that replace one another have the same."""
     number: int
-    """1, 2, 3 …; one that is sent again, for want of a Grant, keeps its number."""
+    """1, 2, 3 …; a Report that is sent again because no Grant came keeps its number."""
     wanted: int
     """Lanes for which it has no splits (see `lanes_for`)."""
     rate: float
     """The rate that it keeps to, in capacity units per second."""
     usage: Usage
     at_once: int = 1
-    """Requests that it could have under way, those that wait for capacity included."""
+    """Requests that it could have under way, including those that wait for capacity."""
     collections: int = 0
-    """Segments that are inside a large item collection: no other worker can take any of it over."""
+    """Segments that are inside a large item collection, of which no other worker can read a part."""
     commits: tuple[Commit, ...] = ()
     urgent: bool = False
-    """Somebody waits for these commits: the Grant is to acknowledge them all."""
+    """The worker waits for these commits: the Grant should acknowledge all of them."""
     stale_key: str | None = None
     """The access key that the service refused, if it did."""
     failure: Failure | None = None
@@ -65,15 +62,16 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """From the coordinator to a worker: the answer to a Report. One that says `abort` may also come unasked for."""
+    """From the coordinator to a worker: the answer to a Report. An `abort` may also be sent without a Report."""
 
     rate: float
     """Capacity units per second that the worker may spend."""
     leases: tuple[Lease, ...] = ()
     acknowledged: int = 0
-    """So many commits of the Report, the first ones, are durable (or too late); the rest is to be sent again."""
+    """How many commits of the Report, counted from the first, are durable (or of an older lease); the others are to be
+    sent again."""
     credentials: Credentials | None = None
-    """New credentials, where the worker's own are not the newest."""
+    """The newest credentials, if they were available in time."""
     stop: Literal["", "done", "abort"] = ""
 
 
@@ -82,6 +80,6 @@ class Welcome(msgspec.Struct, frozen=True):
 
     worker: int
     run: str
-    """The worker's own name, unlike that of any other: it marks the files that it has not finished."""
+    """The worker's unique name: it marks the files that it has not finished."""
     job: Job
     credentials: Credentials

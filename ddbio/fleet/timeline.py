@@ -4,55 +4,44 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ddbio.fleet.tuning import MAX_ROWS
 from ddbio.report import Moment
 
-MOST_ROWS = 3_600
-"""More than these are merged in pairs: an hour has a row a second, a day one every 32."""
+COUNTERS = ("units", "items", "bytes", "throttles")
+"""Members of a `Moment` that are counted since the previous row; the others describe its end."""
 
 
 class Timeline:
-    """Turns totals into rows. `step` is the length of a row in seconds, as far as totals come often enough."""
+    """Turns totals into rows of about `step` seconds, which doubles when there are more than `max_rows`."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+        self._max_rows = max_rows
         self.step = 1.0
         self._rows: list[Moment] = []
         self._before = Moment(seconds=0.0)
 
     def add(self, totals: Moment) -> None:
-        """Take in the totals at `totals.seconds`; those within a step of the last row wait for the next one."""
-        if totals.seconds - self._before.seconds < self.step * 0.95:  # who reports twice a second is not exact
+        """Add a row, unless the last one is less than a step old."""
+        if totals.seconds - self._before.seconds < self.step * 0.95:  # the times of Reports vary a little
             return
         self._append(totals)
 
     def rows(self, totals: Moment) -> tuple[Moment, ...]:
-        """All rows, the last up to `totals`; each has what was done since the one before."""
+        """Return all rows, the last one up to `totals`."""
         if totals.seconds > self._before.seconds:
             self._append(totals)
         return tuple(self._rows)
 
     def _append(self, totals: Moment) -> None:
-        before, self._before = self._before, totals
-        self._rows.append(
-            replace(
-                totals,
-                units=totals.units - before.units,
-                items=totals.items - before.items,
-                bytes=totals.bytes - before.bytes,
-                throttles=totals.throttles - before.throttles,
-            )
-        )
-        if len(self._rows) > MOST_ROWS:
-            self._rows = [_merge(*self._rows[first : first + 2]) for first in range(0, len(self._rows), 2)]
+        self._rows.append(_plus(totals, self._before, -1))
+        self._before = totals
+        if len(self._rows) > self._max_rows:
+            last = self._rows[len(self._rows) & ~1 :]  # without a partner
+            pairs = zip(self._rows[::2], self._rows[1::2], strict=False)
+            self._rows = [*(_plus(second, first) for first, second in pairs), *last]
             self.step *= 2
 
 
-def _merge(first: Moment, second: Moment | None = None) -> Moment:
-    if second is None:
-        return first
-    return replace(
-        second,
-        units=first.units + second.units,
-        items=first.items + second.items,
-        bytes=first.bytes + second.bytes,
-        throttles=first.throttles + second.throttles,
-    )
+def _plus(row: Moment, other: Moment, sign: int = 1) -> Moment:
+    """Add the counters of another row, or subtract them."""
+    return replace(row, **{name: getattr(row, name) + sign * getattr(other, name) for name in COUNTERS})

@@ -18,18 +18,13 @@ from ddbio.fleet.credential_box import CredentialBox
 from ddbio.fleet.engine import Engine, EngineFactory, Tools
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome, lanes_for
+from ddbio.fleet.tuning import REPORT_PAUSE, REPORT_SECONDS, THREADS
 from ddbio.ledger.entries import Lease
 from ddbio.pipeline.job import FIRST_LANES
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.runtime import threads
-
-REPORT_SECONDS = 0.5
-REPORT_PAUSE = 0.05
-"""At most twenty Reports a second."""
-THREADS = 4
-"""For files, compression and checksums: these release the GIL."""
 
 Exchange = Callable[[Report], Awaitable[Grant]]
 """Carries a Report to the coordinator and brings the Grant back."""
@@ -178,7 +173,7 @@ class Worker:
             wanted=0 if stopped else max(int(self._open - self._busy), 0),
             rate=self._governor.rate,
             at_once=self._job.requests_at_once(self._lanes.limit, ceil(self._busy)),
-            collections=self._meter.collections,
+            collections=self._meter.collections.count,
             usage=self._meter.usage(self._governor.spent if stopped else self._governor.settled, self._governor),
             commits=self._outbox.pending(),
             urgent=stopped or self._outbox.urgent,

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ddbio.aws.s3 import S3Facts
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Control
 from ddbio.events import Observer, Warned, silent, tolerant
+from ddbio.fleet.limits import Limits
 from ddbio.jobs import planning
 from ddbio.jobs.capacity import read_pace, steered
 from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
@@ -23,12 +25,11 @@ from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover, sweep
-from ddbio.names import is_file_of
+from ddbio.names import is_file_of, is_hidden
 from ddbio.options import ExportOptions
-from ddbio.pipeline.job import ExportJob, S3Facts
+from ddbio.pipeline.job import ExportJob
 from ddbio.report import JobReport
 from ddbio.storage.base import Sink
-from ddbio.storage.naming import is_hidden
 
 
 async def export_table(
@@ -46,7 +47,7 @@ async def export_table(
     Raises the errors of `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and
     WireError later; after these, `resume=True` continues the job.
     """
-    async with opened(options.connection, options.destination) as services:
+    async with opened(options.connection, output, options.destination) as services:
         export = await Export.prepare(options, services, tolerant(observer), output, control or Control())
         return await export.carry_out()
 
@@ -66,7 +67,7 @@ class Export(Prepared[JobReport]):
     ) -> Export:
         """Describe the table and work out budget, segments and processes."""
         name = new_run()
-        sink, s3 = await services.sink(options.destination, name, options.s3, output)
+        sink, s3 = await services.sink(options.destination, name, options.s3)
         table, budget, fastest = await services.stack.enter_async_context(
             steered(control, services.session, options.table, options.scan.index, options.capacity, read_pace)
         )
@@ -85,8 +86,7 @@ class Export(Prepared[JobReport]):
             observer=observer,
             control=control,
             stream=output,
-            max_units=options.max_units,
-            max_seconds=options.max_seconds,
+            limits=Limits(max_units=options.max_units, max_seconds=options.max_seconds),
             options=options,
             sink=sink,
             s3=s3,

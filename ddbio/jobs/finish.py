@@ -35,12 +35,7 @@ async def already_finished(before: Checkpoint, asked: Identity, sink: Sink, obse
         files=len(manifest.files),
         rejected=totals.rejected,
         rejects=totals.rejects,
-        capacity_units=totals.capacity_units,
-        requests=totals.requests,
-        throttles=totals.throttles,
-        retries=totals.retries,
-        seconds=totals.seconds,
-        cpu_seconds=totals.cpu_seconds,
+        **totals.counters(),
         peak_rss_bytes=0,
         resumed=True,
         manifest=_manifest_location(sink),
@@ -56,7 +51,7 @@ def needs_only_finishing() -> Iterator[None]:
     try:
         yield
     except DestinationError as error:
-        error.resumable = True
+        error.stopped(resumable=True)
         raise
 
 
@@ -94,12 +89,7 @@ async def conclude(
             bytes=report.bytes,
             rejected=report.rejected,
             rejects=report.rejects,
-            capacity_units=report.capacity_units,
-            requests=report.requests,
-            throttles=report.throttles,
-            retries=report.retries,
-            seconds=report.seconds,
-            cpu_seconds=report.cpu_seconds,
+            **report.counters(),
             reject_reasons=report.reject_reasons,
         ),
         throttle_reasons=report.throttle_reasons,

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Control
 from ddbio.events import Observer, silent, tolerant
+from ddbio.fleet.limits import Limits
 from ddbio.jobs import planning
 from ddbio.jobs.capacity import steered, write_pace
 from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
@@ -49,7 +50,7 @@ async def import_table(
     `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and WireError later; after
     these, `resume=True` continues the job.
     """
-    async with opened(options.connection, *options.sources) as services:
+    async with opened(options.connection, input, *options.sources) as services:
         job = await Import.prepare(options, services, tolerant(observer), input, control or Control())
         return await job.carry_out()
 
@@ -72,7 +73,7 @@ class Import(Prepared[JobReport]):
     ) -> Import:
         """Describe the table, look at the sources, and work out budget, spans and processes."""
         name, stack = new_run(), services.stack
-        pairs = [await services.source(location, stream) for location in options.sources]
+        pairs = [await services.source(location) for location in options.sources]
         sources = [source for source, _ in pairs]
         table, budget, fastest = await stack.enter_async_context(
             steered(control, services.session, options.table, None, options.capacity, write_pace)
@@ -97,9 +98,11 @@ class Import(Prepared[JobReport]):
             control=control,
             stream=stream,
             source_bytes=planning.plain_bytes([file for each in files for file in each]),
-            max_units=options.max_units,
-            max_seconds=options.max_seconds,
-            max_rejects=0 if options.strict else options.max_rejects,
+            limits=Limits(
+                max_rejects=0 if options.strict else options.max_rejects,
+                max_units=options.max_units,
+                max_seconds=options.max_seconds,
+            ),
             options=options,
             sources=sources,
             found=found,

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from ddbio.aws.buckets import Buckets
+from ddbio.aws.opening import Opener
+from ddbio.aws.s3 import S3Facts
 from ddbio.aws.session import Session
 from ddbio.aws.table import TableInfo
 from ddbio.options import Connection, S3Options
-from ddbio.pipeline.job import S3Facts, TableFacts
+from ddbio.pipeline.job import TableFacts
 from ddbio.runtime import threads
 from ddbio.storage import S3, parse_location
 from ddbio.storage.base import Sink, Source
-from ddbio.storage.places import open_sink, open_source
 from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
 
 THREADS = 4
@@ -30,8 +30,8 @@ class Services:
     """What the stages of one job share; what is opened here stays open as long as `stack`."""
 
     aws: Session | None
-    """None where a job needs nothing of AWS."""
-    buckets: Buckets
+    """None if the job needs nothing from AWS."""
+    opener: Opener
     executor: Executor
     stack: AsyncExitStack
 
@@ -47,28 +47,24 @@ class Services:
         """What the job and its workers sign requests with."""
         return self.aws.credential_provider() if self.aws else StaticCredentials(Credentials("", ""))
 
-    async def sink(
-        self, destination: str, run: str, s3_options: S3Options, stream: BinaryIO | None
-    ) -> tuple[Sink, S3Facts | None]:
+    async def sink(self, destination: str, run: str, options: S3Options) -> tuple[Sink, S3Facts | None]:
         """The sink that `destination` names, and where its bucket is, if it is in S3."""
-        bucket = await self.buckets.of(destination)
-        sink = open_sink(
-            destination, run, client=bucket.client, s3_options=s3_options, executor=self.executor, stream=stream
-        )
-        return await self.stack.enter_async_context(sink), bucket.facts
+        s3 = await self.session.s3_facts(destination)
+        return await self.opener.sink(destination, run, s3=s3, options=options), s3
 
-    async def source(self, location: str, stream: BinaryIO | None) -> tuple[Source, S3Facts | None]:
+    async def source(self, location: str) -> tuple[Source, S3Facts | None]:
         """The source that `location` names, and where its bucket is, if it is in S3."""
-        bucket = await self.buckets.of(location)
-        source = open_source(location, client=bucket.client, executor=self.executor, stream=stream)
-        return await self.stack.enter_async_context(source), bucket.facts
+        s3 = await self.aws.s3_facts(location) if self.aws else None
+        return await self.opener.source(location, s3=s3), s3
 
 
 @asynccontextmanager
-async def opened(connection: Connection, *locations: str, table: bool = True) -> AsyncIterator[Services]:
-    """Open what a job on these locations, and on a `table`, needs.
+async def opened(
+    connection: Connection, stream: BinaryIO | None, *locations: str, table: bool = True
+) -> AsyncIterator[Services]:
+    """Open what a job on these locations and, unless that is denied, on a table needs.
 
-    Raises UsageError for what is no location before AWS is asked.
+    The location `-` stands for `stream`. Raises UsageError if one is not a location, before AWS is asked.
     """
     in_s3 = [isinstance(parse_location(location), S3) for location in locations]
     async with AsyncExitStack() as stack:
@@ -77,8 +73,8 @@ async def opened(connection: Connection, *locations: str, table: bool = True) ->
         if table or any(in_s3):
             session = await stack.enter_async_context(Session(connection))
             await session.credentials()
-        buckets = Buckets(session, connection, stack)
-        yield Services(aws=session, buckets=buckets, executor=executor, stack=stack)
+        opener = Opener(stack, session.credential_provider() if session else None, executor, stream)
+        yield Services(aws=session, opener=opener, executor=executor, stack=stack)
 
 
 def table_facts(table: TableInfo, session: Session) -> TableFacts:

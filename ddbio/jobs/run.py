@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ddbio.capacity import Budget, Control
@@ -18,13 +18,14 @@ from ddbio.events import Observer, RecordsRejected
 from ddbio.fleet.carrier import Carrier
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
-from ddbio.fleet.failure import revive
+from ddbio.fleet.limits import Limits
+from ddbio.fleet.tuning import DEFAULT, Tuning
 from ddbio.jobs.control_file import following
 from ddbio.ledger.entries import Split, Used
 from ddbio.ledger.ledger import Ledger
 from ddbio.pipeline.job import Job
 from ddbio.pipeline.meter import peak_rss_bytes
-from ddbio.report import JobReport
+from ddbio.report import JobReport, Spending
 from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialProvider
 
@@ -81,12 +82,11 @@ class Run:
         clock: Clock,
         rng: random.Random,
         observer: Observer,
-        max_rejects: int,
-        max_units: float | None = None,
-        max_seconds: float | None = None,
+        limits: Limits,
         control: Control,
         control_file: Sink | None = None,
         resumed: bool = False,
+        tuning: Tuning = DEFAULT,
     ) -> None:
         self._job = job
         self._ledger = ledger
@@ -105,19 +105,19 @@ class Run:
             rng=rng,
             progress=ledger.splits,
             done=ledger.done,
+            tuning=tuning,
         )
         self._began, self._cpu_before = clock.now(), time.process_time()
         self.desk = Desk(
             self.coordinator,
             ledger,
             credentials,
-            max_rejects=max_rejects,
-            max_units=max_units,
-            max_seconds=max_seconds,
+            limits=limits,
             recover=files.recover,
             used=self._used,
             clock=clock,
             observer=observer,
+            tuning=tuning,
         )
 
     async def execute(self) -> JobReport:
@@ -129,15 +129,15 @@ class Run:
             async with following(self._control_file, self._control, self._clock, self._observer):
                 await self.work()
             if self.coordinator.failure is not None:
-                raise revive(self.coordinator.failure)
+                raise self.coordinator.failure
             await self._ledger.record([self._used()])
         except asyncio.CancelledError:
             await self._seal_in_time()
             raise
         except DdbioError as error:
-            error.resumable = await self._seal_in_time(forget=self._came_to_nothing(error))
+            error.stopped(resumable=await self._seal_in_time(forget=self._came_to_nothing(error)))
             if isinstance(error, LimitReachedError):
-                error.report = self._report()
+                error.with_report(self._report())
             raise
         finally:
             self._tell_rejects()
@@ -159,17 +159,11 @@ class Run:
 
     def _used(self) -> Used:
         """What this run has used so far."""
-        usages = self.coordinator.usages
-        elsewhere = 0 if self._carrier.in_this_process else sum(usage.cpu_seconds for usage in usages)
-        return Used(
-            run=self._job.run,
-            capacity_units=sum(usage.units for usage in usages),
-            requests=sum(usage.requests for usage in usages),
-            throttles=sum(usage.throttles for usage in usages),
-            retries=sum(usage.retries for usage in usages),
-            seconds=self._clock.now() - self._began,
-            cpu_seconds=time.process_time() - self._cpu_before + elsewhere,
-        )
+        spent = sum(self.coordinator.usages, Spending())
+        cpu_seconds = time.process_time() - self._cpu_before
+        if not self._carrier.in_this_process:
+            cpu_seconds += spent.cpu_seconds
+        return Used(self._job.run, replace(spent, seconds=self._clock.now() - self._began, cpu_seconds=cpu_seconds))
 
     def _came_to_nothing(self, error: DdbioError) -> bool:
         """Whether the run failed before it did anything; what a worker did that was killed is not known."""
@@ -196,7 +190,7 @@ class Run:
         return self._ledger.has_journal
 
     def _report(self) -> JobReport:
-        ledger, used, usages = self._ledger, self._ledger.used, self.coordinator.usages
+        ledger, usages = self._ledger, self.coordinator.usages
         elsewhere = 0 if self._carrier.in_this_process else sum(usage.peak_rss_bytes for usage in usages)
         return JobReport(
             command=self._job.command,
@@ -206,12 +200,7 @@ class Run:
             files=self._files.count(),
             rejected=ledger.rejected,
             rejects=ledger.rejects_location,
-            capacity_units=used.capacity_units,
-            requests=used.requests,
-            throttles=used.throttles,
-            retries=used.retries,
-            seconds=used.seconds,
-            cpu_seconds=used.cpu_seconds,
+            **ledger.used.counters(),
             peak_rss_bytes=peak_rss_bytes() + elsewhere,
             resumed=self._resumed,
             manifest=None,

@@ -80,7 +80,7 @@ class _Inspection:
         unused: list[str] = []
         sizes = {file.name: file.size for file in survey.files}
         for export in survey.exports:
-            place = source.place(export.root).rstrip("/") or "/"
+            place = source.location_of(export.root).rstrip("/") or "/"
             text = await source.manifest(export.root) if export.has_manifest else None
             if text is None:
                 gaps += _unfinished(place, export, mine=place == self._state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Generic, TypeVar
 
 from ddbio.aws.table import TableInfo
@@ -14,6 +14,7 @@ from ddbio.clock import Clock, LoopClock
 from ddbio.events import JobPlanned, Observer
 from ddbio.fleet.carrier import Carrier
 from ddbio.fleet.inline import Inline
+from ddbio.fleet.limits import Limits
 from ddbio.fleet.processes import Processes
 from ddbio.jobs.opening import Services
 from ddbio.jobs.run import Files, Run
@@ -63,9 +64,7 @@ class Prepared(ABC, Generic[Result]):
 
     source_bytes: int | None = None
     """What an import will read; None if that is not known."""
-    max_rejects: int = 0
-    max_units: float | None = None
-    max_seconds: float | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @property
     @abstractmethod
@@ -104,9 +103,7 @@ class Prepared(ABC, Generic[Result]):
             clock=clock,
             rng=random.Random(self.name),  # noqa: S311 - an order of work, no secret
             observer=self.observer,
-            max_rejects=self.max_rejects,
-            max_units=self.max_units,
-            max_seconds=self.max_seconds,
+            limits=self.limits,
             control=self.control,
             control_file=self.state,
             resumed=begun.opened.run != self.name,

@@ -14,6 +14,7 @@ from ddbio.audit.findings import Findings
 from ddbio.audit.items import key_json
 from ddbio.audit.manifest import contradictions
 from ddbio.audit.stage import Stage
+from ddbio.aws.s3 import S3Facts
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Budget, Control, Pace
 from ddbio.clock import LoopClock
@@ -28,7 +29,7 @@ from ddbio.jobs.stages import Begun, Prepared
 from ddbio.ledger.entries import Opened, Split
 from ddbio.ledger.ledger import Ledger
 from ddbio.options import VerifyOptions
-from ddbio.pipeline.job import S3Facts, VerifyJob
+from ddbio.pipeline.job import VerifyJob
 from ddbio.report import Difference, JobReport, VerifyReport
 from ddbio.storage.base import Sink, Source
 from ddbio.words import count
@@ -60,7 +61,7 @@ async def verify_export(
     Raises the errors of `ddbio.errors`: UsageError and PreflightError before anything is read, JobFailedError and
     WireError later.
     """
-    async with opened(options.connection, options.source, table=options.table is not None) as services:
+    async with opened(options.connection, None, options.source, table=options.table is not None) as services:
         prepare = Verification.prepare(options, services, tolerant(observer), on_difference, control or Control())
         return await (await prepare).carry_out()
 
@@ -93,7 +94,7 @@ class Verification(Prepared[VerifyReport]):
     ) -> Verification:
         """Read the manifest, describe the table, and work out the budget and the processes."""
         name, stack = new_run(), services.stack
-        source, s3 = await services.source(options.source, None)
+        source, s3 = await services.source(options.source)
         export = await find_export(source)
         table, budget, fastest, wanted = None, Budget(NO_REQUESTS), NO_REQUESTS, options.processes
         if options.table is not None:

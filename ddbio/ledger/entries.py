@@ -9,7 +9,7 @@ import msgspec
 
 from ddbio.hints import PathTypes
 from ddbio.model import KeyType
-from ddbio.report import Rejection
+from ddbio.report import Rejection, Spending
 
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 CRC32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
@@ -158,27 +158,7 @@ class Used(msgspec.Struct, frozen=True, tag="used"):
     """What one run of the job has used since it began; the latest of a run counts."""
 
     run: str = ""
-    capacity_units: float = 0.0
-    requests: int = 0
-    throttles: int = 0
-    retries: int = 0
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-
-
-def sum_of(runs: Iterable[Used]) -> Used:
-    """What several runs have used together."""
-    total = Used()
-    for run in runs:
-        total = Used(
-            capacity_units=total.capacity_units + run.capacity_units,
-            requests=total.requests + run.requests,
-            throttles=total.throttles + run.throttles,
-            retries=total.retries + run.retries,
-            seconds=total.seconds + run.seconds,
-            cpu_seconds=total.cpu_seconds + run.cpu_seconds,
-        )
-    return total
+    spending: Spending = Spending()
 
 
 class Identity(msgspec.Struct, frozen=True):

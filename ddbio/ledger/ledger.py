@@ -22,13 +22,12 @@ from ddbio.ledger.entries import (
     SplitState,
     Used,
     add_up,
-    sum_of,
 )
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.numbers import Numbers
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.ledger.tokens import join
-from ddbio.report import Rejection
+from ddbio.report import Rejection, Spending
 from ddbio.words import count
 
 LEAVE_SECONDS = 0.1
@@ -94,9 +93,9 @@ class Ledger:
         return [(number, self._known(name)) for number, name in found if name is not None]
 
     @property
-    def used(self) -> Used:
+    def used(self) -> Spending:
         """What the job has used in all its runs, as far as it was taken in."""
-        return sum_of(self._used.values())
+        return sum((run.spending for run in self._used.values()), Spending())
 
     def replay(self, entries: Iterable[JournalEntry]) -> None:
         """Take in what a journal holds already. Raises JournalError where that contradicts itself."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import msgspec
@@ -16,7 +17,7 @@ from ddbio.errors import SourceError
 from ddbio.hints import HintType
 from ddbio.ledger.entries import FileState, Identity, Natural
 from ddbio.names import is_file_of
-from ddbio.report import Moment
+from ddbio.report import Moment, Spending
 
 T = TypeVar("T")
 
@@ -30,20 +31,18 @@ class TableRecord(msgspec.Struct, frozen=True):
     indexes: list[str]
 
 
-class Totals(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, kw_only=True)
+class Totals(Spending):
     """What the job did and used, in all its runs; of a run that was killed, up to its last entry in the journal."""
 
     items: Natural
     bytes: Natural
     rejected: Natural
     rejects: str | None
-    capacity_units: float
-    requests: Natural
-    throttles: Natural
-    retries: Natural
-    seconds: float
-    cpu_seconds: float = 0.0
-    reject_reasons: dict[str, int] = {}
+    requests: Natural = 0  # as in Spending; here they are validated
+    throttles: Natural = 0
+    retries: Natural = 0
+    reject_reasons: dict[str, int] = field(default_factory=dict)
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from ddbio.aws.s3 import S3Facts
 from ddbio.hints import HintType
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions, VerifyOptions
@@ -34,15 +35,6 @@ class TableFacts(msgspec.Struct, frozen=True):
     """The names of the partition key's attributes; those of the index when an index is read."""
     ca_bundle: str | None = None
     """A file of trusted certificates; None means those of the system."""
-
-
-class S3Facts(msgspec.Struct, frozen=True):
-    """Where a bucket is; None for `endpoint` means that of the service itself."""
-
-    region: str
-    endpoint: str | None
-    profile: str | None = None
-    """The AWS profile whose S3 settings apply; credentials come with the Grants."""
 
 
 class ExportJob(msgspec.Struct, frozen=True, tag="export"):

@@ -7,42 +7,41 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import msgspec
 
 from ddbio.capacity import Governor
 from ddbio.capacity.adaptive import UNPROCESSED
+from ddbio.capacity.item_collections import LargeCollections
+from ddbio.report import Spending
 
 
-class Usage(msgspec.Struct, frozen=True):
-    """What a worker has used since it started: totals, so that a repeated Report counts once."""
+@dataclass(frozen=True, kw_only=True)
+class Usage(Spending):
+    """What a worker has used since it started: totals, so that a repeated Report counts once.
 
-    units: float = 0.0
-    """Capacity units consumed; requests on their way count in the last Report only."""
+    The capacity units of requests that are under way are included in the last Report only. `seconds` stays 0.
+    """
+
     waited: float = 0.0
-    """Seconds during which a request waited for capacity."""
+    """Seconds during which at least one request waited for capacity."""
     queued: float = 0.0
-    """Seconds that each request waited for capacity, all added up."""
+    """Seconds that requests waited for capacity, summed over all requests."""
     used_up: float = 0.0
     """Units of its share that were not left unspent (see Governor)."""
     items: int = 0
     """Items read (export) or written (import), committed or not: for the progress display."""
     returned: int = 0
-    """Items that the service left unprocessed; one that it did so with often counts once."""
+    """Items that the service left unprocessed; an item that was returned several times counts once."""
     bytes: int = 0
     """Bytes written (export) or read (import)."""
-    requests: int = 0
-    retries: int = 0
-    throttles: int = 0
-    reasons: dict[str, int] = {}
-    """Throttles by reason (API Reference, ThrottlingReason, or the error's code), with the index's name behind it."""
-    cpu_seconds: float = 0.0
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Throttles by reason (API Reference, ThrottlingReason, or the error's code), followed by the index's name."""
     peak_rss_bytes: int = 0
 
 
 class Meter:
-    """The counters behind `Usage`; whoever does the thing counts it."""
+    """The counters of one worker: the code that does the work increments them."""
 
     def __init__(self) -> None:
         self.items = 0
@@ -50,22 +49,21 @@ class Meter:
         self.bytes = 0
         self.requests = 0
         self.retries = 0
-        self.collections = 0
-        """Segments that are inside a large item collection now (see `CollectionTurns`)."""
+        self.collections = LargeCollections()
         self.throttles = 0
-        """Refused requests, and replies that left items unprocessed."""
+        """Requests that were throttled, and replies that left items unprocessed."""
         self.reasons: Counter[str] = Counter()
-        """The former by reason; the service gives none for the latter."""
+        """Throttled requests by reason; the service gives none for items that it left unprocessed."""
 
     def throttled(self, reason: str) -> None:
-        """A request was refused for want of capacity."""
+        """Count a request that was throttled."""
         self.throttles += 1
         self.reasons[reason] += 1
 
     def usage(self, units: float, governor: Governor) -> Usage:
-        """The counters now, with the `units` used, the governor's own, and the process's CPU time and memory."""
+        """Return the counters so far, with `units` as capacity units used, and the process's CPU time and memory."""
         return Usage(
-            units=units,
+            capacity_units=units,
             waited=governor.waited,
             queued=governor.queued,
             used_up=governor.used_up,
@@ -86,9 +84,9 @@ class Meter:
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process has had resident."""
+    """Return the greatest resident memory of this process so far."""
     with suppress(OSError), Path("/proc/self/status").open("rb") as status:
-        # On Linux getrusage also counts what the parent had when it started this process (getrusage(2), ru_maxrss).
+        # On Linux, ru_maxrss includes the parent's memory at the time of the fork (getrusage(2)).
         for line in status:
             if line.startswith(b"VmHWM:"):
                 return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""Where files go to and come from: a local folder, S3, or the standard streams."""
+"""Sources and destinations of files: local folders, S3, and the standard streams."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ddbio.errors import UsageError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _MISTYPED = re.compile(r"s3:/*", re.IGNORECASE)
-"""What a local path hardly begins with; `./s3:x` names one that does."""
+"""The beginning of a mistyped URL, more likely than of a path; `./s3:x` names such a path."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
@@ -38,9 +38,9 @@ Location = Local | S3 | Std
 
 
 def parse_location(text: str) -> Location:
-    """Read a source or destination as a person writes it: `-`, `s3://bucket/prefix`, or a path; raises UsageError.
+    """Parse the text that names a source or destination: `-`, `s3://bucket/prefix`, or a path; raises UsageError.
 
-    A path that begins with `~` or `~user` is in that home, as the shell leaves it alone within quotes.
+    A leading `~` or `~user` is expanded, since the shell does not expand it within quotes.
     """
     if text == "-":
         return Std()
@@ -50,15 +50,19 @@ def parse_location(text: str) -> Location:
         )
     check_encoding(text)
     if "\0" in text:
-        raise UsageError(f"{text!r} holds a NUL byte; no place has one.", hint="Give a path, s3://bucket/prefix, or -.")
+        raise UsageError(
+            f"{text!r} holds a NUL byte, which no location may.", hint="Give a path, s3://bucket/prefix, or -."
+        )
     scheme = _SCHEME.match(text)
     if scheme is None:
         if mistyped := _MISTYPED.match(text):
             hint = f"Did you mean s3://{text[mistyped.end() :].lstrip('/')}? A local folder of that name is ./{text}."
-            raise UsageError(f"{text!r} is not a place that ddbio knows.", hint=hint)
+            raise UsageError(f"{text!r} is not a location that ddbio supports.", hint=hint)
         return Local(home_path(text))
     if scheme[1].lower() != "s3":
-        raise UsageError(f"{text!r} is not a place that ddbio knows.", hint="Give a path, s3://bucket/prefix, or -.")
+        raise UsageError(
+            f"{text!r} is not a location that ddbio supports.", hint="Give a path, s3://bucket/prefix, or -."
+        )
     bucket, _, prefix = text[scheme.end() :].partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise UsageError(f"{text!r} names no valid bucket.", hint="Write s3://bucket/prefix.")
@@ -66,14 +70,14 @@ def parse_location(text: str) -> Location:
 
 
 def home_path(path: str) -> str:
-    """A path whose leading `~` or `~user` is replaced by that home, where there is one; raises UsageError."""
+    """A path with a leading `~` or `~user` expanded, where there is such a home; raises UsageError."""
     found = os.path.expanduser(path)  # noqa: PTH111 - Path drops a trailing slash, and fails where there is no home
     check_encoding(found)
     return found
 
 
 def check_encoding(text: str) -> None:
-    """Raises UsageError for a name that neither a journal nor a manifest could hold."""
+    """Raise UsageError for a name that neither a journal nor a manifest could hold."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""The storage contract: where an export's files go, and where an import's records come from.
+"""The storage contract: sinks, which an export writes to, and sources, which an import reads.
 
-One suite of tests runs over every implementation. Errors of the backend become `DestinationError` or `SourceError`,
-which say what was tried and where.
+One test suite runs over every implementation. Errors of the backend become `DestinationError` or `SourceError`, which
+name what was tried and where.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import ClassVar, Literal, NamedTuple
 from ddbio.model import Compression
 
 OWN_FOLDER = "_ddbio"
-"""Everything of ddbio's own lives under this name; query engines skip names that start with `_`."""
+"""The folder of all files of ddbio's own; query engines skip names that start with `_`."""
 MANIFEST = f"{OWN_FOLDER}/manifest.json"
-"""Where an export's manifest lies, relative to its root."""
+"""The manifest of an export, relative to its root."""
 JOURNAL = f"{OWN_FOLDER}/journal/"
-"""What the chunks of a job's journal begin with, relative to the same root; a job that is done has none."""
+"""What the names of a journal's chunks begin with, relative to the same root; a finished job has no journal."""
 LOCK = f"{OWN_FOLDER}/lock"
-"""What keeps a second job away, relative to the root."""
+"""The lock that keeps a second job out, relative to the root."""
 PROBE = f"{OWN_FOLDER}/probe"
-"""What a check tries to write, relative to the root."""
+"""The file that a check writes, relative to the root."""
 
 
 class StoredFile(NamedTuple):
-    """A file that is there: its name relative to the root (`/` between folders), and its size in bytes."""
+    """An existing file: its name relative to the root (`/` between folders), and its size in bytes."""
 
     name: str
     size: int
@@ -36,15 +36,15 @@ class OutputFile(ABC):
     """One file that is being written. It is invisible under its final name until `seal`.
 
     Blocks are written whole and in order, by one caller at a time. What is durable always ends at the end of a block.
-    After a call that failed or was cancelled, the only calls left are `discard` and `leave`; a sink that is left
-    discards every file that is neither sealed nor left. Every method raises `DestinationError`.
+    After a call that failed or was cancelled, only `discard` and `leave` may be called. A sink that is closed discards
+    every file that is neither sealed nor left. Every method raises `DestinationError`.
     """
 
     name: str
 
     @property
     def resume_token(self) -> Mapping[str, object] | None:
-        """What `Sink.recover` needs, besides the name, to seal every offset that `sync` and `finish` returned so far.
+        """What `Sink.recover` needs, besides the name, to seal the file at any offset that `sync` or `finish` returned.
 
         JSON values; a list `parts`, if there is one, only grows. None while there is nothing to seal, and on a stream.
         """
@@ -52,23 +52,21 @@ class OutputFile(ABC):
 
     @abstractmethod
     async def write(self, block: bytes) -> None:
-        """Append one block (a page's worth, already compressed). Waits while too much is still on its way out."""
+        """Append one block (the records of a page, already compressed). Waits while too much is in flight."""
 
     @abstractmethod
     async def sync(self) -> int:
-        """Make what can be durable so; return the offset up to which every byte is durable (never decreasing).
+        """Make durable what can be; return the offset up to which every byte is durable. It never decreases.
 
-        After `finish` it is the file's size.
-
-        A local file is flushed whole. An S3 upload answers with the end of its last contiguous stored part, without
-        waiting for the parts on their way.
+        After `finish` it is the file's size. A local file is flushed as a whole. An S3 upload returns the end of its
+        last contiguous stored part, without waiting for the parts in flight.
         """
 
     @abstractmethod
     async def finish(self) -> int:
-        """No more blocks will come: make everything durable, under no final name yet; return the file's size.
+        """End the file: make everything durable, without the final name; return the file's size.
 
-        A file without a block is allowed. Idempotent.
+        A file without blocks is allowed. Idempotent.
         """
 
     @abstractmethod
@@ -77,21 +75,21 @@ class OutputFile(ABC):
 
     @abstractmethod
     async def discard(self) -> None:
-        """Remove every trace of the file (aborting an upload). Safe at any moment, also after `seal` (then a no-op).
+        """Remove every trace of the file (an upload is aborted). Safe at any time; after `seal` it does nothing.
 
-        Ends soon: where S3 does not answer within about a second, the upload stays, for the next run's sweep.
+        Returns soon: where S3 does not answer within about a second, the upload is left to the next run's sweep.
         """
 
     @abstractmethod
     async def leave(self) -> None:
-        """Write no more, and keep what is durable for `Sink.recover`. Safe at any moment, as `discard` is."""
+        """Stop writing, and keep what is durable for `Sink.recover`. Safe at any time, like `discard`."""
 
 
 class Sink(ABC):
-    """A place for an export's files. An async context manager: leaving it discards every file that is not sealed.
+    """A destination. An async context manager: leaving it discards every file that is not sealed.
 
-    Names are relative, with `/` between folders; folders are made as needed. What `put`, `seal` and `recover` have
-    done, and every offset that `sync` and `finish` have returned, outlives a loss of power, the file's name included.
+    Names are relative, with `/` between folders; folders are created as needed. What `put`, `seal` and `recover` have
+    done, and every offset that `sync` and `finish` have returned, survives a loss of power, the file's name included.
     """
 
     keeps_state: ClassVar[bool] = True
@@ -100,7 +98,7 @@ class Sink(ABC):
     @property
     @abstractmethod
     def location(self) -> str:
-        """What a person calls this place: the folder or the `s3://` URL."""
+        """The folder or the `s3://` URL, for messages."""
 
     @abstractmethod
     async def __aenter__(self) -> Sink: ...
@@ -110,78 +108,79 @@ class Sink(ABC):
 
     @abstractmethod
     async def check(self, expected_bytes: int | None) -> list[str]:
-        """Try the place for writing, leaving nothing behind; return warnings (for example, too little free space).
+        """Check that the destination can be written to, leaving nothing behind; return warnings (little free space).
 
         Raises `PreflightError`.
         """
 
     @abstractmethod
     async def create(self, name: str, *, max_bytes: int) -> OutputFile:
-        """Begin a file that will grow to about `max_bytes` at most (it may be passed by one block)."""
+        """Begin a file of about `max_bytes` at most (one block may exceed it)."""
 
     @abstractmethod
     async def put(self, name: str, data: bytes) -> None:
-        """Write a small object whole or not at all (manifest, journal), replacing an older one, durably."""
+        """Write a small object (manifest, journal) whole or not at all, durably; it replaces an older one."""
 
     @abstractmethod
     async def get(self, name: str, *, most: int | None = None) -> bytes | None:
-        """Read a small object back; None where it does not exist. One of more than `most` bytes is an error."""
+        """Read a small object; None where it does not exist. More than `most` bytes are an error."""
 
     @abstractmethod
     async def list(self, prefix: str = "") -> list[StoredFile]:
         """The files whose relative name starts with `prefix`, in name order, ddbio's own and unfinished ones included.
 
-        Those in the root and in `OWN_FOLDER`: what lies in other local folders is not looked at.
-
-        Unfinished local files end in `.part`; unfinished uploads to S3 are not files and are not listed.
+        Of a local folder, only the root and `OWN_FOLDER` are listed. Unfinished local files end in `.part`; unfinished
+        uploads to S3 are not files and are not listed.
         """
 
     @abstractmethod
     async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
-        """A file that an import from here would read, and that is not mine by its name; None where there is none.
+        """A file that an import from here would read and that `is_mine` denies; None where there is none.
 
-        Of S3 only the first thousand objects are looked at.
+        In S3 only the first thousand objects are looked at.
         """
 
     @abstractmethod
     async def delete(self, *names: str) -> None:
-        """Remove files, in no certain order; no error where one is gone already.
+        """Remove files, in no particular order; no error where one does not exist.
 
-        When it returns, a loss of power brings none of them back.
+        Once it returns, a loss of power brings none of them back.
         """
 
     @abstractmethod
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
-        """Seal a file that nobody writes any more, at `size` bytes: an offset that its `sync` or `finish` returned.
+        """Seal a file that is no longer being written at `size` bytes, an offset that its `sync` or `finish` returned.
 
-        `token` is the file's `resume_token`, read after that call. False where what is needed is gone; what is left of
-        the file is then removed. The same call gives the same answer after any crash in between.
+        `token` is the file's `resume_token`, read after that call. False where what is needed no longer exists; what
+        is left of the file is then removed. The same call returns the same result after any crash in between.
         """
 
     @abstractmethod
     async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
-        """Remove the unfinished files that dead runs left behind; return their final names, in order, once per file.
+        """Remove the unfinished files that earlier runs left behind; return their final names, in order, without
+        duplicates.
 
-        Removed is what has a name that `owns` accepts, or that lies in `_ddbio/`, unless it is in `keep`. Finished
-        files stay. For the holder of the lock, while nothing is being written.
+        A file is removed where `owns` accepts its final name, or it is in `_ddbio/`, unless the name is in `keep`.
+        Finished files stay. Only the holder of the lock may call this, while nothing is being written.
         """
 
     @abstractmethod
     def lock(self, run: str) -> AbstractAsyncContextManager[int | None]:
-        """Keep every other job away from this place; `run` is the id that others are told.
+        """Keep every other job out of this destination; `run` is the id that its message names.
 
-        Yields a descriptor, or None: a process that inherits it holds the lock too. So a job's workers keep others away
-        until the last of them has ended, however its first process did; a lease on S3 outlives them by itself.
+        Yields a file descriptor, or None. A process that inherits the descriptor holds the lock too, so that a job's
+        workers keep others out until the last of them has ended, however its first process ended. The lock in S3
+        outlives them by itself.
 
-        Entering raises `JobLockedError` where another job is at work, `PreflightError` where it can't be found out.
-        A lock that gets lost cancels the body, and `JobLockedError` comes out. The end of the process, `kill -9`
-        included, frees the lock: a folder's at once, that of S3 after a minute.
+        Entering raises `JobLockedError` where another job holds the lock, `PreflightError` where that can't be
+        determined. When the lock is lost, the body is cancelled and `JobLockedError` is raised. The end of the process,
+        `kill -9` included, frees the lock: a folder's at once, the one in S3 after a minute.
         """
 
 
 class SourceFile(NamedTuple):
-    """One input file: `name` opens it, `size` is in stored bytes (None for a stream), `tag` changes when it does
-    (ETag on S3, `mtime_ns-size` locally, empty for a stream), `compression` is told by the name's ending.
+    """One input file: the `name` that opens it, its `size` in stored bytes (None for a stream), a `tag` that changes
+    when the file does (ETag on S3, `mtime_ns-size` locally, empty for a stream), and its `compression`, by its name.
     """
 
     name: str
@@ -191,34 +190,34 @@ class SourceFile(NamedTuple):
 
 
 class ExportFolder(NamedTuple):
-    """A folder or prefix that holds an export, whole or not."""
+    """A folder or prefix that holds an export, complete or not."""
 
     root: str
-    """What the names of its files begin with; behind it comes what a manifest calls them."""
+    """What the names of its files begin with, before the names by which a manifest lists them."""
     has_manifest: bool = False
     has_journal: bool = False
     part: str = ""
-    """The name of a file that the export has not finished, if there is one."""
+    """The name of an unfinished file of the export, if there is one."""
 
 
 class Survey(NamedTuple):
-    """What a source holds: its input files, in name order, and the exports that they are of.
+    """What a source holds: its input files, in name order, and the exports that they belong to.
 
-    `named` tells what a person has named: one file (or a stream), files by a glob, or a folder or prefix.
+    `named` says what the location names: one file (or a stream), files by a glob, or a folder or prefix.
     """
 
     files: list[SourceFile]
     named: Literal["file", "glob", "folder"]
     root: str = ""
-    """The folder that the files, or the manifest beside them, lie in, as `ExportFolder.root`."""
+    """The folder of the files, or of the manifest beside them, in the form of `ExportFolder.root`."""
     exports: tuple[ExportFolder, ...] = ()
     hidden: tuple[SourceFile, ...] = ()
-    """Files that are left out as their names begin with `_` or `.`, and that an export could have: where its manifest
-    lists them, they are input like all others."""
+    """Files that are left out since their names begin with `_` or `.`, but that an export could have written: where its
+    manifest lists them, they are input like all others."""
 
 
 class Source(ABC):
-    """A place that records come from. An async context manager."""
+    """What records are read from. An async context manager."""
 
     rereadable: ClassVar[bool] = True
     """Whether its bytes can be read again, so that an import from it can be resumed."""
@@ -226,7 +225,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def location(self) -> str:
-        """What a person calls this place."""
+        """The location, for messages."""
 
     @abstractmethod
     async def __aenter__(self) -> Source: ...
@@ -236,26 +235,26 @@ class Source(ABC):
 
     @abstractmethod
     async def survey(self) -> Survey:
-        """Look for all input files; raises `NoInputError` (a `PreflightError`) where there is none, hidden or not."""
+        """Find all input files; raises `NoInputError` (a `PreflightError`) where there is none, hidden or not."""
 
     async def files(self) -> list[SourceFile]:
-        """All input files, in name order; raises as `survey`."""
+        """All input files, in name order; raises as `survey` does."""
         return (await self.survey()).files
 
     @abstractmethod
     async def manifest(self, root: str | None = None) -> bytes | None:
-        """The manifest of the export in `root`, or of the one that these files belong to; None where none lies there.
+        """The manifest of the export in `root`, or of the one that these files belong to; None where there is none.
 
         `root` is that of an `ExportFolder`.
         """
 
     @abstractmethod
-    def place(self, name: str) -> str:
-        """What a person calls the file or folder of this name."""
+    def location_of(self, name: str) -> str:
+        """The path or the `s3://` URL of the file or folder of this name, for messages."""
 
     @abstractmethod
     def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
         """The file's stored bytes from `start` on, in chunks of at most 1 MiB; close the generator to stop early.
 
-        Raises `SourceError` where the file is gone or its tag has changed, or where a stream is asked for a `start`.
+        Raises `SourceError` where the file no longer exists or its tag has changed, and for a `start` in a stream.
         """

@@ -1,4 +1,4 @@
-"""Who holds the lock on a place, as others are told."""
+"""The content of a lock: the job that holds it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ddbio.unreadable import UNREADABLE
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """The job that holds a lock: its run's id, where its process runs, and since when (UTC, to the second).
+    """The job that holds a lock: the id of its run, its host and process, and since when (UTC, to the second).
 
-    `nonce` and `renewed` tell one lease from another, and from itself a moment ago.
+    `nonce` differs for each lock that is taken, and `renewed` counts how often it was written.
     """
 
     run: str
@@ -30,32 +30,34 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def this_process(run: str, nonce: str = "") -> Holder:
-    """The holder that a lock names when this process takes it."""
+    """The holder to write into a lock that this process takes."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     return Holder(run=run, host=socket.gethostname(), pid=os.getpid(), since=since, nonce=nonce)
 
 
 def is_gone(holder: Holder) -> bool:
-    """Whether its process ran on this host and does not any more."""
+    """Whether its process ran on this host and has ended."""
     if holder.host != socket.gethostname():
         return False
     try:
         os.kill(holder.pid, 0)
     except ProcessLookupError:
         return True
-    except (PermissionError, OverflowError):  # somebody else's; or no process could have this id
+    except (PermissionError, OverflowError):  # another user's, or an id that no process can have
         return False
     return False
 
 
 def read(data: bytes) -> Holder | None:
-    """What a lock says; None where it says nothing (yet) that makes sense."""
+    """The holder that a lock names; None where it is unreadable, or not written yet."""
     try:
         return msgspec.json.decode(data, type=Holder)
     except UNREADABLE:
         return None
 
 
-def locked(place: object, holder: Holder | None, hint: str) -> JobLockedError:
-    """What a job is told that comes second."""
-    return JobLockedError(f"Another job is at work in {place}: {holder or 'nothing more is known of it'}.", hint=hint)
+def locked(location: object, holder: Holder | None, hint: str) -> JobLockedError:
+    """The error for the second job."""
+    return JobLockedError(
+        f"Another job is at work in {location}: {holder or 'nothing more is known of it'}.", hint=hint
+    )

@@ -1,4 +1,4 @@
-"""The standard streams, and what else can only be read once from its beginning."""
+"""The standard streams, and whatever else can be read only once, from its beginning."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ddbio.storage.base import OutputFile, Sink, Source, SourceFile, StoredFile,
 from ddbio.storage.steps import Steps
 
 CHUNK = 1024 * 1024
-"""Most bytes that a source hands out at once."""
+"""The largest chunk that a source yields, in bytes."""
 
 
 class StdoutSink(Sink):
-    """All files go one after the other into one stream, whole blocks of different files interleaved.
+    """All files go into one stream, with whole blocks of different files interleaved.
 
-    A stream carries records and nothing else: small objects (manifest, journal) are dropped, nothing can be listed,
-    read back or taken out again, and what is written is all the durability there is.
+    A stream carries records and nothing else: small objects (manifest, journal) are dropped, and nothing can be listed,
+    read back or removed. Bytes count as durable once they are written.
     """
 
     keeps_state = False
@@ -42,7 +42,7 @@ class StdoutSink(Sink):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Wait for what a cancelled caller left behind; the stream belongs to whoever handed it in."""
+        """Wait for what a cancelled caller left running. The stream is not closed: it belongs to the caller."""
         await self._steps.settle()
 
     async def check(self, expected_bytes: int | None) -> list[str]:  # noqa: ARG002 (a stream has no size)
@@ -64,7 +64,7 @@ class StdoutSink(Sink):
         return None
 
     async def delete(self, *names: str) -> None:
-        """Nothing to do: what has gone into a stream can't be taken out."""
+        """Nothing to do: what was written to a stream can't be removed."""
 
     async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:  # noqa: ARG002
         return False
@@ -73,7 +73,7 @@ class StdoutSink(Sink):
         return []
 
     def lock(self, run: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002
-        """No lock: a stream has no second writer that could be kept away."""
+        """No lock: there is no second writer to keep out."""
         return nullcontext()
 
     async def emit(self, block: bytes) -> None:
@@ -81,8 +81,8 @@ class StdoutSink(Sink):
         try:
             await self._steps.run(self._emit(block))
         except BrokenPipeError as error:
-            hint = "Let the program that ddbio's output is piped into read it to its end."
-            raise OutputClosedError("Whoever read standard output has closed it.", hint=hint) from error
+            hint = "Let the program that ddbio's output is piped into read to the end."
+            raise OutputClosedError("Standard output was closed by its reader.", hint=hint) from error
         except OSError as error:
             said = error.strerror or type(error).__name__
             hint = "Check what standard output is directed to."
@@ -121,16 +121,16 @@ class StdoutFile(OutputFile):
         """Nothing to do: a stream has no names."""
 
     async def discard(self) -> None:
-        """Nothing to do: what has gone into a stream can't be taken out."""
+        """Nothing to do: what was written to a stream can't be removed."""
 
     async def leave(self) -> None:
         """Nothing to do: nothing of a stream can be recovered."""
 
 
 class StdinSource(Source):
-    """Records that come in through a stream, handed in by the caller (for example `sys.stdin.buffer`).
+    """Records from a stream that the caller passes in (for example `sys.stdin.buffer`).
 
-    They are taken as plain text: a stream has no name that could tell of a compression.
+    They are read as plain text, since a stream has no name that could tell its compression.
     """
 
     rereadable = False
@@ -147,7 +147,7 @@ class StdinSource(Source):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Nothing to do: the stream belongs to whoever handed it in."""
+        """Nothing to do: the stream belongs to the caller."""
 
     async def survey(self) -> Survey:
         return Survey([SourceFile("-", None, "", "none")], "file")
@@ -155,7 +155,7 @@ class StdinSource(Source):
     async def manifest(self, root: str | None = None) -> bytes | None:  # noqa: ARG002 (a stream has none)
         return None
 
-    def place(self, name: str) -> str:
+    def location_of(self, name: str) -> str:
         return name
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:  # noqa: ARG002 (there is one)
@@ -175,7 +175,7 @@ class StdinSource(Source):
 
 
 def refuse_start(what: str, start: int) -> None:
-    """Raise `SourceError` where a stream is to be read from the middle."""
+    """Raise `SourceError` where a stream is to be read from somewhere else than its beginning."""
     if start:
         raise SourceError(f"{what} is a stream: it can't be read from byte {start}.", hint="Start from its beginning.")
 
@@ -183,8 +183,8 @@ def refuse_start(what: str, start: int) -> None:
 async def read_stream(descriptor: int, what: str, executor: Executor) -> AsyncGenerator[bytes, None]:
     """Everything that comes through a descriptor, until its end. Raises SourceError where nothing does.
 
-    A thread waits for the bytes. To stop early wakes it up through a pipe of our own, so that a stream which has
-    nothing to say (a terminal) does not keep the process from ending.
+    A thread waits for the bytes. Stopping early wakes it through a pipe of our own, so that a silent stream (a
+    terminal) does not keep the process from ending.
     """
     steps = Steps()
     asleep, wake = os.pipe()
@@ -206,7 +206,7 @@ async def read_stream(descriptor: int, what: str, executor: Executor) -> AsyncGe
 
 
 def _nothing_came(what: str) -> SourceError:
-    """A producer that fails leaves its pipe empty: that must not pass for an import of no items."""
+    """A program that fails leaves its pipe empty, which must not pass for an import of no items."""
     hint = "See whether the program that writes to it has failed; an empty file is imported by its name."
     return SourceError(f"Nothing came through {what}.", hint=hint)
 
@@ -222,5 +222,5 @@ def _next_chunk(descriptor: int, asleep: int) -> bytes:
             return b""
         try:
             return os.read(descriptor, CHUNK)
-        except BlockingIOError:  # somebody else took the bytes
+        except BlockingIOError:  # another reader took the bytes
             continue

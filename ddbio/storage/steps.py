@@ -1,4 +1,4 @@
-"""Steps that must not be torn in the middle by a cancellation."""
+"""Steps that a cancellation must not interrupt."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ T = TypeVar("T")
 
 
 class Steps:
-    """Runs the steps of one file: each goes on to its end when its caller is cancelled, and `settle` waits for it.
+    """Runs the steps of one file: each continues when its caller is cancelled, and `settle` waits for its end.
 
-    A thread can't be interrupted, and a request that creates something must be heard out to know what to remove.
+    A thread can't be interrupted, and the reply to a request that creates something says what there is to remove.
     """
 
     def __init__(self) -> None:
         self._running: set[asyncio.Future[Any]] = set()
 
     async def run(self, step: Awaitable[T]) -> T:
-        """Await `step`; a cancellation frees the caller at once and leaves the step running."""
+        """Await `step`; a cancellation is raised at once and leaves the step running."""
         future = asyncio.ensure_future(step)
         self._running.add(future)
         future.add_done_callback(self._running.discard)
         return await asyncio.shield(future)
 
     async def settle(self) -> None:
-        """Wait for the steps that cancelled callers left running; their outcome has nobody to go to."""
+        """Wait for the steps that cancelled callers left running; their results and errors are dropped."""
         if self._running:
             await asyncio.wait(self._running)
 
     async def abandon(self) -> None:
-        """Cancel them instead, and wait for that; not for steps in a thread, which go on."""
+        """Cancel the steps instead, and wait for that. Steps in a thread go on."""
         for step in self._running:
             step.cancel()
         await self.settle()

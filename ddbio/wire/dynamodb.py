@@ -18,12 +18,10 @@ from isal.isal_zlib import crc32
 from ddbio.errors import (
     CorruptReplyError,
     CredentialsError,
-    RefusedError,
     ServiceError,
-    ThrottledError,
-    UnavailableError,
     UsageError,
 )
+from ddbio.retry import dynamodb_error
 from ddbio.unreadable import UNREADABLE
 from ddbio.wire.signing import CredentialProvider, Credentials, Signer
 from ddbio.wire.transport import Reply, Transport
@@ -38,24 +36,6 @@ MOST_UNITS = 1e6
 _LARGE_BODY = 1 << 20
 """From here on a body is put together and hashed in a thread: that takes 1 to 2 ms per MB."""
 
-_ERRORS: dict[str, type[ServiceError]] = {
-    "ProvisionedThroughputExceededException": ThrottledError,
-    "ThrottlingException": ThrottledError,
-    "RequestLimitExceeded": ThrottledError,
-    "Throttling": ThrottledError,
-    "TooManyRequestsException": ThrottledError,
-    "RequestTimeout": UnavailableError,
-    "RequestTimeoutException": UnavailableError,
-    "ExpiredTokenException": CredentialsError,
-    "ExpiredToken": CredentialsError,
-    "UnrecognizedClientException": CredentialsError,
-    "InvalidClientTokenId": CredentialsError,
-    "InternalServerError": UnavailableError,
-    "ServiceUnavailable": UnavailableError,
-    "ServiceUnavailableException": UnavailableError,
-    "ReplicatedWriteConflictException": UnavailableError,
-}
-"""What each code means. The others go by their status: 429 is throttling, 5xx a passing failure, the rest refusal."""
 _CLOCK_CODES = {"InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired"}
 
 
@@ -290,7 +270,7 @@ def _service_error(reply: Reply, now: datetime) -> ServiceError:
     sentence = message.partition("\n")[0][:MAX_MESSAGE]
     given = body.reasons or body.capital_reasons or ()
     reasons = [(each.reason, each.resource or "") for each in given if each and each.reason]
-    return _kind(code, reply.status)(
+    return dynamodb_error(code, reply.status)(
         code,
         sentence,
         status=reply.status,
@@ -299,15 +279,6 @@ def _service_error(reply: Reply, now: datetime) -> ServiceError:
         request_id=reply.headers.get("x-amzn-requestid"),
         hint=_clock_hint(reply, now) if code in _CLOCK_CODES else None,
     )
-
-
-def _kind(code: str, status: int) -> type[ServiceError]:
-    known = _ERRORS.get(code)
-    if known is not None:
-        return known
-    if status == 429:
-        return ThrottledError
-    return UnavailableError if status >= 500 else RefusedError
 
 
 def _clock_hint(reply: Reply, now: datetime) -> str:

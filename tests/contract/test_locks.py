@@ -15,6 +15,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, nullcontext, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -26,13 +27,11 @@ from botocore.exceptions import ClientError, IncompleteReadError
 from ddbio.errors import JobFailedError, JobLockedError, PreflightError
 from ddbio.storage.base import LOCK
 from ddbio.storage.holder import read
-from ddbio.storage.local import lock as local_lock
 from ddbio.storage.local.sink import LocalSink
-from ddbio.storage.s3 import lock as s3_lock
 from ddbio.storage.s3.lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
 from ddbio.storage.s3.sink import S3Sink
 from tests.kit.fakes import FakeClock, FakeTimer
-from tests.kit.places import Bucket, Place, s3_client
+from tests.kit.places import QUICK, Bucket, Place, s3_client
 from tests.kit.servers.aws import Server
 
 HOLD = """
@@ -157,7 +156,7 @@ async def test_of_many_jobs_at_once_one_gets_the_lock(place: Place) -> None:
             await self._reached.wait()
 
     refused = Count(5)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert sum(await asyncio.gather(*(work(f"run{number}") for number in range(6)))) == 1
 
 
@@ -287,7 +286,7 @@ class Watched(FakeClock):
 
     async def waited_for(self) -> None:
         """Until the next renewal is planned."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._waiting.wait()
 
     async def renew(self) -> None:
@@ -301,7 +300,7 @@ class Watched(FakeClock):
 @pytest.mark.parametrize(
     "date", ["yesterday", "Mon, 30 Nov 99999999999 10:00:00 GMT", "Mon, 30 Nov 1970 10:00:00 -0000"]
 )
-async def test_of_a_server_with_no_clock_no_lease_is_known_to_have_run_out(bucket: Bucket, date: str) -> None:
+async def test_without_a_servers_clock_no_lease_has_expired(bucket: Bucket, date: str) -> None:
     second = bucket.sink(client=Timeless(bucket.client, date))
     async with bucket.sink().lock("run1"):
         with pytest.raises(JobLockedError):
@@ -309,7 +308,7 @@ async def test_of_a_server_with_no_clock_no_lease_is_known_to_have_run_out(bucke
                 raise AssertionError("no lock")
 
 
-async def test_a_lease_that_ran_out_is_taken_over_and_its_holder_stops(bucket: Bucket) -> None:
+async def test_an_expired_lease_is_taken_over_and_its_holder_stops(bucket: Bucket) -> None:
     clock = Watched()
     first = bucket.sink(clock=clock)
     second = bucket.sink(client=Later(bucket.client, LEASE_SECONDS + 1))
@@ -371,7 +370,7 @@ async def test_a_lease_that_can_not_be_renewed_stops_the_job(bucket: Bucket) -> 
             await clock.waited_for()
             client.dead = True
             clock.advance(VALID_SECONDS)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await asyncio.Event().wait()
     assert list(bucket.finished()) == [LOCK]  # it lapses
 
@@ -384,7 +383,7 @@ async def test_a_write_whose_reply_was_lost_is_known_as_ones_own(bucket: Bucket)
             return await self._client.put_object(**arguments)  # as a client tries again
 
     clock, client = Watched(), Forgetful(bucket.client)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with bucket.sink(client=client, clock=clock).lock("run7"):
             await clock.renew()
     assert client.puts == 2
@@ -418,11 +417,10 @@ async def test_what_is_spoilt_on_its_way_is_asked_for_and_sent_again(bucket: Buc
     assert bucket.finished() == {}
 
 
-async def test_a_job_that_ends_by_itself_takes_the_time_to_give_the_lock_back(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_job_that_ends_takes_the_time_to_release_its_lock(
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(s3_lock, "RELEASE_SECONDS", 0.0)  # for one that is stopped, there is none left
-    sink = bucket.sink()
+    sink = bucket.sink(tuning=replace(QUICK, release_seconds=0.0))  # for one that is stopped, there is none left
     with pytest.raises(KeyError):
         async with sink.lock("run7"):
             raise KeyError
@@ -452,7 +450,7 @@ async def test_a_lock_that_can_not_be_had_is_explained(seaweed: Server) -> None:
                 raise AssertionError("no lock")
 
 
-async def test_the_lock_keeps_the_encryption_but_not_the_storage_class(moto: Server) -> None:
+async def test_the_lock_keeps_encryption_but_not_the_storage_class(moto: Server) -> None:
     async with s3_client(moto) as client:
         seen: list[Mapping[str, Any]] = []
 
@@ -503,23 +501,20 @@ async def orphan(tmp_path: Path) -> AsyncIterator[int]:
 
 
 async def test_a_worker_that_outlives_its_job_keeps_others_away(
-    orphan: int, tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+    orphan: int, tmp_path: Path, executor: Executor
 ) -> None:
-    monkeypatch.setattr(local_lock, "ORPHAN_SECONDS", 0.2)
-    async with LocalSink(tmp_path, "next", executor=executor) as sink:
+    async with LocalSink(tmp_path, "next", executor=executor, orphan_seconds=0.2) as sink:
         with pytest.raises(JobLockedError, match="run dead"):
             async with sink.lock("next"):
                 raise AssertionError("two writers")
     os.kill(orphan, 0)
 
 
-async def test_the_next_job_waits_for_the_last_worker_of_one_that_is_gone(
-    orphan: int, tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+async def test_the_next_job_waits_for_the_last_worker_of_a_dead_one(
+    orphan: int, tmp_path: Path, executor: Executor
 ) -> None:
-    monkeypatch.setattr(local_lock, "ORPHAN_SECONDS", 30.0)
-
     async def work() -> None:
-        async with LocalSink(tmp_path, "next", executor=executor) as sink, sink.lock("next"):
+        async with LocalSink(tmp_path, "next", executor=executor, orphan_seconds=30.0) as sink, sink.lock("next"):
             pass
 
     waiting = asyncio.create_task(work())
@@ -562,7 +557,7 @@ async def test_a_job_whose_lock_is_gone_leaves_that_of_the_next(tmp_path: Path, 
             await second.put("x", b"second")
 
 
-async def test_a_lock_that_names_an_impossible_process_is_somebody_elses(tmp_path: Path, executor: Executor) -> None:
+async def test_a_lock_of_an_impossible_process_is_somebody_elses(tmp_path: Path, executor: Executor) -> None:
     path = tmp_path / LOCK
     path.parent.mkdir()
     holder = {"run": "run6", "host": socket.gethostname(), "pid": 10**30, "since": ""}

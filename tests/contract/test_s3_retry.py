@@ -10,22 +10,16 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ddbio.errors import DestinationError
-from ddbio.retry import Backoff
-from ddbio.storage.s3 import retry as s3_retry
-from ddbio.storage.s3.retry import ATTEMPTS, insist
+from ddbio.retry import Attempts, Backoff
+from ddbio.storage.s3.client import S3Client
 from tests.kit.fakes import VirtualClock, run_virtual
 from tests.kit.faults.proxy import FaultProxy
 from tests.kit.faults.schedule import Schedule
-from tests.kit.places import Bucket, blocks, s3_client, write_all
+from tests.kit.places import ATTEMPTS, Bucket, blocks, s3_client, write_all
 from tests.kit.servers.aws import Server
 
 NAME = "T-0000-00000.json"
 PARTS = blocks(6, 8 * 1024 * 1024)
-
-
-@pytest.fixture(autouse=True)
-def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_retry, "BACKOFF", Backoff(base=0.0))
 
 
 def often(*kinds: str) -> Mapping[str, float]:
@@ -99,8 +93,9 @@ def test_who_waits_for_long_is_told_why(caplog: pytest.LogCaptureFixture) -> Non
         raise ClientError({"Error": {"Code": "InternalError", "Message": "no"}}, "GetObject")
 
     async def main() -> None:
+        retries = Attempts(most=ATTEMPTS, backoff=Backoff(base=0.0))
         with pytest.raises(ClientError):
-            await insist(fail_slowly, VirtualClock())
+            await S3Client(None, retries=retries, clock=VirtualClock()).insist(fail_slowly)
 
     with caplog.at_level("WARNING", "ddbio"):
         run_virtual(main())

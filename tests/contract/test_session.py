@@ -22,11 +22,13 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, SSLError
 
 from ddbio import errors
 from ddbio.aws.http import StraightSession
-from ddbio.aws.session import Session, s3_client
+from ddbio.aws.s3 import S3Facts, s3_client
+from ddbio.aws.session import Session
 from ddbio.aws.table import KeyElement
 from ddbio.options import Connection
 from ddbio.storage.s3.errors import edge
 from ddbio.wire.signing import Credentials, StaticCredentials
+from tests.kit.credentials import FakeCredentials
 from tests.kit.servers import http
 from tests.kit.servers.aws import ACCESS_KEY, SECRET_KEY, Server
 from tests.kit.servers.certificate import write_certificate
@@ -59,7 +61,7 @@ def to(server: Server) -> Connection:
 # Region and endpoints
 
 
-async def test_the_region_comes_from_the_option_then_the_environment_then_the_profile(
+async def test_the_region_comes_from_option_environment_or_profile(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure("[default]\nregion = ap-south-1\n[profile other]\nregion = sa-east-1\n")
@@ -189,9 +191,7 @@ def temporary(name: str, expiry: datetime) -> str:
     )
 
 
-async def test_credentials_of_a_process_have_an_expiry_and_are_renewed_from_the_start(
-    configure: Configure, tmp_path: Path
-) -> None:
+async def test_process_credentials_expire_and_are_renewed(configure: Configure, tmp_path: Path) -> None:
     path, expiry = tmp_path / "keys.json", datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
     path.write_text(temporary("FIRST", expiry))
     process_profile(configure, path)
@@ -225,7 +225,7 @@ class Metadata:
         return http.Reply((json.dumps({"Code": "Success", **keys}).encode(),))
 
 
-async def test_an_instance_role_survives_hiccups_of_the_metadata_service(
+async def test_an_instance_role_survives_metadata_service_hiccups(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metadata = Metadata()
@@ -368,10 +368,10 @@ async def test_refusals_say_what_to_do_and_nothing_secret(code: str, hint: str) 
         json.dumps({"Table": description(ItemCount="many")}).encode(),
     ],
 )
-async def test_an_answer_that_describes_no_table_is_told_with_the_endpoint(body: bytes) -> None:
+async def test_an_answer_that_describes_no_table_names_the_endpoint(body: bytes) -> None:
     error = await describe_with(200, body)
     assert isinstance(error, errors.PreflightError)
-    assert "answers with something else than the description of table T" in error.message
+    assert "is not a description of table T" in error.message
     assert "proxy" in str(error)
 
 
@@ -434,7 +434,7 @@ async def test_the_sdk_does_not_wait_for_ever_for_a_tunnel() -> None:
         proxies = {"https": f"http://127.0.0.1:{port}"}
         async with StraightSession(proxies=proxies, timeout=(5, 0.3)) as session:
             with pytest.raises(ConnectTimeoutError):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     await session.send(request)
 
 
@@ -488,29 +488,21 @@ async def test_a_bucket_that_is_forbidden_by_wrong_keys(seaweed: Server, monkeyp
 
 
 async def test_an_s3_client_asks_its_source_at_every_request(seaweed: Server) -> None:
-    class Source:
-        current = Credentials(seaweed.access_key, seaweed.secret_key)
-
-        async def get(self) -> Credentials:
-            return self.current
-
-        async def renew(self, stale: Credentials) -> Credentials:
-            raise AssertionError
-
-    source, bucket = Source(), seaweed.create_bucket()
-    async with s3_client(region=seaweed.region, endpoint_url=seaweed.url, credentials=source) as client:
+    right = Credentials(seaweed.access_key, seaweed.secret_key)
+    source, bucket = FakeCredentials(right), seaweed.create_bucket()
+    async with s3_client(S3Facts(seaweed.region, seaweed.url), source) as client:
         await client.put_object(Bucket=bucket, Key="k", Body=b"data")
         source.current = Credentials(seaweed.access_key, "no longer right")
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
             await client.get_object(Bucket=bucket, Key="k")
-        source.current = Credentials(seaweed.access_key, seaweed.secret_key)
+        source.current = right
         reply = await client.get_object(Bucket=bucket, Key="k")
         assert await reply["Body"].read() == b"data"
 
 
-async def test_an_s3_client_without_an_endpoint_of_its_own_goes_to_aws() -> None:
+async def test_an_s3_client_without_its_own_endpoint_goes_to_aws() -> None:
     source = StaticCredentials(Credentials("A", "S"))
-    async with s3_client(region="eu-west-1", endpoint_url=None, credentials=source) as client:
+    async with s3_client(S3Facts("eu-west-1", None), source) as client:
         assert client.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
 
 

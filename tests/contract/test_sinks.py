@@ -17,7 +17,7 @@ import pytest
 from ddbio.errors import DestinationError, PreflightError
 from ddbio.storage.base import StoredFile
 from ddbio.storage.local.sink import LocalSink
-from ddbio.storage.s3.sink import MIB
+from ddbio.storage.s3.tuning import MIB
 from ddbio.storage.stdio import StdoutSink
 from tests.kit.places import Place, blocks, write_all
 
@@ -78,7 +78,7 @@ async def test_a_discarded_file_leaves_no_trace(place: Place, blocks_before: int
     assert place.finished() == {}
 
 
-async def test_sealing_twice_and_discarding_afterwards_changes_nothing(place: Place) -> None:
+async def test_sealing_twice_and_then_discarding_changes_nothing(place: Place) -> None:
     async with place.sink() as sink:
         file = await sink.create(NAME, max_bytes=MIB)
         await file.write(b"{}\n")
@@ -398,7 +398,7 @@ async def test_a_reader_that_went_away_is_told_clearly(executor: ThreadPoolExecu
     with open_unbuffered(writing) as stream:
         async with StdoutSink(stream, executor=executor) as sink:
             file = await sink.create(NAME, max_bytes=MIB)
-            with pytest.raises(DestinationError, match="Whoever read standard output has closed it"):
+            with pytest.raises(DestinationError, match="Standard output was closed by its reader"):
                 await file.write(b"{}\n")
 
 
@@ -407,7 +407,7 @@ def open_unbuffered(descriptor: int) -> BinaryIO:
     return cast("BinaryIO", os.fdopen(descriptor, "wb", buffering=0))
 
 
-async def test_links_to_nowhere_do_not_keep_a_folder_from_being_listed(
+async def test_broken_links_do_not_keep_a_folder_from_being_listed(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
     (tmp_path / "loop").symlink_to("loop")

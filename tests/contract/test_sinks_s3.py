@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -10,10 +11,11 @@ from botocore.exceptions import ClientError
 
 from ddbio.errors import DestinationError, PreflightError
 from ddbio.options import S3Options
-from ddbio.retry import Backoff
-from ddbio.storage.s3.sink import MIB, MOST_PARTS, SMALLEST_PART, S3OutputFile, S3Sink, part_size
+from ddbio.storage.s3.output_file import MOST_PARTS, S3OutputFile, part_size
+from ddbio.storage.s3.sink import S3Sink
+from ddbio.storage.s3.tuning import DEFAULT, MIB
 from tests.kit.faulty import proxy
-from tests.kit.places import Bucket, blocks, s3_client, write_all
+from tests.kit.places import QUICK, Bucket, blocks, s3_client, write_all
 from tests.kit.servers.aws import Server
 
 NAME = "Table-0007-00001.json"
@@ -43,16 +45,16 @@ class Spy:
 
 @pytest.mark.parametrize("max_bytes", [0, 1, 1024 * MIB, 9_999 * 8 * MIB, 9_999 * 8 * MIB + 1, 48 * 1024**2 * MIB])
 def test_the_largest_file_fits_into_the_parts_of_one_upload(max_bytes: int) -> None:
-    size = part_size(max_bytes)
+    size = part_size(max_bytes, DEFAULT.smallest_part)
     full_parts_before_the_last_block = max_bytes // size
     assert full_parts_before_the_last_block + 1 <= MOST_PARTS
-    assert SMALLEST_PART <= size <= 5 * 1024 * MIB
+    assert DEFAULT.smallest_part <= size <= 5 * 1024 * MIB
     assert size % MIB == 0
 
 
 async def test_parts_end_with_blocks_and_few_are_in_flight(bucket: Bucket) -> None:
     spy = Spy(bucket.client)
-    async with bucket.sink(client=spy, parts_in_flight=2) as sink, asyncio.TaskGroup() as group:
+    async with bucket.sink(client=spy, tuning=replace(QUICK, parts_in_flight=2)) as sink, asyncio.TaskGroup() as group:
         for number in range(2):
             file = await sink.create(f"{number}.json", max_bytes=MIB)
 
@@ -67,14 +69,14 @@ async def test_parts_end_with_blocks_and_few_are_in_flight(bucket: Bucket) -> No
 
 async def test_one_file_has_two_parts_in_flight_at_most(bucket: Bucket) -> None:
     spy = Spy(bucket.client)
-    async with bucket.sink(client=spy, parts_in_flight=8) as sink:
+    async with bucket.sink(client=spy, tuning=replace(QUICK, parts_in_flight=8)) as sink:
         file = await sink.create(NAME, max_bytes=MIB)
         await write_all(file, blocks(6, 8 * MIB))
         await file.seal()
     assert spy.most == 2
 
 
-async def test_an_upload_completed_by_a_request_whose_reply_was_lost_is_sealed(seaweed: Server) -> None:
+async def test_an_upload_completed_without_a_reply_is_sealed(seaweed: Server) -> None:
     # moto answers 500 to an upload that it does not know.
     async with s3_client(seaweed) as client:
         await completed_and_forgotten(Bucket(seaweed, client))
@@ -129,10 +131,9 @@ def refusal(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "No."}}, "DeleteObjects")
 
 
-async def test_objects_are_deleted_so_many_at_once(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ddbio.storage.s3.sink.MOST_KEYS", 3)
+async def test_objects_are_deleted_so_many_at_once(bucket: Bucket) -> None:
     client = Deleting(bucket.client)
-    async with bucket.sink(client=client) as sink:
+    async with bucket.sink(client=client, tuning=replace(QUICK, keys_per_deletion=3)) as sink:
         for name in FOUR:
             await sink.put(name, b"x")
         await sink.delete(*FOUR)
@@ -172,10 +173,7 @@ async def test_an_object_that_is_not_deleted_is_an_error(bucket: Bucket) -> None
     assert "s3:DeleteObject" in str(caught.value.hint)
 
 
-async def test_an_object_that_is_not_deleted_yet_is_tried_again(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ddbio.storage.s3.retry.BACKOFF", Backoff(base=0.0))
+async def test_an_object_that_is_not_deleted_yet_is_tried_again(bucket: Bucket) -> None:
     passing = [{"Key": "exports/run 1/2.json", "Code": "InternalError", "Message": "We failed."}]
     gone = [{"Key": "exports/run 1/2.json", "Code": "NoSuchKey", "Message": "It is gone."}]
     client = Deleting(bucket.client, passing, gone)
@@ -203,7 +201,7 @@ async def test_a_cancelled_upload_is_aborted(bucket: Bucket) -> None:
     assert bucket.finished() == {}
 
 
-async def test_an_upload_is_aborted_that_was_being_created_when_cancelled(bucket: Bucket) -> None:
+async def test_an_upload_cancelled_while_being_created_is_aborted(bucket: Bucket) -> None:
     class Gate(Spy):
         async def create_multipart_upload(self, **arguments: Any) -> Any:
             reply = await self._client.create_multipart_upload(**arguments)
@@ -292,7 +290,10 @@ async def test_a_forbidden_bucket_fails_the_check(moto: Server) -> None:
 
 
 async def test_an_endpoint_that_is_not_there_fails_the_check(s3: Server) -> None:
-    async with s3_client(s3, "http://127.0.0.1:9") as client, S3Sink(client, "some-bucket", "out") as sink:
+    async with (
+        s3_client(s3, "http://127.0.0.1:9") as client,
+        S3Sink(client, "some-bucket", "out", tuning=QUICK) as sink,
+    ):
         with pytest.raises(PreflightError, match="Check the network and the endpoint URL"):
             await sink.check(None)
 
@@ -322,7 +323,7 @@ async def test_a_file_is_not_sealed_by_a_reply_that_is_not_of_s3(bucket: Bucket,
     assert bucket.unfinished() == []
 
 
-async def test_an_object_is_not_written_or_read_by_a_reply_that_is_not_of_s3(bucket: Bucket) -> None:
+async def test_a_reply_that_is_not_of_s3_writes_and_reads_no_object(bucket: Bucket) -> None:
     async with bucket.sink(client=Answering(bucket.client, "put_object")) as sink:
         with pytest.raises(DestinationError, match="not one of S3's"):
             await sink.put("small.json", b"x")

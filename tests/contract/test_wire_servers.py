@@ -66,7 +66,7 @@ def by_key(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(items, key=lambda item: int(item["sk"]["N"]))
 
 
-async def test_what_was_written_is_read_back_over_any_number_of_segments(dynamodb: Server, wire: DynamoDB) -> None:
+async def test_what_was_written_is_read_back_in_any_segments(dynamodb: Server, wire: DynamoDB) -> None:
     table = dynamodb.create_table()
     written = [numbered(n, text={"S": "Grüße\u2028\x00"}, deep={"L": [{"M": {"b": {"B": "AP8="}}}]}) for n in range(60)]
     for first in range(0, 60, 25):

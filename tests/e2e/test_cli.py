@@ -19,7 +19,6 @@ from tests.kit.servers.aws import REGION, Key, Server
 
 KEY: Key = (("hash", "S"), ("range", "S"))
 ITEMS = 400
-README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ def test_rejected_records_end_in_3_and_in_the_file(moto: Server, table: str, tmp
     report = json.loads(done.out)
     assert (done.code, report["items"], report["rejected"]) == (3, 1, 2)
     assert report["rejects"] == str(tmp_path / "rejects.jsonl")
-    assert "warning: 2 records were rejected: " + report["rejects"] in done.err
+    assert "warning: 2 records were rejected; see " + report["rejects"] in done.err
     assert "contents" not in done.err
     lines = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
     assert [(line["offset"], line["reason"]) for line in lines] == [(36, "not_json"), (46, "key_missing")]
@@ -127,7 +126,7 @@ def test_strict_stops_at_the_first_bad_record(moto: Server, table: str, tmp_path
     source.write_bytes(b"not json\n" + b"".join(blocks(10)))
     done = ddbio("import", "-t", table, "-s", str(source), "--strict", environment=moto.environment(), folder=tmp_path)
     refused(done, 1, "Stopped at the first rejected record")
-    words = shlex.split(done.err.splitlines()[-1].removeprefix("Go on with: ddbio "))
+    words = shlex.split(done.err.splitlines()[-1].removeprefix("Resume with: ddbio "))
     assert (words[-3:], "--strict" in words) == (["--max-rejects", "N", "--resume"], False)
     (elsewhere := tmp_path / "elsewhere").mkdir()
     words[words.index("N")] = "9"
@@ -141,9 +140,7 @@ def test_strict_stops_at_the_first_bad_record(moto: Server, table: str, tmp_path
     assert "of memory" not in again.err
 
 
-def test_a_later_source_wins_and_an_export_that_has_not_ended_is_refused(
-    moto: Server, table: str, tmp_path: Path
-) -> None:
+def test_a_later_source_wins_an_unfinished_export_is_refused(moto: Server, table: str, tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "in.json").write_text(f'{{"hash":"a","range":"b","from":"{name}"}}')
@@ -216,19 +213,6 @@ def test_a_report_that_cannot_be_written_is_told(moto: Server, full: str, tmp_pa
     assert "Exception ignored" not in done.err
 
 
-def test_library_example_of_readme(moto: Server, tmp_path: Path) -> None:
-    moto.put_items(moto.create_table("Orders", key=KEY), [{"hash": {"S": "a"}, "range": {"S": "b"}, "n": {"N": "1"}}])
-    moto.create_table("Copy", key=KEY)
-    example = README.read_text().split("```python\n")[1].split("```")[0]
-    environment = {**os.environ, **moto.environment(), "AWS_REGION": "us-west-2"}
-    example = example.replace("eu-west-1", REGION)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", example], env=environment, cwd=tmp_path, capture_output=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert moto.items("Copy") == moto.items("Orders")
-
-
 def test_version_names_codec_and_python() -> None:
     done = ddbio("--version", environment={})
     assert (done.code, done.err) == (0, "")
@@ -243,12 +227,12 @@ def test_wrong_use_tells_what_to_do_instead(tmp_path: Path) -> None:
         (["exprt"], "Did you mean 'export'? See: ddbio --help"),
         (
             ["import", "-t", "T", "-s", "1.json", "2.json"],
-            "2.json is one argument too many: give -s before each source",
+            "Unexpected argument 2.json: give -s before each source",
         ),
         (["export", "-t", "T", "-d", "out", "more"], "(more). See: ddbio export --help"),
         (["verify", "-s", "out", "-c", "5"], "Name it with --table"),
         (["verify", "-s", "out", "--consistent-read"], "Name it with --table"),
-        (["verify", "-s", "out", "-t", "T", "--write-capacity", "5"], "Ask for it with --repair"),
+        (["verify", "-s", "out", "-t", "T", "--write-capacity", "5"], "Add --repair"),
     ):
         refused(ddbio(*line, environment={}, folder=tmp_path), 2, told)
     shown = ddbio("import", "--help", environment={}).out.decode()
@@ -276,10 +260,10 @@ def test_limits_end_in_4_with_the_report(moto: Server, full: str, tmp_path: Path
     assert done.code == 4, done.err
     assert (report["command"], report["table"], report["manifest"]) == ("export", full, None)
     assert report["capacity_units"] >= 1
-    assert "its --max-units of 1 are used up. --resume goes on.\nGo on with: ddbio export" in done.err
+    assert "its --max-units of 1 are used up. --resume goes on.\nResume with: ddbio export" in done.err
 
 
-def test_a_missing_standard_error_is_not_replaced_by_standard_output(moto: Server, full: str) -> None:
+def test_standard_output_does_not_replace_missing_stderr(moto: Server, full: str) -> None:
     done = shell(f"$PYTHON -m ddbio export -t {full} -c 1000 -d - 2>&-", moto)
     assert (done.code, in_order([json.loads(line) for line in done.out.splitlines()])) == (0, generated())
 

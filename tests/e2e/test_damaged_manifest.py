@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from ddbio import Connection, Event, ImportOptions, VerifyOptions, VerifyReport, Warned, import_table, verify_export
 from ddbio.errors import DdbioError, SourceError, UsageError
 from ddbio.ledger.manifest import encode, read_files, read_manifest, read_types
 from tests.kit.command import ddbio
 from tests.kit.damage import CONTRADICTIONS, GOLDEN, USELESS, Change, Damage, Document, Where, changes, drop, put
+from tests.kit.marks import examples
 from tests.kit.servers.aws import REGION, Server
 
 TEXT = (GOLDEN / "_ddbio" / "manifest.json").read_bytes()
@@ -106,7 +107,7 @@ async def test_a_wrong_checksum_is_refused_by_all_who_read_it(copy: Copy, moto: 
     assert moto.items(table) == []
 
 
-async def test_files_of_a_segment_that_can_not_be_are_read_all_the_same(copy: Copy, moto: Server) -> None:
+async def test_files_of_an_impossible_segment_are_still_read(copy: Copy, moto: Server) -> None:
     table = moto.create_table(key=(("hash", "S"), ("range", "N")))
     copy.change(put("files", 3, "segment", value=7))
     report = await copy.verify(table=table, connection=connect(moto), repair=True)
@@ -172,7 +173,7 @@ def _matters(kind: str, where: Where) -> bool:
             return where[0] in ("ddbio_manifest", "files", "segments", "type_hints")
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(changes(json.loads(TEXT), _matters))
 def test_without_one_what_matters_is_noticed_by_the_rest(change: Change) -> None:
     with tempfile.TemporaryDirectory() as folder:

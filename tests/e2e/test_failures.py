@@ -241,7 +241,7 @@ async def check_resumes(server: CountingServer, done: Done, line: list[str], out
     """
     assert [name for name in names(out) if not re.fullmatch(r"T-.*\.json(\..*\.part)?|_ddbio/journal/.*", name)] == []
     if any(name.startswith("_ddbio/journal/") for name in names(out)):
-        assert done.err.splitlines()[-1].startswith("Go on with: ddbio export ")
+        assert done.err.splitlines()[-1].startswith("Resume with: ddbio export ")
     done = await run(server, *line, "--resume", "--json")
     assert (done.code, json.loads(done.out)["items"]) == (0, ITEMS), done.err
     files = [name for name in names(out) if name != "_ddbio/manifest.json"]

@@ -17,7 +17,7 @@ import pytest
 from ddbio.audit.manifest import contradictions, read_options
 from ddbio.ledger.manifest import read_manifest
 from tests.conftest import StartCounting
-from tests.kit.command import Done, end, start
+from tests.kit.command import SECONDS, Done, end, gone, start, workers
 from tests.kit.servers.aws import ACCESS_KEY, REGION, SECRET_KEY
 from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.http import Handler, Reply, Request
@@ -30,8 +30,6 @@ PAGE_ITEMS = 200
 PAGES = ITEMS // PAGE_ITEMS
 SEGMENTS = 6
 SEEDS = int(os.environ.get("DDBIO_KILL_SEEDS", "1"))
-END_SECONDS = 1.0
-"""So soon a worker ends after its parent."""
 KEY = (("pk", "S"), ("sk", "N"))
 Killer = Callable[[], None]
 
@@ -68,26 +66,9 @@ class Killing:
         return await serve(request)
 
 
-def workers(parent: Process) -> list[int]:
-    """The process ids of a job's workers."""
-    return [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
-
-
 def kill(*pids: int) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-
-
-async def gone(pid: int) -> None:
-    """Wait for the end of a process, whosever child it is."""
-    descriptor, ended = os.pidfd_open(pid), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 class Jobs:
@@ -118,7 +99,7 @@ class Jobs:
 
         await self.service.at(requests, killer).wait()
         assert pids
-        async with asyncio.timeout(END_SECONDS):
+        async with asyncio.timeout(SECONDS):
             await asyncio.gather(*map(gone, pids))
         assert (await end(job)).code == -signal.SIGKILL
 
@@ -168,7 +149,7 @@ async def test_everybody_is_killed_again_and_again(exports: Jobs, tmp_path: Path
     check(tmp_path / "out", await end(job))
 
 
-async def test_three_deaths_on_a_unit_fail_the_job_which_can_be_resumed(exports: Jobs, tmp_path: Path) -> None:
+async def test_three_deaths_on_a_split_fail_a_resumable_job(exports: Jobs, tmp_path: Path) -> None:
     job = await exports.start()
 
     def kill_all() -> None:
@@ -188,7 +169,7 @@ async def test_three_deaths_on_a_unit_fail_the_job_which_can_be_resumed(exports:
 
 
 @pytest.mark.parametrize("everybody", [True, False])
-async def test_an_import_that_was_killed_sends_only_what_was_not_journaled(
+async def test_a_killed_import_sends_only_what_was_not_journaled(
     counting: StartCounting, tmp_path: Path, everybody: bool
 ) -> None:
     service = Killing("BatchWriteItem")
@@ -236,9 +217,7 @@ class Boundary(Killing):
         return await super().__call__(request, serve)
 
 
-async def test_killed_where_one_source_ends_an_import_does_not_write_that_one_again(
-    counting: StartCounting, tmp_path: Path
-) -> None:
+async def test_an_import_killed_at_a_sources_end_does_not_repeat_it(counting: StartCounting, tmp_path: Path) -> None:
     service = Boundary()
     server = await counting(Table(mode="stored", key=KEY), on_request=service)
     for name in ("first", "second"):

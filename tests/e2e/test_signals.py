@@ -27,9 +27,9 @@ from tests.kit.servers.items import make_item
 from tests.kit.servers.tables import Table
 
 STOP_SECONDS = 2.0
-"""So soon after the signal a job ends; the time is printed."""
-BUSY_SECONDS = 4.0
-"""What a machine that does other things may add to it: only this is not tested."""
+"""How soon a job ends after the signal, on a machine that does nothing else."""
+STARTS = 20
+"""How many starts of a process a busy machine may take longer: it is measured by the same machine's own pace."""
 ITEMS = 9_000
 PAGE_ITEMS = 100
 PAGES = ITEMS // PAGE_ITEMS
@@ -79,16 +79,22 @@ def environment(server: CountingServer, s3: Server | None = None) -> dict[str, s
     }
 
 
+async def end_soon(process: Process) -> Done:
+    """Wait for the end, which must come in time."""
+    began = perf_counter()
+    done = await end(process)
+    ended = perf_counter()
+    assert (await end(await start("--version", environment={}))).code == 0
+    assert ended - began < STOP_SECONDS + STARTS * (perf_counter() - ended)
+    return done
+
+
 async def interrupt(process: Process, number: signal.Signals = signal.SIGINT) -> Done:
     """Send the signal to the parent; it must end in time, having said so, and how to go on."""
     process.send_signal(number)
-    began = perf_counter()
-    done = await end(process)
-    seconds = perf_counter() - began
-    print(f"ended {seconds:.2f} s after {number.name}")
-    assert seconds < STOP_SECONDS + BUSY_SECONDS
+    done = await end_soon(process)
     assert done.code == 130, done.err
-    assert "Stopping: no new requests." in done.err
+    assert "Stopping: no new requests are sent." in done.err
     assert "Traceback" not in done.err
     return done
 
@@ -97,8 +103,8 @@ def command_to_resume(done: Done) -> list[str]:
     """The arguments of the command that the last line names."""
     *_, interrupted, line = done.err.splitlines()
     assert interrupted == "Interrupted."
-    assert line.startswith("Go on with: ddbio ")
-    words = shlex.split(line.removeprefix("Go on with: ddbio "))
+    assert line.startswith("Resume with: ddbio ")
+    words = shlex.split(line.removeprefix("Resume with: ddbio "))
     assert words[-1] == "--resume"
     return words
 
@@ -230,7 +236,7 @@ async def test_interrupted_import_while_the_service_does_not_answer(
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-async def test_interrupted_import_while_its_source_in_s3_does_not_answer(
+async def test_import_interrupted_while_its_s3_source_is_silent(
     counting: StartCounting, seaweed: Server, tmp_path: Path, processes: str
 ) -> None:
     service = Slow("BatchWriteItem", 20, seconds=0.0)
@@ -271,9 +277,7 @@ async def test_interrupted_before_it_began(counting: StartCounting, tmp_path: Pa
     assert done.err.splitlines()[-1] == "Interrupted before anything was done."
 
 
-async def test_ctrl_c_at_a_terminal_goes_to_everybody_and_ends_the_same(
-    counting: StartCounting, tmp_path: Path
-) -> None:
+async def test_ctrl_c_at_a_terminal_reaches_everybody(counting: StartCounting, tmp_path: Path) -> None:
     """The terminal sends SIGINT to the whole foreground group: the workers leave it to their parent."""
     service = Slow("Scan", PAGES * 2 // 3)
     server = await counting(Table(items=ITEMS), on_request=service)
@@ -283,10 +287,8 @@ async def test_ctrl_c_at_a_terminal_goes_to_everybody_and_ends_the_same(
         session=True,
     )
     await service.reached.wait()
-    began = perf_counter()
     os.killpg(process.pid, signal.SIGINT)
-    done = await end(process)
-    assert perf_counter() - began < STOP_SECONDS + BUSY_SECONDS
+    done = await end_soon(process)
     assert done.code == 130
     assert "was killed" not in done.err
     command_to_resume(done)
@@ -302,9 +304,7 @@ async def test_second_ctrl_c_ends_at_once(counting: StartCounting, tmp_path: Pat
     await service.reached.wait()
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    began = perf_counter()
-    done = await end(process)
-    assert perf_counter() - began < BUSY_SECONDS
+    done = await end_soon(process)
     assert done.code == 130
 
 

@@ -41,15 +41,23 @@ def imported(moto: Server, table: str, tmp_path: Path) -> Import:
 
 
 def reasons(done: Done) -> Sequence[str]:
-    return [line for line in done.err.splitlines() if line.startswith("warning: ") and ", like " in line]
+    return [line for line in done.err.splitlines() if line.startswith("warning: ") and ", for example " in line]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("in.csv", b"pk,v\na,1\nb,2\n", "3 records not_json, like line 1 of PLACE: The record is not valid JSON. "),
+        (
+            "in.csv",
+            b"pk,v\na,1\nb,2\n",
+            "not_json: 3 records, for example line 1 of PLACE: The record is not valid JSON. ",
+        ),
         ("in.csv", b"pk,v\na,1\nb,2\n", "The file looks like CSV"),
-        ("in.json", json.dumps([{"pk": "a"}, {"pk": "b"}]).encode(), "not_an_object, like line 1 of PLACE"),
+        (
+            "in.json",
+            json.dumps([{"pk": "a"}, {"pk": "b"}]).encode(),
+            "not_an_object: 1 record, for example line 1 of PLACE",
+        ),
         ("in.json", json.dumps([{"pk": "a"}, {"pk": "b"}], indent=2).encode(), "jq -c '.[]' FILE"),
         ("in.json", json.dumps([{"pk": "x" * RECORD_LIMIT}]).encode(), "jq -c '.[]' FILE"),
         ("in.json", json.dumps({"pk": "a"}, indent=2).encode(), "jq -c . FILE"),
@@ -57,7 +65,11 @@ def reasons(done: Done) -> Sequence[str]:
         ("in.json", '\ufeff{"pk":"a"}\n'.encode("utf-16-le"), "iconv -f UTF-16 -t UTF-8"),
         ("in.json.gz", gzip.compress(b"[\n" + GOOD[:-1] + b",\n" + GOOD[:-1] + b",\n]\n"), "jq -c '.[]' FILE"),
         ("manifest.json", json.dumps({"ddbio_manifest": 1}, indent=2).encode(), "is a manifest of ddbio's"),
-        ("in.json", b'{"id":"a"}\n{"id":"b"}\n', "2 records key_missing, like line 1 of PLACE: The key attribute 'pk'"),
+        (
+            "in.json",
+            b'{"id":"a"}\n{"id":"b"}\n',
+            "key_missing: 2 records, for example line 1 of PLACE: The key attribute 'pk'",
+        ),
     ],
     ids=[
         "CSV, the reason",
@@ -89,26 +101,26 @@ def test_an_input_of_which_nothing_can_be_written(imported: Import, name: str, c
     assert report["reject_reasons"] == manifest["totals"]["reject_reasons"]
 
 
-def test_each_reason_is_told_once_with_an_example_and_no_contents(imported: Import) -> None:
+def test_each_reason_is_told_once_with_an_example(imported: Import) -> None:
     (imported.folder / "a.json").write_bytes(GOOD + b"secret\n" * 3 + b'{"secret":1}\n')
     (imported.folder / "b.json").write_bytes(b'{"pk":"b"}\n' * 2 + b'secret"\n')
     done, report = imported(".")
     assert done.code == 3, done.err
     assert report["reject_reasons"] == {"not_json": 4, "key_missing": 1}
     first, second = reasons(done)
-    assert first.startswith("warning: 4 records not_json, like line 2 of ")
+    assert first.startswith("warning: not_json: 4 records, for example line 2 of ")
     assert "a.json: The record is not valid JSON." in first
-    assert second.startswith("warning: 1 record key_missing, like line 5 of ")
+    assert second.startswith("warning: key_missing: 1 record, for example line 5 of ")
     assert "secret" not in done.err
 
 
-def test_an_import_that_is_stopped_tells_the_reasons_and_a_resumed_one_those_of_all_runs(imported: Import) -> None:
+def test_stopped_and_resumed_imports_report_reasons_of_rejects(imported: Import) -> None:
     (imported.folder / "in.json").write_bytes(b"bad\n" * 2 + b'{"id":1}\n' + GOOD)
     done, _ = imported("in.json", "--max-rejects", "1")
     assert done.code == 1
-    assert [line.split(", like ")[0] for line in reasons(done)] == [
-        "warning: 2 records not_json",
-        "warning: 1 record key_missing",
+    assert [line.split(", for example ")[0] for line in reasons(done)] == [
+        "warning: not_json: 2 records",
+        "warning: key_missing: 1 record",
     ]
     resumed, report = imported("in.json", "--max-rejects", "9", "--resume")
     assert (resumed.code, reasons(resumed)) == (3, reasons(done))
@@ -120,4 +132,4 @@ def test_standard_input_is_no_exception(moto: Server, table: str, tmp_path: Path
     line = ("import", "-t", table, "-s", "-")
     done = ddbio(*line, environment=moto.environment(), folder=tmp_path, stdin=b"pk,v\na,1\n")
     assert (done.code, done.errors) == (1, [NOTHING])
-    assert "like line 1 of -: The record is not valid JSON. The file looks like CSV" in done.err
+    assert "for example line 1 of -: The record is not valid JSON. The file looks like CSV" in done.err

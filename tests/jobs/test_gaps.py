@@ -81,7 +81,7 @@ async def refused(
     assert server.account.totals("write").requests > before
 
 
-async def test_a_whole_export_and_one_file_of_it_are_nothing_to_tell_of(server: CountingServer, tmp_path: Path) -> None:
+async def test_a_whole_export_and_one_of_its_files_give_no_warning(server: CountingServer, tmp_path: Path) -> None:
     out = tmp_path / "in" / "out"
     await export(server, out)
     for number, source in enumerate([out, out / FIRST, tmp_path / "in", out / "*"]):
@@ -125,9 +125,7 @@ async def test_what_the_manifest_lists_has_to_be_there(
         assert message.startswith(f"{told}: ")
 
 
-async def test_a_file_that_is_named_stands_for_no_other_and_is_to_be_whole(
-    server: CountingServer, tmp_path: Path
-) -> None:
+async def test_a_named_file_is_checked_alone_and_must_be_whole(server: CountingServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     await export(server, out)
     both(out)
@@ -159,9 +157,7 @@ async def test_every_export_below_a_folder_has_to_be_whole(server: CountingServe
     assert [message.partition(" has")[0][-1] for message in told] == ["b", "c"]
 
 
-async def test_a_part_of_a_file_tells_that_something_is_missing_unless_a_manifest_knows(
-    server: CountingServer, tmp_path: Path
-) -> None:
+async def test_part_of_a_file_is_reported_missing_without_a_manifest(server: CountingServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     await export(server, out)
     part = out / f"{FIRST}.20260101T000000Z-0a0b0c-0-0.part"
@@ -190,9 +186,7 @@ async def test_in_s3_an_export_is_to_be_whole_too(server: CountingServer, moto: 
         assert await warnings(server, f"{whole}/{SECOND}", tmp_path / "c", moto) == []
 
 
-async def test_an_import_whose_own_state_lies_in_the_source_can_be_resumed(
-    server: CountingServer, tmp_path: Path
-) -> None:
+async def test_an_import_with_its_state_in_the_source_can_be_resumed(server: CountingServer, tmp_path: Path) -> None:
     source, state = tmp_path / "in", tmp_path / "in" / "state"
     await export(server, source)
     rejects = str(tmp_path / "rejects.jsonl")
@@ -202,9 +196,7 @@ async def test_an_import_whose_own_state_lies_in_the_source_can_be_resumed(
     assert await warnings(server, source, state, rejects=rejects, resume=True) == []
 
 
-async def test_type_hints_of_an_export_below_are_told_of_since_they_are_not_used(
-    server: CountingServer, tmp_path: Path
-) -> None:
+async def test_unused_type_hints_of_an_export_below_are_reported(server: CountingServer, tmp_path: Path) -> None:
     for name in ("a", "b"):
         await export(server, tmp_path / "in" / name)
         manifest = tmp_path / "in" / name / MANIFEST

@@ -90,7 +90,7 @@ async def test_an_export_in_runs_of_less_than_a_second_gets_done(counting: Start
 
 
 @pytest.mark.parametrize(("processes", "capacity", "segments"), [(200, 100, 8), (200, 300, 16), (1, 4_000, 8)])
-async def test_a_table_of_unknown_size_is_cut_for_the_processes_that_its_budget_feeds(
+async def test_a_table_of_unknown_size_is_cut_for_its_processes(
     counting: StartCounting, tmp_path: Path, processes: int, capacity: int, segments: int
 ) -> None:
     server = await counting(Table(items=0))  # the service says so of a new one, too

@@ -19,7 +19,8 @@ from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import sweep
 from ddbio.storage.base import OutputFile, Sink
 from ddbio.storage.local.sink import LocalSink
-from ddbio.storage.s3.sink import DISCARD_SECONDS, MIB, S3OutputFile
+from ddbio.storage.s3.output_file import S3OutputFile
+from ddbio.storage.s3.tuning import DEFAULT, MIB
 from ddbio.storage.stdio import StdoutSink
 from tests.kit.faulty import proxy
 from tests.kit.places import Bucket, Place, blocks, s3_client, write_all
@@ -51,7 +52,7 @@ def everything(name: str) -> bool:
 # --- every place
 
 
-async def test_every_offset_that_was_durable_can_be_sealed_by_another_process(place: Place) -> None:
+async def test_another_process_can_seal_at_any_durable_offset(place: Place) -> None:
     data = blocks(3, 8 * MIB)
     whole = b"".join(data)
     for count in (1, 3):
@@ -147,7 +148,7 @@ async def test_a_sweep_removes_what_is_unfinished_and_nothing_else(place: Place)
 # --- the local folder
 
 
-async def test_an_unfinished_copy_that_is_gone_needs_a_final_file_of_that_size(
+async def test_a_missing_part_file_needs_a_final_file_of_that_size(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
     (tmp_path / NAME).write_bytes(b"12345")
@@ -257,7 +258,7 @@ async def test_a_dead_network_holds_up_nobody_for_long(bucket: Bucket) -> None:
             await network.stalled.wait()
             writing.cancel()
             began = loop.time()
-        assert DISCARD_SECONDS <= loop.time() - began < 2 * DISCARD_SECONDS
+        assert DEFAULT.discard_seconds <= loop.time() - began < 2 * DEFAULT.discard_seconds
         assert len(bucket.unfinished()) == 3
         assert not [task for task in asyncio.all_tasks() if "S3" in repr(task.get_coro())]
     async with bucket.sink() as sink:

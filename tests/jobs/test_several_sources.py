@@ -16,7 +16,6 @@ import pytest
 from ddbio import export_table, import_table
 from ddbio.errors import CheckpointMismatchError, JournalError, NoInputError, UsageError
 from ddbio.events import Event, JobPlanned, Warned
-from ddbio.fleet import desk
 from ddbio.jobs import planning
 from ddbio.ledger.entries import Commit, Opened
 from ddbio.ledger.journal import Journal
@@ -32,6 +31,7 @@ from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.http import Handler, Reply, Request
 from tests.kit.servers.tables import Table
 from tests.kit.stopping import Journaled, Service, cancelled
+from tests.kit.tuning import journal_at_once
 
 RECORDS = 300
 """In each source; a third of them has the keys of the source before."""
@@ -126,10 +126,10 @@ async def test_a_source_is_in_before_the_next_one_begins(imports: Imports, proce
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_stopped_anywhere_and_resumed_an_old_line_never_gets_over_a_newer_one(
+async def test_resumed_anywhere_no_old_line_replaces_a_newer_one(
     imports: Imports, journaled: Journaled, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(desk, "JOURNAL_SECONDS", 0.0)
+    journal_at_once(monkeypatch)
     rng = random.Random(seed)
     for stops in range(6):
         running = asyncio.ensure_future(imports.run(resume=stops > 0, concurrency=2))
@@ -198,15 +198,13 @@ async def test_a_journal_that_names_another_file_is_refused(
         assert isinstance(opened, Opened)
         others = [split for split in opened.splits if split.file != imports.options.sources[1]]
         forged = msgspec.structs.replace(opened.splits[0], id=99, file=str(secret), start=0, end=None, source=1)
-        await journal.append([msgspec.structs.replace(opened, units=(*others, forged)), *entries[1:]])
+        await journal.append([msgspec.structs.replace(opened, splits=(*others, forged)), *entries[1:]])
     with pytest.raises(JournalError, match="speaks of other files"):
         await imports.run(resume=True)
     assert "secret" not in {item["pk"]["S"] for item in imports.server.stored().items}
 
 
-async def test_a_journal_that_begins_a_source_before_its_turn_is_refused(
-    imports: Imports, journaled: Journaled
-) -> None:
+async def test_a_journal_that_begins_a_source_too_early_is_refused(imports: Imports, journaled: Journaled) -> None:
     """Else what is left of the earlier source would come over the lines of the later one that are there."""
     assert await cancelled(asyncio.ensure_future(imports.run(concurrency=1)), journaled.written, 0.0)
     async with LocalSink(imports.state, "forger", executor=None) as sink:  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ async def test_a_new_capacity_is_held_against_what_the_table_has_then(tmp_path: 
     assert {moment.budget for moment in report.timeline} <= {0, 4_000}
 
 
-async def test_a_budget_that_adapts_never_passes_what_the_table_has_by_then(tmp_path: Path) -> None:
+async def test_an_adaptive_budget_never_exceeds_the_tables_capacity(tmp_path: Path) -> None:
     table, control = Table(items=300, capacity=(1_000, 1_000)), Control()
     control.pause()
     async with asyncio.timeout(60), CountingServer(table) as server:

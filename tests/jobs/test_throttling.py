@@ -17,9 +17,7 @@ REASON = "IndexWriteProvisionedThroughputExceeded"
 INDEX = "arn:aws:dynamodb:us-east-1:123456789012:table/T/index/by-date"
 
 
-async def test_an_index_that_starves_is_named_and_slows_a_budget_that_adapts(
-    counting: StartCounting, tmp_path: Path
-) -> None:
+async def test_a_starving_index_is_named_and_slows_an_adaptive_budget(counting: StartCounting, tmp_path: Path) -> None:
     left = 3
 
     async def starve(request: Request, serve: Handler) -> Reply:

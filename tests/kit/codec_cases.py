@@ -142,3 +142,29 @@ def value_size(value: Typed) -> int:
 def attributes_size(attributes: Typed) -> int:
     """The size of an item, or what is in a map."""
     return sum(len(name.encode()) + value_size(value) for name, value in attributes.items())
+
+
+TOKENS = (
+    b'{ } [ ] , : "pk" "sk" "gsi" "a" "b" "Item" "S" "N" "B" "BOOL" "NULL" "M" "L" "SS" "NS" "BS" true false null 0 -1 '
+    b'1.50 1e5 1E-130 01 "" "x" "1" "-0.0" "QQ==" "QR==" "\\u0061" "\\ud83d\\ude00" "\\ud800" "\\n" "\\x" \\ " '
+    b'\xc3\xa4 \xff \xed\xa0\x80 \x00 1e126 {"S":"k"} {"pk":{"S":"k"}, "pk":"k", "pk":{"S":"k"}, {"Item":{ '
+    b'"Items":[ "Count":1 "ScannedCount":2 "LastEvaluatedKey":{ "ConsumedCapacity":{"CapacityUnits":1.5}'
+).split(b" ")
+TOKENS += [b" ", b"\n", b"123456789012345678901234567890123456789", b'{"L":[' * 33, b"[" * 40, b'{"M":{"a":' * 120]
+soups = st.lists(st.sampled_from(TOKENS), max_size=25).map(b"".join)
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, sources: st.SearchStrategy[bytes]) -> bytes:
+    """Good text with a few pieces cut out, put in, or said twice."""
+    text = draw(sources)
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(text)))
+        stop = min(start + draw(st.integers(0, 4)), len(text))
+        text = text[:start] + draw(st.sampled_from([b"", b"", text[start:stop] * 2, *TOKENS])) + text[stop:]
+    return text[: draw(st.sampled_from([None, None, draw(st.integers(0, len(text)))]))]
+
+
+def good_pages() -> st.SearchStrategy[bytes]:
+    key: dict[str, Any] = {"LastEvaluatedKey": {"pk": {"S": "k"}}, "ConsumedCapacity": {"CapacityUnits": 0.5}}
+    return st.lists(items, max_size=2).flatmap(lambda found: dumped({"Items": found, "Count": len(found)} | key))

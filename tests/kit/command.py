@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECONDS = 60
-"""Longer than any command of these tests takes on a busy machine."""
+"""More than any command of these tests takes on a busy machine."""
 
 
 class Done(NamedTuple):
-    """A command that has ended: its exit code, what it wrote, and its standard error's lines that tell an error."""
+    """A command that has ended: its exit code, its output, and the lines of standard error that report an error."""
 
     code: int
     out: bytes
@@ -63,8 +63,29 @@ async def end(process: Process) -> Done:
     return Done(process.returncode, out, err.decode())
 
 
+def workers(parent: Process) -> list[int]:
+    """The process ids of a job's workers."""
+    return [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+
+
+async def gone(pid: int) -> None:
+    """Wait for the end of a process, whoever started it."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
 def refused(done: Done, code: int, *told: str) -> None:
-    """A command that could do nothing says so in one line, and nothing on standard output."""
+    """Check that a command has reported in one line that it could do nothing, and printed nothing else."""
     assert (done.code, done.out) == (code, b""), done.err
     assert len(done.errors) == 1, done.err
     assert "Traceback" not in done.err

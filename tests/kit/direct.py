@@ -14,7 +14,7 @@ from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.http import Handler, Reply, Request
 
 FAST = Capacity(units=100_000)
-SECONDS = 20
+SECONDS = 60
 """Longer than anything here takes; what hangs fails."""
 
 
@@ -22,7 +22,7 @@ async def ended() -> None:
     """No task outlives a test; what a loop that was left early closes by itself gets the time for it."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if left:
-        _, pending = await asyncio.wait(left, timeout=5)
+        _, pending = await asyncio.wait(left, timeout=SECONDS)
         assert not pending
 
 

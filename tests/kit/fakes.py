@@ -1,4 +1,4 @@
-"""Time and a service under a test's control: clocks that jump, an event loop that never waits, a table behind it."""
+"""Time and a service under a test's control: clocks, an event loop that never waits, a table, a sink in memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import math
 import selectors
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -37,7 +38,7 @@ class FakeTimer:
 
 
 class FakeClock:
-    """A clock that goes only when told to, and then runs what is due, each at its own instant."""
+    """A clock that moves only by `advance`, which runs the callbacks that are due, each at its own instant."""
 
     def __init__(self, now: float = 1_000.0) -> None:
         self._now = now
@@ -83,12 +84,16 @@ class StuckError(Exception):
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """A selector that never waits: where nothing is ready, the time jumps to the next timer."""
+    """A selector that never waits: where nothing is ready, the time jumps to the next timer.
+
+    Bytes between two sockets of this process may take a moment of real time: `grace` is left to them before a jump.
+    """
 
     time = 0.0
+    grace = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
+        ready = super().select(0 if timeout == 0 else self.grace)
         if not ready:
             if timeout is None:
                 raise StuckError
@@ -99,8 +104,9 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time jumps from timer to timer; what should run in a thread runs at once, in no time."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float = 0.0) -> None:
         self._virtual = _JumpingSelector()
+        self._virtual.grace = grace
         super().__init__(self._virtual)
 
     def time(self) -> float:
@@ -118,9 +124,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return future
 
 
-def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` on a VirtualLoop; raises StuckError where it would hang."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+SOCKET_GRACE = 0.05
+
+
+def run_virtual(main: Coroutine[Any, Any, T], *, sockets: bool = False) -> T:
+    """Run `main` on a VirtualLoop, with `sockets` where servers in this loop are talked to.
+
+    Raises StuckError where it would hang.
+    """
+    with asyncio.Runner(loop_factory=partial(VirtualLoop, SOCKET_GRACE if sockets else 0.0)) as runner:
         return runner.run(main)
 
 
@@ -130,7 +142,7 @@ async def all_entries(journal: Journal) -> list[JournalEntry]:
 
 
 async def let_run(turns: int = 20) -> None:
-    """Let the other tasks go on as far as they can without time passing."""
+    """Let the other tasks run as far as they can while time stands still."""
     for _ in range(turns):
         await asyncio.sleep(0)
 
@@ -147,15 +159,15 @@ def error_reply(code: str, message: str = "", status: int = 400) -> Reply:
 
 
 Hook = Callable[[str, dict[str, Any]], Reply | None]
-"""Told of each operation and its payload; answers in the service's place, or returns None."""
+"""Called with each operation and its payload; may reply in place of the service, else returns None."""
 
 
 class FakeTable:
-    """A `Transport` with one table behind it: Scan serves `pages`, BatchWriteItem keeps `items`.
+    """A `Transport` to one table: Scan serves `pages`, BatchWriteItem keeps `items`.
 
-    `pages` says for each segment what each of its pages costs; a page has one item for each split begun, so that items
-    can be counted without being large. The cost of a put goes by its size, 1 split for each KB begun. Each answer takes
-    `latency` seconds, and is in the account at the instant at which the request came in.
+    `pages` holds the price of each page of each segment. A page has one item for each capacity unit or part of one, so
+    that items can be counted without being large. A put costs 1 unit for each KB of the item or part of one. A reply
+    takes `latency` seconds and is in the account from the arrival of its request.
     """
 
     def __init__(
@@ -220,7 +232,7 @@ class FakeTable:
         return self.put(writes)
 
     def put(self, writes: Sequence[dict[str, Any]]) -> Reply:
-        """Take these items, and answer as if they were all."""
+        """Keep these items and reply that all of them were processed."""
         items = [write["PutRequest"]["Item"] for write in writes]
         units = float(sum(math.ceil(item_size(item) / 1_024) for item in items))
         self.account.record("write", units, len(items))

@@ -9,7 +9,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from ddbio.aws.opening import Opener
 from ddbio.capacity import Budget, Control, Pace
 from ddbio.clock import Clock, LoopClock
 from ddbio.errors import WorkerLostError
@@ -17,7 +19,9 @@ from ddbio.events import Event
 from ddbio.fleet.carrier import fill_slots
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.engine import Engine, Outside, Tools, open_engine
+from ddbio.fleet.limits import Limits
 from ddbio.fleet.protocol import Grant, Report, Welcome
+from ddbio.fleet.tuning import DEFAULT, Tuning
 from ddbio.fleet.worker import Worker
 from ddbio.jobs.export import WrittenFiles
 from ddbio.jobs.run import Run
@@ -27,6 +31,7 @@ from ddbio.ledger.rejects import RejectsFile
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
+from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
 from tests.kit.fakes import FakeTable, MemorySink
 
@@ -47,6 +52,16 @@ def import_job(source: Path, **options: object) -> ImportJob:
     return ImportJob(run="run", options=asked, table=FACTS, sources=tuple(map(SourceFacts, asked.sources)))
 
 
+def opening(sink: Sink) -> type[Opener]:
+    """An `Opener` to which every destination is `sink`."""
+
+    class Fixed(Opener):
+        async def sink(self, *_: Any, **__: Any) -> Sink:
+            return sink
+
+    return Fixed
+
+
 @dataclass
 class Fleet:
     """The parts of a job, run by the virtual carrier. `grants` are all Grants, with the instant and the worker."""
@@ -61,6 +76,7 @@ class Fleet:
     limits: dict[str, float] = field(default_factory=dict)
     """`max_units` and `max_seconds` of the run."""
     rejects: Path | None = None
+    tuning: Tuning = DEFAULT
     credentials: CredentialProvider = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
     clock: Clock = field(default_factory=LoopClock)
     sink: MemorySink = field(default_factory=MemorySink)
@@ -88,17 +104,16 @@ class Fleet:
             clock=self.clock,
             rng=random.Random(7),
             observer=self.events.append,
-            max_rejects=self.max_rejects,
-            max_units=self.limits.get("max_units"),
-            max_seconds=self.limits.get("max_seconds"),
+            limits=Limits(max_rejects=self.max_rejects, **self.limits),
             control=Control(),
+            tuning=self.tuning,
         )
         self.coordinator, self.desk = run.coordinator, run.desk
         return run
 
     def open_engine(self, job: Job, tools: Tools) -> AbstractAsyncContextManager[Engine]:
         """The engine of a worker, whose table and destination are in memory."""
-        outside = Outside(open_transport=lambda **_: self.table, open_sink=lambda *_, **__: self.sink)
+        outside = Outside(open_transport=lambda **_: self.table, opener=opening(self.sink))
         return open_engine(job, tools, outside)
 
     def kill(self, number: int) -> None:

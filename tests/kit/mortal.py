@@ -15,7 +15,7 @@ class Killed(BaseException):
 
 
 class Mortal(MemorySink):
-    """A sink whose process ends at its `left`-th operation, before or behind it; many deletions come in any order."""
+    """Its process ends at its `left`-th operation, before or (`behind`) after it. Deletions come in any order."""
 
     def __init__(self, left: float = float("inf"), *, behind: bool = False, seed: int = 0) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class MortalFile(MemoryFile):
 
 
 async def mortal(work: Coroutine[Any, Any, None]) -> bool:
-    """Do some work; whether the process has outlived it. Then none of its tasks does anything any more."""
+    """Do some work, and end all tasks that it has left. Returns whether the process has survived it."""
     before = asyncio.all_tasks()
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # that a task has ended so is no news here
     try:

@@ -13,17 +13,22 @@ import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
 
+from ddbio.retry import Attempts, Backoff
 from ddbio.storage.base import OutputFile, Sink, Source
 from ddbio.storage.local.sink import LocalSink
 from ddbio.storage.local.source import LocalSource
 from ddbio.storage.s3.parts import send_parts_through
 from ddbio.storage.s3.sink import S3Sink
 from ddbio.storage.s3.source import S3Source
+from ddbio.storage.s3.tuning import S3Tuning
 from ddbio.wire.transport import HttpTransport
 from tests.kit.servers.aws import Server
 
 NAMES = ["folder", "moto", "seaweed"]
 PREFIX = "exports/run 1"
+ATTEMPTS = 5
+QUICK = S3Tuning(retries=Attempts(most=ATTEMPTS, backoff=Backoff(base=0.0)))
+"""Retries without pauses."""
 
 
 class Place(ABC):
@@ -97,11 +102,11 @@ class Bucket(Place):
         self.client = client
         self._boto3 = server.client("s3")
 
-    def sink(self, run: str = "run7", client: Any = None, **arguments: Any) -> S3Sink:
-        return S3Sink(client or self.client, self.name, PREFIX, **arguments)
+    def sink(self, run: str = "run7", client: Any = None, tuning: S3Tuning = QUICK, **arguments: Any) -> S3Sink:
+        return S3Sink(client or self.client, self.name, PREFIX, tuning=tuning, **arguments)
 
     def source(self, name: str = "", client: Any = None) -> S3Source:
-        return S3Source(client or self.client, self.name, f"{PREFIX}/{name}" if name else PREFIX)
+        return S3Source(client or self.client, self.name, f"{PREFIX}/{name}" if name else PREFIX, tuning=QUICK)
 
     def fill(self, files: dict[str, bytes]) -> None:
         # Not more than one empty object: after it boto3 misreads the next reply of SeaweedFS on that connection.

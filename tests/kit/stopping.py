@@ -1,4 +1,4 @@
-"""What the tests of resumed jobs share: a service with small pages, and a hand that stops a job."""
+"""For tests of resumed jobs: a service with small pages, and ways to stop a job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE_ITEMS = 20
 
 
 class Service:
-    """The service: small pages. `answer` is given in its place to a request that is named by its number."""
+    """A service with small pages. `answers` replaces the reply to the request of each number in it."""
 
     def __init__(self, operation: str = "Scan") -> None:
         self.operation = operation
@@ -40,12 +40,12 @@ class Service:
 
 
 class Journaled:
-    """Tells when the journal has got a number of chunks more."""
+    """Watches how many chunks are written to journals."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._events: list[list[Any]] = []
         self.written = asyncio.Event()
-        """Set once it speaks of items."""
+        """Set when an entry with items has been written."""
         append = Journal.append
 
         async def counted(journal: Journal, entries: Sequence[JournalEntry], rejects_bytes: int = 0) -> None:
@@ -60,14 +60,14 @@ class Journaled:
         monkeypatch.setattr(Journal, "append", counted)
 
     def more(self, chunks: int) -> asyncio.Event:
-        """An event that is set when so many more were written."""
+        """An event that is set after this number of further chunks."""
         event = asyncio.Event()
         self._events.append([chunks, event])
         return event
 
 
 async def cancelled(task: asyncio.Future[JobReport], event: asyncio.Event, delay: float) -> bool:
-    """Cancel `task` so long after the event; whether it had not ended by then."""
+    """Cancel `task` `delay` seconds after the event. Returns whether it was still running."""
     waiting: asyncio.Future[Any] = asyncio.ensure_future(event.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import ddbio
+import ddbio.errors
 
 HEAVY = ("aioboto3", "aiobotocore", "boto3", "botocore", "typer", "click", "rich", "moto", "pyarrow", "aiohttp")
 
@@ -100,3 +101,9 @@ def test_jobs_are_coroutines_and_observers_are_optional() -> None:
         assert parameters[0].name == "options"
         assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters[1:])
         assert all(parameter.default is not parameter.empty for parameter in parameters[1:])
+
+
+def test_every_error_is_exported() -> None:
+    errors = [name for name, value in vars(ddbio.errors).items() if inspect.isclass(value) and name.endswith("Error")]
+    assert set(errors) <= set(ddbio.__all__)
+    assert all(issubclass(getattr(ddbio, name), ddbio.DdbioError) for name in errors)

@@ -1,86 +1,104 @@
-"""What README and the help texts say, held against the program."""
+"""What README, docs/ and the help texts say, checked against the program."""
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.session
+import msgspec
 import pytest
 import typer
+from botocore import xform_name
 
 import ddbio
 from ddbio.cli import app
 from ddbio.cli.failures import Exit
+from ddbio.jobs.control_file import Wishes
 from ddbio.ledger.entries import Reject
 from ddbio.model import Reason
-from ddbio.report import JobReport, VerifyReport
+from ddbio.report import Difference, JobReport, Moment, VerifyReport
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+LINKED = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-SHARED = ("export", "import")
 
 
-def section(title: str) -> str:
+def section(text: str, title: str) -> str:
     """The text under a heading, up to the next one of its level."""
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
-
-
-def option_table(command: str) -> str:
-    """The rows of README's tables that are about one command."""
-    text = section("Options")
-    own = text.split(f"Of `{command}`:")[1].split("\nOf `")[0]
-    return own + (text.split("Of `export` and `import`:")[1].split("\nOf `")[0] if command in SHARED else "")
+    return f"{text}\n## ".split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
 def options(command: str) -> list[Any]:
     return [each for each in COMMANDS[command].params if each.name != "help"]
 
 
-def fenced(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def fenced(language: str, *texts: str) -> list[str]:
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", "\n".join(texts or (README, *DOCS.values())), re.DOTALL | re.M)
 
 
 def example_lines() -> list[str]:
-    """Every command line of ddbio in README and in the help texts, without what it is piped to or from."""
+    """Every command line of ddbio in the documents and help texts, without what it is piped to or from."""
     joined = "\n".join([*fenced("sh"), *(command.epilog for command in COMMANDS.values())]).replace("\\\n", " ")
     pipes = [part.strip() for line in joined.splitlines() for part in line.split(" | ")]
     return [part for part in pipes if part.startswith("ddbio ")]
 
 
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_options_page_is_current() -> None:
+    script = ROOT / "docs" / "generate_options.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == DOCS["options.md"], "Run: python docs/generate_options.py > docs/options.md"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_explained_in_readme_and_help(command: str) -> None:
-    table = option_table(command)
+def test_every_option_is_explained(command: str) -> None:
+    table = section(DOCS["options.md"], command)
     for option in options(command):
-        for name in option.opts:
-            assert f"`{name}" in table, f"README does not explain {command} {name}"
         assert option.help, f"{command} {option.opts} has no help"
+        for name in option.opts:
+            assert f"`{name}" in table, f"options.md does not explain {command} {name}"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_readme_explains_no_option_that_does_not_exist(command: str) -> None:
+def test_no_option_is_explained_that_does_not_exist(command: str) -> None:
     known = {name for option in options(command) for name in option.opts}
-    first_cells = re.findall(r"^\| (`-.*?`) \|", option_table(command), re.MULTILINE)
-    assert {name for cell in first_cells for name in re.findall(r"(?<![\w-])(--?[a-z][a-z0-9-]*)", cell)} <= known
+    first_cells = re.findall(r"^\| (`-.*?`) \|", section(DOCS["options.md"], command), re.MULTILINE)
+    assert {name for cell in first_cells for name in re.findall(r"(?<![\w-])(--?[a-z][a-z0-9-]*)", cell)} == known
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_readme_gives_the_defaults(command: str) -> None:
-    table = option_table(command)
+def test_the_defaults_are_given(command: str) -> None:
+    table = section(DOCS["options.md"], command)
     for option in options(command):
         if isinstance(option.default, str | int) and not isinstance(option.default, bool):
             row = next(line for line in table.splitlines() if f"`{option.opts[0]}" in line)
             assert row.replace("`", "").endswith(f"| {option.default} |")
 
 
-def test_readme_explains_every_command_and_the_short_flags_of_the_contract() -> None:
-    assert set(COMMANDS) == {"export", "import", "verify", "generate", "demo"}
+def test_options_in_prose_exist() -> None:
+    known = {name for command in COMMANDS for option in options(command) for name in option.opts}
+    known |= {"--version", "--help"}
+    for name, text in {"README.md": README, **DOCS}.items():
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        for option in re.findall(r"`(?:ddbio )?(--?[a-z][a-z0-9-]*)", prose):
+            assert option in known, f"{name} mentions {option}"
+
+
+def test_every_command_has_the_short_flags_of_the_contract() -> None:
     short = {name: {flag for option in options(name) for flag in option.opts if len(flag) == 2} for name in COMMANDS}
     assert short == {
         "export": {"-r", "-t", "-p", "-c", "-s", "-d"},
@@ -102,7 +120,7 @@ def test_there_are_examples_of_every_command() -> None:
     assert {line.split()[1] for line in example_lines()} >= {"export", "import", "verify", "generate", "demo"}
 
 
-def test_marked_commands_are_one_line_and_use_extras_that_exist() -> None:
+def test_marked_commands_are_one_line_and_use_known_extras() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for mark, end in (("demo", ".venv/bin/ddbio demo"), ("test", ".venv/bin/pytest -q -n 3")):
         line = README.split(f"<!-- {mark}-command -->\n```sh\n")[1].split("\n```")[0]
@@ -113,38 +131,57 @@ def test_marked_commands_are_one_line_and_use_extras_that_exist() -> None:
         assert mark in extras
 
 
-def test_library_example_names_what_exists() -> None:
-    (example,) = fenced("python")
-    tree = ast.parse(example)
-    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    names = {alias.name for node in imported for alias in node.names}
-    assert {"export_table", "import_table", "scan", "BatchWriter"} <= names <= set(ddbio.__all__)
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        if isinstance(call.func, ast.Name) and call.func.id.endswith(("Options", "Connection", "Capacity")):
-            fields = getattr(ddbio, call.func.id).__dataclass_fields__
-            assert {keyword.arg for keyword in call.keywords} <= set(fields)
+def test_every_code_block_has_a_language_that_is_tested() -> None:
+    text = "\n".join((README, *DOCS.values()))
+    fences = re.findall(r"^ *```(.*)$", text, re.MULTILINE)
+    assert set(fences[::2]) <= {"sh", "python", "json", "text"}  # text: the diagram of the layers
+    assert set(fences[1::2]) == {""}
+
+
+def test_library_examples_name_what_exists() -> None:
+    used: set[str] = set()
+    for example in fenced("python"):
+        tree = ast.parse(example)
+        imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        used |= {alias.name for node in imported for alias in node.names}
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if isinstance(call.func, ast.Name) and call.func.id.endswith(("Options", "Connection", "Capacity")):
+                fields = getattr(ddbio, call.func.id).__dataclass_fields__
+                assert {keyword.arg for keyword in call.keywords} <= set(fields)
+    assert {"export_table", "import_table", "verify_export", "scan", "BatchWriter", "Control"} <= used
+    assert used <= set(ddbio.__all__)
+
+
+def test_every_public_name_is_documented() -> None:
+    missing = [name for name in ddbio.__all__ if not re.search(rf"\b{name}\b", DOCS["library.md"])]
+    assert not missing
+
+
+def test_every_json_block_is_json() -> None:
+    for block in fenced("json"):
+        json.loads(block)
+
+
+def test_examples_of_files_have_the_members_of_the_code() -> None:
+    (difference,) = fenced("json", DOCS["verify.md"])
+    assert list(json.loads(difference)) == ["ddbio_difference", *Difference.__dataclass_fields__]
+    (control,) = fenced("json", DOCS["capacity.md"])
+    assert list(json.loads(control)) == list(Wishes.__struct_fields__)
+    msgspec.json.decode(control, type=Wishes)
 
 
 def test_every_reason_of_a_reject_is_listed() -> None:
-    text = section("Import").partition("Reasons:")[2].partition("\n\n")[0]
+    text = section(DOCS["import.md"], "Rejects").partition("Reasons:")[2].partition("\n\n")[0]
     assert set(re.findall(r"`([a-z0-9_]+)`", text)) == set(Reason)
 
 
 def test_every_member_of_a_reject_is_explained() -> None:
     for name in Reject.__struct_fields__:
-        assert f"`{name}`" in section("Import")
-
-
-@pytest.mark.parametrize("command", SHARED)
-def test_readme_and_help_say_the_same_of_memory(command: str) -> None:
-    told = " ".join(COMMANDS[command].epilog.partition("\nMemory of ")[2].split())
-    formula, _, growth = told.rpartition(" It does not grow")
-    readme = " ".join(README.replace("×", "x").split())
-    assert f"Memory of {formula} It does not grow{growth.rstrip('.')}" in readme
+        assert f"`{name}`" in section(DOCS["import.md"], "Rejects")
 
 
 def test_every_exit_code_is_explained() -> None:
-    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes"), re.MULTILINE)}
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", section(README, "Exit codes"), re.MULTILINE)}
     assert codes == set(Exit)
 
 
@@ -152,13 +189,101 @@ def test_report_keeps_the_fields_that_scripts_read() -> None:
     contract = """command table items bytes files rejected rejects capacity_units requests throttles retries seconds
         cpu_seconds peak_rss_bytes resumed manifest reject_reasons throttle_reasons timeline"""
     assert list(JobReport.__dataclass_fields__) == contract.split()
-    for name in JobReport.__dataclass_fields__:
-        assert f"`{name}`" in README, f"README does not explain {name} of the report"
+    text = section(DOCS["report.md"], "Export and import")
+    for name in (*JobReport.__dataclass_fields__, *Moment.__dataclass_fields__):
+        assert f"`{name}`" in text, f"report.md does not explain {name}"
 
 
 def test_report_of_a_verification_is_explained() -> None:
     for name in VerifyReport.__dataclass_fields__:
-        assert f"`{name}`" in section("The report"), f"README does not explain {name} of the report"
+        assert f"`{name}`" in section(DOCS["report.md"], "Verify"), f"report.md does not explain {name}"
+
+
+def test_figures_of_readme_are_those_of_the_benchmarks() -> None:
+    results = ROOT / "benchmarks" / "results"
+    table, matrix = (results / "table.md").read_text(), (results / "capacity" / "matrix.md").read_text()
+    for told, measured in (
+        ("281 pages", "| 281 pages per CPU second |"),
+        ("62 times", "| 62.5 × |"),
+        ("110,000 items", "| 109,877 items per CPU second |"),
+        ("12 times", "| 11.6 × |"),
+    ):
+        assert told in README
+        assert measured in table
+    for figure in ("102.0%", "97.6%"):
+        assert figure in README
+        assert figure in matrix
+
+
+def links() -> Iterator[tuple[Path, str]]:
+    for page in LINKED:
+        text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        yield from ((page, target) for target in re.findall(r"\]\(([^)\s]+)\)", text))
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_somewhere() -> None:
+    for page, target in links():
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(file.read_text()), f"{page.name} links to {target}"
+
+
+def test_files_that_design_names_exist() -> None:
+    for name in re.findall(r"`([\w/]+(?:\.py|/))`", DOCS["design.md"]):
+        assert (ROOT / "ddbio" / name).exists() or (ROOT / name).exists(), name
+
+
+def test_diagram_has_the_layers_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (diagram,) = fenced("text", DOCS["design.md"])
+    shown = [re.findall(r"\b(\w+)/", line) for line in diagram.splitlines()]
+    layers = [re.findall(r"ddbio\.(\w+)", layer) for layer in contracts[0]["layers"]]
+    packages = [{name for name in layer if (ROOT / "ddbio" / name).is_dir()} for layer in layers]
+    assert [set(names) for names in shown if names] == [names for names in packages if names]
+
+
+ACTIONS = {
+    "HeadBucket": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+    "HeadObject": "GetObject",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+    "ListParts": "ListMultipartUploadParts",
+    "DeleteObjects": "DeleteObject",
+}
+"""Operations of S3 that need the permission of another name (S3 User Guide, "Required permissions")."""
+
+
+def called(service: str, *folders: str) -> set[str]:
+    """The operations of a service that are called anywhere in these packages."""
+    source = "\n".join(file.read_text() for folder in folders for file in (ROOT / "ddbio" / folder).rglob("*.py"))
+    names = botocore.session.get_session().get_service_model(service).operation_names
+    return {name for name in names if re.search(rf'\.{xform_name(name)}\(|"({xform_name(name)}|{name})"', source)}
+
+
+def allowed(title: str) -> list[set[str]]:
+    """The actions of each policy under a heading of permissions.md."""
+    policies = [json.loads(block) for block in fenced("json", section(DOCS["permissions.md"], title))]
+    return [{action for each in policy["Statement"] for action in each["Action"]} for policy in policies]
+
+
+def test_policies_allow_what_the_code_calls_and_no_more() -> None:
+    dynamodb = {f"dynamodb:{name}" for name in called("dynamodb", "aws", "wire")}
+    s3 = {f"s3:{ACTIONS.get(name, name)}" for name in called("s3", "aws", "storage/s3")}
+    reading, describe = {"s3:ListBucket", "s3:GetObject"}, "dynamodb:DescribeTable"
+    assert dynamodb == {describe, "dynamodb:Scan", "dynamodb:BatchWriteItem"}
+    assert allowed("Export") == [{describe, "dynamodb:Scan"} | s3]
+    assert allowed("Import") == [{describe, "dynamodb:BatchWriteItem"} | reading]
+    assert allowed("Verify") == [{describe, "dynamodb:Scan"} | reading, dynamodb | reading]
 
 
 def test_help_loads_nothing_heavy() -> None:

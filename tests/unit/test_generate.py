@@ -52,7 +52,7 @@ def test_same_seed_same_bytes_and_another_seed_others(shape: Shape) -> None:
     assert first == again != other
 
 
-def test_without_a_seed_every_run_differs_and_leaves_the_global_generator_alone() -> None:
+def test_without_a_seed_runs_differ_and_spare_global_random() -> None:
     random.seed(5)
     state = random.getstate()
     assert b"".join(blocks(5)) != b"".join(blocks(5))
@@ -93,10 +93,16 @@ def test_negative_count_is_refused_at_once() -> None:
         blocks(-1)
 
 
-def test_a_core_makes_300_000_small_items_a_second() -> None:
+def test_making_items_takes_no_longer_than_encoding_them() -> None:
+    """The same on any machine: where `json` encodes 400,000 items a second, at least 300,000 are made."""
     began = time.process_time()
-    assert sum(len(block) for block in blocks(150_000, seed=1)) > 0
-    assert 150_000 / (time.process_time() - began) >= 300_000
+    made = b"".join(blocks(50_000, seed=1))
+    making = time.process_time() - began
+    items = [json.loads(line) for line in made.splitlines()]
+    began = time.process_time()
+    for item in items:
+        json.dumps(item)
+    assert making <= 1.25 * (time.process_time() - began)
 
 
 def test_memory_is_bounded_by_blocks_of_about_a_megabyte() -> None:

@@ -12,7 +12,7 @@ from ddbio.hints import LOSSY, MAX_PATHS, SS, L, PathTypes, S
 OTHERS = {f"p{number}": S for number in range(MAX_PATHS)}
 
 
-def test_a_path_of_one_lossy_type_gets_a_hint_and_a_mixed_one_does_not() -> None:
+def test_a_path_of_one_lossy_type_gets_a_hint_a_mixed_one_none() -> None:
     types = PathTypes()
     assert types.merge({"a": SS, "b": SS, "c": S}) == ["a", "b"]
     assert types.merge({"a": SS, "b": L}) == []
@@ -20,7 +20,7 @@ def test_a_path_of_one_lossy_type_gets_a_hint_and_a_mixed_one_does_not() -> None
     assert types.mixed() == ["b"]
 
 
-def test_a_page_that_was_cut_off_takes_the_certainty_from_paths_that_it_does_not_name() -> None:
+def test_a_cut_off_page_makes_unnamed_paths_uncertain() -> None:
     types = PathTypes()
     types.merge({"before": SS})
     types.merge(OTHERS)
@@ -57,7 +57,7 @@ def test_whether_paths_may_have_been_left_out_is_known() -> None:
 
 
 @given(st.integers(0, 1_000_000))
-def test_a_hint_is_never_wrong_however_pages_are_cut_off_and_merged(seed: int) -> None:
+def test_hints_of_cut_off_and_merged_pages_are_never_wrong(seed: int) -> None:
     """Pages of many paths, each cut off at the limit, merged by several workers and then together."""
     rng = random.Random(seed)
     names = [f"n{number}" for number in range(MAX_PATHS + rng.randrange(3))]

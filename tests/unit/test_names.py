@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddbio.names import ENDINGS, TABLE_NAME, file_name, is_file_of, is_part_of, part_name
+from ddbio.model import Compression
+from ddbio.names import ENDINGS, TABLE_NAME, compression_of, file_name, final_name, is_file_of, is_part_of, part_name
 
 tables = st.from_regex(TABLE_NAME, fullmatch=True)
 RUN = "20260102T030405Z-a1b2c3-1000-9999"
@@ -29,14 +30,15 @@ def test_a_file_says_what_is_in_it(arguments: Any, name: str) -> None:
 
 
 @given(tables, tables, st.integers(0, 999_999), st.integers(0, 10**9), st.sampled_from(sorted(ENDINGS)))
-def test_a_name_belongs_to_one_table_and_fits_into_any_file_system(
-    table: str, other: str, segment: int, number: int, compression: str
+def test_a_name_belongs_to_one_table_and_fits_any_file_system(
+    table: str, other: str, segment: int, number: int, compression: Compression
 ) -> None:
     name = file_name(table, segment, number, compression)
     assert is_file_of(table)(name)
     assert is_file_of(other)(name) is (table == other)
     part = part_name(name, RUN)
     assert is_part_of(part, name)
+    assert final_name(part) == name
     assert len(part) <= 255
     assert not is_file_of(table)(part)
 
@@ -69,3 +71,10 @@ def test_a_dot_in_a_table_s_name_is_a_dot() -> None:
 )
 def test_what_is_no_part_of_a_file(part: str) -> None:
     assert not is_part_of(part, "n.json")
+
+
+def test_the_ending_tells_the_compression() -> None:
+    assert ENDINGS == {"none": "", "gzip": ".gz", "zstd": ".zst"}
+    assert [compression_of("a.json" + ending) for ending in ENDINGS.values()] == list(ENDINGS)
+    assert compression_of("A.JSON.GZ") == "gzip"
+    assert compression_of("gz") == "none"

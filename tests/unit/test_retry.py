@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ddbio import errors
 from ddbio.clock import Timer
-from ddbio.retry import Backoff, Deadline, Verdict, decide
+from ddbio.retry import S3, S3_PREFLIGHT, Backoff, Deadline, Verdict, decide, dynamodb_error
 
 
 class StoppedClock:
@@ -72,3 +72,23 @@ def test_a_deadline_expires_only_without_progress() -> None:
     assert not deadline.failed()
     clock.time += 10
     assert deadline.failed()
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("ProvisionedThroughputExceededException", 400, errors.ThrottledError),
+        ("ExpiredTokenException", 400, errors.CredentialsError),
+        ("ReplicatedWriteConflictException", 409, errors.UnavailableError),
+        ("ItemCollectionSizeLimitExceededException", 400, errors.RefusedError),
+        ("Unheard", 429, errors.ThrottledError),
+        ("Unheard", 502, errors.UnavailableError),
+        ("Unheard", 404, errors.RefusedError),
+    ],
+)
+def test_a_code_of_dynamodb_has_its_error(code: str, status: int, kind: type[errors.ServiceError]) -> None:
+    assert dynamodb_error(code, status) is kind
+
+
+def test_a_preflight_gives_up_before_a_job_does() -> None:
+    assert S3_PREFLIGHT.most < S3.most

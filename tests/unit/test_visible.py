@@ -12,11 +12,10 @@ from dataclasses import replace
 import pytest
 
 from ddbio.cli.failures import Exit, fail, put, say
-from ddbio.cli.progress import display
-from ddbio.cli.run import resuming
+from ddbio.cli.run import choose_display, resume_command
 from ddbio.errors import RefusedError
 from ddbio.visible import visible
-from tests.unit.cli.test_progress import PLAN, Terminal, progress
+from tests.kit.terminal import PLAN, Terminal, progress
 
 HOSTILE = "x\x1b]0;PWNED\x07\nwarning: all fine"
 SHOWN = r"x\x1b]0;PWNED\x07\nwarning: all fine"
@@ -87,7 +86,7 @@ def test_the_live_bar_and_the_lines_above_it_show_escapes(monkeypatch: pytest.Mo
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
-    with display(quiet=False, plain=False) as shown:
+    with choose_display(quiet=False, plain=False) as shown:
         shown(replace(PLAN, location=f"{HOSTILE} :key:"))
         shown(replace(progress(5.0), reason=f"throttled by index {HOSTILE}"))
         shown.say("the end")
@@ -104,7 +103,7 @@ WORDS = ["plain", "two words", "it's", "$HOME", "\x1b[1m", "'\n\\é\u202e", "→
 def test_the_command_to_go_on_can_be_pasted(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     with io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict") as stream:
         monkeypatch.setattr("sys.stderr", stream)
-        line = resuming(["ddbio", "import", *WORDS, "--"])
+        line = resume_command(["ddbio", "import", *WORDS, "--"])
         say(line)
         stream.flush()
         pasted = stream.buffer.getvalue()
@@ -118,4 +117,4 @@ def test_the_command_to_go_on_can_be_pasted(monkeypatch: pytest.MonkeyPatch, enc
 
 
 def test_words_that_need_no_escapes_are_quoted_as_usual() -> None:
-    assert resuming(["ddbio", "import", "-s", "a b"]) == f"ddbio import -s {shlex.quote('a b')} --resume"
+    assert resume_command(["ddbio", "import", "-s", "a b"]) == f"ddbio import -s {shlex.quote('a b')} --resume"

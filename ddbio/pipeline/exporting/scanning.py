@@ -11,10 +11,10 @@ from functools import partial
 import msgspec
 
 from ddbio import codec
+from ddbio.capacity.item_collections import CollectionTurns
 from ddbio.errors import CorruptReplyError
 from ddbio.model import MalformedPageError, OutputFormat, Page
 from ddbio.options import ScanFilter
-from ddbio.pipeline.exporting.item_collections import CollectionTurns
 from ddbio.pipeline.exporting.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
 from ddbio.wire.dynamodb import DynamoDB, ScanPlan, credible
@@ -29,7 +29,7 @@ class SegmentScan:
     """Reads segments of one table or index; `total` is the Scan's TotalSegments.
 
     `fingerprint` says whether the pages are to have one (0 otherwise). With the names of the `partition_key`'s
-    attributes, large item collections don't wait behind others (see `CollectionTurns`).
+    attributes, large item collections don't wait for others (see `ddbio.capacity.item_collections`).
     """
 
     def __init__(
@@ -65,10 +65,11 @@ class SegmentScan:
         """
         plan = replace(self._plan, segment=segment)
         last_key, cycle = after.encode() or None, _Cycle()
-        with CollectionTurns(self._partition_key, self._requester) as turns:
+        with CollectionTurns(self._partition_key, self._requester.meter.collections) as turns:
             while True:
                 cost = self._first_cost if last_key is None else self._next_cost
-                page, permit = await self._requester.run(cost.units, partial(self._fetch, plan, last_key), turns.due)
+                due = turns.due(self._requester.rate)
+                page, permit = await self._requester.run(cost.units, partial(self._fetch, plan, last_key), due)
                 if page.capacity is not None:  # before it is settled: who goes next is estimated then
                     cost.learn(page.capacity)
                     self._limit.learn(page.scanned, page.capacity)

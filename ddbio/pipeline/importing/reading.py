@@ -29,7 +29,7 @@ class SpanReader:
 
     def place(self, split: Split) -> str:
         """What a person calls the file of a span."""
-        return self._source.place(split.file)
+        return self._source.location_of(split.file)
 
     async def blocks(self, split: Split, start: int, head: bytearray | None = None) -> AsyncGenerator[list[Block]]:
         """The lines of the span that begin at or behind `start`, some at a time, in the file's order.

@@ -21,16 +21,13 @@ from ddbio.pipeline.importing.writing import TableWriter
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
-from ddbio.retry import Backoff
+from ddbio.retry import UNPROCESSED
 
 HELD_BYTES = 4 * 1024 * 1024
 """Most bytes of records that wait for an earlier one with the same key, or since they came back, for each sender."""
 
 LEFT_SECONDS = 1.0
 """So long what is left of a span waits for others at most."""
-
-REST = Backoff(cap=3.2)
-"""How long records rest that came back. Longer, and a partition with nothing but hot keys left would often be idle."""
 
 
 class Dispatcher:
@@ -163,7 +160,7 @@ class Dispatcher:
                 hint="Look at the table's throttling metrics, and try again with a smaller capacity.",
             )
         self.batcher.rest(entries)
-        await sleep(self._clock, REST.delay(max(entry.returned for entry in entries)))
+        await sleep(self._clock, UNPROCESSED.delay(max(entry.returned for entry in entries)))
         self.batcher.go_on(entries)
         for entry in entries:
             entry.returned += 1

@@ -1,10 +1,9 @@
-"""What the local folder asks of the file system: blocking calls, for a thread, each durable before it returns."""
+"""File system operations of the local folder: blocking calls, for a thread, each durable before it returns."""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -13,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 
 from ddbio.errors import DestinationError, PreflightError
-from ddbio.names import is_part_of, part_name
+from ddbio.names import final_name, is_hidden, is_part_of, is_seen, part_name
 from ddbio.storage.base import OWN_FOLDER, StoredFile
-from ddbio.storage.naming import is_hidden, is_seen
 
 _NO_ROOM = "Free some space there, or choose another destination."
 _FORBIDDEN = "Check the permissions there, or choose another destination."
@@ -40,14 +38,13 @@ LOOKED_AT = 1_000
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 """Journals and the state of imports hold item data."""
-_PART = re.compile(r"(?P<name>.+)\.[^./]+\.part", re.DOTALL)
 
 
 @contextmanager
 def edge(
     action: str, path: Path, error_type: type[DestinationError | PreflightError] = DestinationError
 ) -> Iterator[None]:
-    """Turn what the file system says into what a person can act on."""
+    """Raise `error_type` for an OSError, with what was tried and what can be done."""
     try:
         yield
     except OSError as error:
@@ -57,10 +54,10 @@ def edge(
 
 
 def inside(root: Path, name: str) -> Path:
-    """Where the file of this relative name is; raises OSError where that is not inside `root`."""
+    """The path of the file of this relative name; raises OSError where that is not inside `root`."""
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts):
-        raise OSError(errno.ELOOP, "it is no name inside the folder")
+        raise OSError(errno.ELOOP, "it is not a name inside the folder")
     for depth in range(1, len(parts)):
         if root.joinpath(*parts[:depth]).is_symlink():
             raise OSError(errno.ELOOP, "a link stands where a folder of ddbio's own should be")
@@ -68,14 +65,8 @@ def inside(root: Path, name: str) -> Path:
 
 
 def part_of(path: Path, run: str) -> Path:
-    """Where a file is while it is unfinished: beside its final name. `run` holds neither a dot nor a slash."""
+    """The path of an unfinished file, beside its final one. `run` contains neither a dot nor a slash."""
     return path.with_name(part_name(path.name, run))
-
-
-def final_name(name: str) -> str | None:
-    """The final name of an unfinished file; None for any other file."""
-    found = _PART.fullmatch(name)
-    return found["name"] if found else None
 
 
 def sync_data(descriptor: int) -> None:
@@ -101,18 +92,18 @@ def publish(part: Path, final: Path) -> None:
     sync_folder(final.parent)
 
 
-def unwaiting(path: str | Path, flags: int) -> int:
-    """Open what should be a regular file: in the place of one, a pipe would wait for somebody who writes to it."""
+def open_nonblocking(path: str | Path, flags: int) -> int:
+    """Open what should be a regular file: if it is a pipe, the call would otherwise wait for a writer."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read(path: Path, most: int | None) -> bytes:
-    """A regular file's bytes; raises OSError for anything else (a pipe might never end), and for more than `most`."""
-    descriptor = unwaiting(path, os.O_RDONLY)
+    """The bytes of a regular file; raises OSError for anything else (a pipe might never end), and for over `most`."""
+    descriptor = open_nonblocking(path, os.O_RDONLY)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "It is no regular file", str(path))
+            raise OSError(errno.EINVAL, "It is not a regular file", str(path))
         if most is not None and found.st_size > most:
             raise OSError(errno.EINVAL, f"It has more than {most:,} bytes", str(path))
         with open(descriptor, "rb", closefd=False) as file:
@@ -122,7 +113,7 @@ def read(path: Path, most: int | None) -> bytes:
 
 
 def read_if_there(path: Path, most: int | None) -> bytes | None:
-    """The same; None where there is no such file."""
+    """The same; None where the file does not exist."""
     try:
         return read(path, most)
     except FileNotFoundError:
@@ -130,7 +121,7 @@ def read_if_there(path: Path, most: int | None) -> bytes | None:
 
 
 def put(path: Path, part: Path, data: bytes, *, private: bool) -> None:
-    """Write a file whole or not at all, by way of `part`; a `private` one is for its owner alone."""
+    """Write a file whole or not at all, by way of `part`; only its owner may read a `private` one."""
     try:
         write(part, data, private=private)
         part.replace(path)
@@ -141,10 +132,7 @@ def put(path: Path, part: Path, data: bytes, *, private: bool) -> None:
 
 
 def remove(root: Path, names: Iterable[str]) -> None:
-    """Remove files, where they are there, and the folders that they lay in below `root`, where nothing is left there.
-
-    Raises DestinationError.
-    """
+    """Remove files that exist, and their folders below `root` that become empty. Raises DestinationError."""
     folders = set()
     for name in names:
         with edge("delete", root / name):
@@ -155,17 +143,17 @@ def remove(root: Path, names: Iterable[str]) -> None:
         with edge("delete files in", folder), suppress(FileNotFoundError):
             sync_folder(folder)
         if folder != root:
-            with suppress(OSError):  # something is left, or it is gone
+            with suppress(OSError):  # not empty, or already removed
                 folder.rmdir()
 
 
 def opener(*, private: bool) -> Callable[[str, int], int]:
-    """What `open` makes a new file with; a `private` one is for its owner alone."""
+    """The `opener` for a new file; only its owner may read a `private` one."""
     return lambda name, flags: os.open(name, flags, PRIVATE_FILE if private else 0o666)
 
 
 def write(path: Path, data: bytes, *, private: bool = True) -> None:
-    """Write a file whose name is not durable yet."""
+    """Write a file, durably except for its name."""
     with open(path, "wb", opener=opener(private=private)) as file:
         file.write(data)
         file.flush()
@@ -173,13 +161,13 @@ def write(path: Path, data: bytes, *, private: bool = True) -> None:
 
 
 def seal_at(final: Path, called: str, size: int) -> bool:
-    """Seal an unfinished file, which is now `called` otherwise, at `size` bytes, or find that it was.
+    """Seal an unfinished file, which is `called` so beside its final name, at `size` bytes; or find it sealed.
 
-    Where that can't be done, it is removed, and the answer is False.
+    Where that can't be done, the file is removed and False returned.
     """
     part = final.parent / called
     if not is_part_of(called, final.name) or part.is_symlink():
-        raise OSError(errno.ELOOP, "what is said to be its beginning is another file, or a link")
+        raise OSError(errno.ELOOP, "its unfinished file is another file, or a link")
     if part.is_file():
         if part.stat().st_size < size:
             part.unlink()
@@ -190,14 +178,14 @@ def seal_at(final: Path, called: str, size: int) -> bool:
         publish(part, final)
         return True
     if final.is_file() and final.stat().st_size == size:
-        # Whoever renamed it may have died before that was durable.
+        # The process that renamed it may have died before that was durable.
         sync_folder(final.parent)
         return True
     return False
 
 
 def sweep(root: Path, owns: Callable[[str], bool], keep: Container[str]) -> list[str]:
-    """Remove unfinished files, as `Sink.sweep` says."""
+    """Remove unfinished files, as `Sink.sweep` does."""
     removed = set()
     for file in walk(root):
         name = final_name(file.name)
@@ -208,11 +196,11 @@ def sweep(root: Path, owns: Callable[[str], bool], keep: Container[str]) -> list
 
 
 def walk(root: Path, prefix: str = "") -> Iterator[StoredFile]:
-    """Every file in `root` and in ddbio's own folder there whose relative name starts with `prefix`."""
-    # Only the folder that the prefix lies in: the journal is listed often, beside many thousand files.
+    """Every file in `root`, and in ddbio's own folder there, whose relative name starts with `prefix`."""
+    # Only the folder of the prefix: the journal is listed often, beside many thousand files.
     start = root / prefix.rpartition("/")[0]
     for folder, folders, names in os.walk(start, onerror=_unless_missing):
-        if Path(folder) == root:  # other folders are somebody else's, and there may be very many
+        if Path(folder) == root:  # other folders are not ddbio's, and there may be very many
             folders[:] = [name for name in folders if name == OWN_FOLDER]
         for name in names:
             path = Path(folder, name)
@@ -223,9 +211,7 @@ def walk(root: Path, prefix: str = "") -> Iterator[StoredFile]:
 
 
 def input_below(root: Path) -> Iterator[str]:
-    """The relative names of the files that an import from `root` would read, as far as the first `LOOKED_AT` folders
-    hold them.
-    """
+    """The relative names of the files that an import from `root` would read, of the first `LOOKED_AT` folders."""
     for folder, folders, names in islice(os.walk(root), LOOKED_AT):
         folders[:] = [name for name in folders if not is_hidden(name)]
         found = (Path(folder, name).relative_to(root).as_posix() for name in names)
@@ -238,7 +224,7 @@ def _unless_missing(error: OSError) -> None:
 
 
 class Folders:
-    """The folders below `root`, and `root` itself: made as needed, their names durable; `private` for one user."""
+    """Creates `root` and folders below it as needed, with durable names; only their owner may enter `private` ones."""
 
     def __init__(self, root: Path, *, private: bool) -> None:
         self._root = root
@@ -248,13 +234,13 @@ class Folders:
         self._made: list[Path] = []
 
     def make(self, folder: Path) -> None:
-        """Make `folder` and its parents; when this returns, their names are durable, whoever made them."""
-        # One at a time: a folder that another thread has just made is not durable yet.
+        """Create `folder` and its parents; once this returns, their names are durable, whoever created them."""
+        # One at a time: a folder that another thread has just created is not durable yet.
         with self._lock:
             if folder in self._durable and folder.is_dir():
                 return
             missing = [path for path in (folder, *folder.parents) if not path.exists()]
-            # One that is there may be the work of a run that died before its name was durable.
+            # An existing one may have been created by a run that died before its name was durable.
             inside = [path for path in (folder, *folder.parents) if path.is_relative_to(self._root)]
             self._made.extend(reversed(missing))
             for path in reversed(missing):  # `parents=True` would give the mode to the last one only
@@ -264,7 +250,7 @@ class Folders:
             self._durable.update(inside)
 
     def remove_made(self) -> None:
-        """Remove the folders that were made here, where they are empty."""
+        """Remove the folders that were created here, where they are empty."""
         with self._lock:
             for path in sorted(self._made, key=lambda path: len(path.parts), reverse=True):
                 with suppress(OSError):  # not empty, or already gone
@@ -275,6 +261,6 @@ class Folders:
         try:
             sync_folder(path.parent)
         except PermissionError:
-            # A folder of somebody else's, who alone could write or read what is above it.
+            # A folder of another user, who alone may read its parent.
             if new:
                 raise

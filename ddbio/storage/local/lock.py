@@ -1,4 +1,4 @@
-"""One job, one writer, in a local folder: a lock that the kernel frees when its holder is gone, however it went."""
+"""The lock of a job in a local folder. The kernel frees it when its holder ends, however that happens."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from ddbio.storage.local.disk import edge
 from ddbio.storage.steps import Steps
 
 ORPHAN_SECONDS = 5.0
-"""So long a job waits for the workers of one that is gone: they stop as soon as they notice."""
+"""How long a job waits for the workers of one that has ended: they stop as soon as they notice."""
 RETRY_SECONDS = 0.05
 _ATTEMPTS = 10
-"""A file that its holder removes in the instant in which it is opened locks nothing: the next one is tried."""
+"""A file that its holder removes just as it is opened locks nothing: the next one is tried."""
 _HINT = "Wait until that job has ended, or stop it; then run again."
 _LOST_HINT = (
-    "Where the folder was moved, put it back and resume; else see that no other job writes there, and begin anew."
+    "If the folder was moved, put it back and resume; otherwise check that no other job writes there, and begin anew."
 )
 
 
 @asynccontextmanager
-async def hold_folder(lock: FileLock, executor: Executor) -> AsyncIterator[int]:
-    """Hold a lock; yields and raises as `Sink.lock` says."""
+async def hold_folder(lock: FileLock, executor: Executor, orphan_seconds: float) -> AsyncIterator[int]:
+    """Hold a lock; yields and raises as `Sink.lock` does."""
     loop, steps = asyncio.get_running_loop(), Steps()
-    give_up = loop.time() + ORPHAN_SECONDS
+    give_up = loop.time() + orphan_seconds
     try:
         with edge("lock", lock.path, PreflightError):
             while True:
@@ -50,7 +50,7 @@ async def hold_folder(lock: FileLock, executor: Executor) -> AsyncIterator[int]:
 
 
 class FileLock:
-    """An flock on the file at `path`, which is there only while it is held. All calls block."""
+    """An flock on the file at `path`, which exists only while the lock is held. All calls block."""
 
     def __init__(self, path: Path, run: str, make_folder: Callable[[], None]) -> None:
         self.path = path
@@ -58,10 +58,10 @@ class FileLock:
         self._make_folder = make_folder
         self._descriptor: int | None = None
         self.orphaned = False
-        """Whether the job that has the lock is gone, and only its workers are left."""
+        """Whether the job that holds the lock has ended, and only its workers are left."""
 
     def take(self) -> int:
-        """Take the lock, return its descriptor; raises OSError, or JobLockedError where another process has it."""
+        """Take the lock, return its descriptor; raises OSError, or JobLockedError where another process holds it."""
         for _ in range(_ATTEMPTS):
             with suppress(FileNotFoundError):
                 self._make_folder()
@@ -70,19 +70,19 @@ class FileLock:
         raise locked(self.path.parent.parent, None, _HINT)
 
     def release(self) -> None:
-        """Give the lock back, if it was taken."""
+        """Release the lock, if it was taken."""
         if self._descriptor is not None:
-            with suppress(OSError):  # a file that stays locks nothing
+            with suppress(OSError):  # a file that is not locked does no harm
                 if self._is_at_path(self._descriptor):
                     self.path.unlink()
-            with suppress(OSError):  # it is closed all the same, whatever is told of what was written to it (NFS)
+            with suppress(OSError):  # it is closed even where NFS reports that what was written is lost
                 os.close(self._descriptor)
             self._descriptor = None
 
     def refuse_if_lost(self) -> None:
-        """Raise JobLockedError where it was taken, and its file is not at its place any more.
+        """Raise JobLockedError where the lock was taken, and its file no longer exists at its path.
 
-        Another job can begin there then; and if the folder was moved, a new one would get what is still written.
+        Then another job can begin in the folder; and if the folder was moved, a new one would receive what is written.
         """
         if self._descriptor is not None and not self._is_at_path(self._descriptor):
             raise JobLockedError(
@@ -105,7 +105,7 @@ class FileLock:
                 holder = read(os.pread(descriptor, 4096, 0))
                 self.orphaned = holder is not None and is_gone(holder)
                 raise locked(self.path.parent.parent, holder, _HINT) from None
-            if os.fstat(descriptor).st_nlink > 1:  # a hard link: what is in it is another file's too
+            if os.fstat(descriptor).st_nlink > 1:  # a hard link: its content is another file's too
                 self.path.unlink(missing_ok=True)
             elif self._is_at_path(descriptor):
                 os.ftruncate(descriptor, 0)

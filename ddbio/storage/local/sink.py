@@ -1,6 +1,6 @@
 """A folder of the local file system as a destination.
 
-Every call into the file system runs in the executor that is handed in, one call a block.
+Every call into the file system runs in the executor that is passed in, one call for each block.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ddbio.errors import PreflightError
 from ddbio.storage.base import JOURNAL, LOCK, PROBE, OutputFile, Sink, StoredFile
 from ddbio.storage.local import disk
 from ddbio.storage.local.disk import edge
-from ddbio.storage.local.lock import FileLock, hold_folder
+from ddbio.storage.local.lock import ORPHAN_SECONDS, FileLock, hold_folder
 from ddbio.storage.steps import Steps
 
 if TYPE_CHECKING:
@@ -30,18 +30,27 @@ T = TypeVar("T")
 
 
 class LocalSink(Sink):
-    """Files in a folder, made when it is missing.
+    """Files in a folder, which is created if it does not exist.
 
-    An unfinished file is `<name>.<run>.part`, so `run` must be unlike that of any other job. Folders that were made
-    here and are still empty at the end are removed again. Journals, and all folders made for a `private` sink, are for
-    their owner alone.
+    An unfinished file is `<name>.<run>.part`, so `run` must differ from that of any other job. Folders that were
+    created here and are still empty at the end are removed again. Only their owner may read journals, and all folders
+    created for a `private` sink. A lock waits up to `orphan_seconds` for the workers of a job that has ended.
     """
 
-    def __init__(self, folder: str | Path, run: str, *, executor: Executor, private: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        run: str,
+        *,
+        executor: Executor,
+        private: bool = False,
+        orphan_seconds: float = ORPHAN_SECONDS,
+    ) -> None:
         self._folder = Path(folder)
         self._run = run
         self.executor = executor
         self._folders = disk.Folders(self._folder, private=private)
+        self._orphan_seconds = orphan_seconds
         self._lock: FileLock | None = None
         self._open: set[LocalOutputFile] = set()
 
@@ -107,19 +116,19 @@ class LocalSink(Sink):
             return await self._change(lambda: disk.sweep(self._folder, owns, keep))
 
     def lock(self, run: str) -> AbstractAsyncContextManager[int]:
-        """A lock of the kernel's on `_ddbio/lock`, which is removed again.
+        """An flock on `_ddbio/lock`, which is removed at the end.
 
-        Once that file is gone, or another one, this sink neither puts, deletes, recovers nor sweeps any more.
+        Once that file is removed or replaced, this sink no longer puts, deletes, recovers or sweeps.
         """
         self._lock = FileLock(self._folder / LOCK, run, self._make_lock_folder)
-        return hold_folder(self._lock, self.executor)
+        return hold_folder(self._lock, self.executor, self._orphan_seconds)
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run one blocking call in the sink's executor."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, function)
 
     async def _change(self, function: Callable[[], T]) -> T:
-        """The same, for what only the holder of the lock may do."""
+        """The same for a change that only the holder of the lock may make."""
         return await self.call(lambda: self._unless_lost(function))
 
     def _unless_lost(self, function: Callable[[], T]) -> T:
@@ -133,11 +142,11 @@ class LocalSink(Sink):
             return await self.call(lambda: function(disk.inside(self._folder, name)))
 
     def forget(self, file: LocalOutputFile) -> None:
-        """The file is sealed, discarded or left: nothing is left to do for it at the end."""
+        """The file is sealed, discarded or left, and need not be discarded when the sink is."""
         self._open.discard(file)
 
     def make_folder(self, folder: Path) -> None:
-        """Make `folder` and its parents, durably (blocking)."""
+        """Create `folder` and its parents, durably (blocking)."""
         self._folders.make(folder)
 
     def _make_lock_folder(self) -> None:
@@ -162,7 +171,7 @@ class LocalSink(Sink):
 
 
 class LocalOutputFile(OutputFile):
-    """One file on its way: `<name>.<run>.part` until it is sealed."""
+    """One output file, called `<name>.<run>.part` until it is sealed."""
 
     def __init__(self, sink: LocalSink, name: str, final: Path, part: Path, *, private: bool) -> None:
         self.name = name
@@ -179,11 +188,11 @@ class LocalOutputFile(OutputFile):
 
     @property
     def resume_token(self) -> Mapping[str, object]:
-        """`part`: what the file is called while it is unfinished."""
+        """`part`: the name of the unfinished file."""
         return {"part": self._part.name}
 
     async def open(self) -> None:
-        """Make the folder and the `.part` file."""
+        """Create the folder and the `.part` file."""
         with edge("create", self._part):
             await self._steps.run(self._create())
 
@@ -214,7 +223,7 @@ class LocalOutputFile(OutputFile):
         await self._steps.settle()
         if self._sealed:
             return
-        with suppress(OSError):  # what could not be written is not wanted any more
+        with suppress(OSError):  # what could not be written is no longer wanted
             await self._steps.run(self._close())
         with edge("remove", self._part):
             await self._steps.run(self._sink.call(lambda: self._part.unlink(missing_ok=True)))
@@ -222,7 +231,7 @@ class LocalOutputFile(OutputFile):
 
     async def leave(self) -> None:
         await self._steps.settle()
-        with suppress(OSError):  # what is durable is so, whatever happens to the rest
+        with suppress(OSError):  # what is durable stays so
             await self._steps.run(self._close())
         self._sink.forget(self)
 

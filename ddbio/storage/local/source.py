@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from ddbio.errors import NoInputError, PreflightError, SourceError
-from ddbio.names import is_exported
+from ddbio.names import INPUT_ENDINGS, compression_of, is_exported, is_hidden, is_input, is_seen, is_unfinished
 from ddbio.storage.base import JOURNAL, MANIFEST, ExportFolder, Source, SourceFile, Survey
-from ddbio.storage.local.disk import read, unwaiting
-from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_input, is_seen, is_unfinished
+from ddbio.storage.local.disk import open_nonblocking, read
 from ddbio.storage.stdio import CHUNK, read_stream, refuse_start
 
 T = TypeVar("T")
@@ -26,7 +25,7 @@ T = TypeVar("T")
 class LocalSource(Source):
     """What `pattern` names: a file of any ending (also a named pipe, which can be read once), a folder, or a glob.
 
-    A folder is walked, links followed, for files with the usual endings; names that start with `_` or `.` are left
+    A folder is walked, following links, for files with the usual endings; names that start with `_` or `.` are left
     out. A glob takes every file that it matches, by the same rule about names, and walks the folders that it matches.
     """
 
@@ -50,7 +49,7 @@ class LocalSource(Source):
     async def manifest(self, root: str | None = None) -> bytes | None:
         return await self._call(lambda: _manifest(self._pattern, root))
 
-    def place(self, name: str) -> str:
+    def location_of(self, name: str) -> str:
         return name
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
@@ -60,7 +59,7 @@ class LocalSource(Source):
                 yield chunk
 
     async def _read_file(self, file: SourceFile, start: int) -> AsyncGenerator[bytes, None]:
-        # Also behind the last byte, and in an empty file: what was appended since it was found must not be missed.
+        # Also after the last byte, and in an empty file, so that what was appended meanwhile is not missed.
         while chunk := await self._call(partial(_chunk, file, start)):
             yield chunk
             start += len(chunk)
@@ -68,7 +67,7 @@ class LocalSource(Source):
     async def _read_stream(self, file: SourceFile, start: int) -> AsyncGenerator[bytes, None]:
         refuse_start(file.name, start)
         try:
-            # Does not wait for a writer: it returns at once, so there is no thread that could be left behind.
+            # Does not wait for a writer, so that no thread can be left behind.
             descriptor = os.open(file.name, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
             raise SourceError(f"Could not open {file.name}: {error.strerror}.") from error
@@ -106,7 +105,7 @@ def _survey(pattern: str) -> Survey:
 
 
 def _status(pattern: str) -> os.stat_result | None:
-    """None for a glob, which no file is named like."""
+    """None where no file has this name and it is a glob."""
     try:
         return Path(pattern).stat()
     except FileNotFoundError as error:
@@ -116,9 +115,9 @@ def _status(pattern: str) -> os.stat_result | None:
 
 
 def _exports(folders: set[str], walked: set[str]) -> tuple[ExportFolder, ...]:
-    """Those of these folders that hold an export, told by the files in `_ddbio`, or where all was looked at, by others.
+    """The folders that hold an export, by the files in `_ddbio` or, in those that were walked, by unfinished files.
 
-    They go by their real paths, so that each is told of once.
+    They have their real paths, so that each appears once.
     """
     whole = set(map(os.path.realpath, walked))
     found = []
@@ -132,7 +131,7 @@ def _exports(folders: set[str], walked: set[str]) -> tuple[ExportFolder, ...]:
 
 
 def _is_there(path: Path) -> bool:
-    """Like `exists`, but for what can't be looked into: that raises OSError."""
+    """Like `exists`, but raises OSError for what can't be determined."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -147,7 +146,7 @@ def _holds_something(folder: Path) -> bool:
 def _match(pattern: str, walk: _Walk) -> Iterator[tuple[str, os.stat_result]]:
     fixed = len(_fixed_part(pattern).parts)
     _look_into_folders(Path(pattern).parts, fixed)
-    # Hidden names are sorted out here, not by `iglob`, to which only a dot hides one.
+    # Hidden names are left out here and not by `iglob`, which takes only those with a dot for hidden.
     for name in glob.iglob(pattern, recursive=True, include_hidden=True):  # noqa: PTH207 (Path.glob is relative)
         *folders, last = Path(name).parts[fixed:] or ("",)
         if any(map(is_hidden, folders)):
@@ -162,7 +161,7 @@ def _match(pattern: str, walk: _Walk) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _look_into_folders(parts: Sequence[str], fixed: int) -> None:
-    """Raise OSError for a folder on the way of a glob that can't be read: `iglob` would leave it out."""
+    """Raise OSError for a folder on the path of a glob that can't be read: `iglob` would leave it out."""
     for depth in range(fixed, len(parts)):
         for name in glob.iglob(str(Path(*parts[:depth])), recursive=True):  # noqa: PTH207
             path = Path(name)
@@ -171,14 +170,14 @@ def _look_into_folders(parts: Sequence[str], fixed: int) -> None:
 
 
 def _fixed_part(pattern: str) -> Path:
-    """The folder that all matches of a glob lie under."""
+    """The folder that contains all matches of a glob."""
     parts = Path(pattern).parts
     magic = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:magic])
 
 
 class _Walk:
-    """Regular files with the usual endings; each real folder is entered once, so links may form loops."""
+    """Finds regular files with the usual endings; enters each real folder once, so that links may form loops."""
 
     def __init__(self) -> None:
         self.folders: dict[tuple[int, int], str] = {}
@@ -195,7 +194,7 @@ class _Walk:
                 yield from self._enter(entry)
 
     def hide(self, name: str, status: os.stat_result) -> None:
-        """Leave a file out, until it is known whether a manifest lists it."""
+        """Leave a file out until it is known whether a manifest lists it."""
         if is_exported(Path(name).name) and stat.S_ISREG(status.st_mode):
             self.hidden[name] = status
 
@@ -203,7 +202,7 @@ class _Walk:
         try:
             status = entry.stat()
         except OSError:
-            if is_seen(entry.name):  # a link to nowhere: what it should have held would be missing
+            if is_seen(entry.name):  # a dangling link: its data would be missing
                 raise
             return
         if is_hidden(entry.name):
@@ -211,7 +210,7 @@ class _Walk:
         elif stat.S_ISDIR(status.st_mode):
             yield from self.files(entry.path)
         elif is_input(entry.name):
-            if not stat.S_ISREG(status.st_mode):  # a pipe, a socket: by itself it could be read, but not as a file
+            if not stat.S_ISREG(status.st_mode):  # a pipe or a socket
                 hint = "Name it as the source, or move it away."
                 raise PreflightError(f"{entry.path} is not a regular file.", hint=hint)
             yield entry.path, status
@@ -236,13 +235,13 @@ def _tag(status: os.stat_result) -> str:
 
 
 def _chunk(file: SourceFile, start: int) -> bytes:
-    """One chunk, empty at the end, of a file that is what it was before and after.
+    """One chunk, empty at the end, of a file that has not changed.
 
-    Opening it anew for each chunk also finds out where it was replaced, and leaves nothing open when reading stops.
+    Opening it for each chunk also detects that it was replaced, and leaves nothing open when reading stops.
     """
     length = min(CHUNK, max((file.size or 0) - start, 0))
     try:
-        with open(file.name, "rb", buffering=0, opener=unwaiting) as opened:
+        with open(file.name, "rb", buffering=0, opener=open_nonblocking) as opened:
             opened.seek(start)
             chunk = opened.read(length)
             status = os.fstat(opened.fileno())
@@ -258,7 +257,7 @@ def _chunk(file: SourceFile, start: int) -> bytes:
 
 
 def _root(pattern: str) -> Path:
-    """Where an export would have its own folder; raises OSError where that can't be found out."""
+    """The root that an export of these files would have; raises OSError where that can't be determined."""
     path = Path(pattern)
     try:
         return path if stat.S_ISDIR(path.stat().st_mode) else path.parent
@@ -273,6 +272,6 @@ def _manifest(pattern: str, root: str | None) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        hint = "Where it can't be read, nobody can tell whether the export is whole: make it readable."
+        hint = "Make it readable: without it, there is no telling whether the export is complete."
         where = error.filename or f"the manifest of {pattern}"
         raise SourceError(f"Could not read {where}: {error.strerror}.", hint=hint) from error

@@ -1,4 +1,4 @@
-"""What S3 and its client say, turned into what a person can act on. In one place, at the edge."""
+"""Failures of S3 and its client: which are transient, and how they become errors that a person can act on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import aiohttp
 from botocore import exceptions as boto
 
+from ddbio import retry
 from ddbio.errors import DestinationError, PreflightError, SourceError
 
 _CREDENTIALS = "Check the credentials (AWS_PROFILE, --profile, or the environment)."
@@ -17,7 +18,7 @@ _PERMISSIONS = (
     "s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on its objects (and the "
     "use of its KMS key, if it has one)."
 )
-_PRESSURE = "S3 was overloaded for longer than the retries lasted: run again, or with less at once."
+_PRESSURE = "S3 throttled requests for longer than the retries lasted: run again, or with less concurrency."
 _FAILURE = "S3 failed for longer than the retries lasted: run again later."
 _HINTS = {
     "NoSuchBucket": "There is no such bucket: create it, or check its name.",
@@ -37,23 +38,19 @@ _HINTS = {
     "InternalError": _FAILURE,
     "500": _FAILURE,
 }
-# A body that breaks off comes as an error of aiohttp.
-_NETWORK = (boto.ConnectionError, boto.HTTPClientError, aiohttp.ClientError)
-_NO_SENSE = (LookupError, TypeError, ValueError, RecursionError)
+# aiohttp raises its own errors for a body that breaks off.
+_NETWORK = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, aiohttp.ClientError)
+_UNREADABLE = (LookupError, TypeError, ValueError, RecursionError)
 """What comes of a reply that lacks a member, has one of another type, or redirects without naming a region."""
-_PASSING = frozenset(
-    {
-        *("BadDigest", "XAmzContentChecksumMismatch", "InternalError", "ServiceUnavailable", "SlowDown"),
-        *("RequestTimeout", "IncompleteBody", "500", "503"),
-    }
-)
 
 
-def may_pass(error: Exception) -> bool:
-    """Whether the same request may succeed later: after an overload, a lost connection, a spoilt or incomplete body."""
+def is_transient(error: Exception) -> bool:
+    """Whether the same request may succeed later: after throttling, a lost connection, a corrupt or incomplete body."""
     if isinstance(error, boto.ClientError):
-        return code_of(error) in _PASSING
-    return isinstance(error, (*_NETWORK, boto.IncompleteReadError, boto.FlexibleChecksumError))
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return retry.is_transient_in_s3(code_of(error), status)
+    # A certificate that is not trusted stays so.
+    return isinstance(error, (*_NETWORK, boto.FlexibleChecksumError)) and not isinstance(error, boto.SSLError)
 
 
 def code_of(error: boto.ClientError) -> str:
@@ -62,18 +59,18 @@ def code_of(error: boto.ClientError) -> str:
 
 
 def failed(operation: str, code: str, message: str) -> boto.ClientError:
-    """The error of a part of a request that succeeded as a whole, as if it were the whole's."""
+    """The error to raise for one part of a request, where the request as a whole succeeded."""
     return boto.ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
 def name_of(error: Exception) -> str:
-    """What to call a failure in few words."""
+    """A short name for a failure, for the log."""
     return code_of(error) if isinstance(error, boto.ClientError) else type(error).__name__
 
 
 @contextmanager
 def ignoring(*codes: str) -> Iterator[None]:
-    """Go on behind the block when the service answers in it with one of these error codes."""
+    """Suppress a refusal by the service with one of these error codes."""
     try:
         yield
     except boto.ClientError as error:
@@ -97,7 +94,7 @@ def edge(action: str, error_type: type[DestinationError | PreflightError | Sourc
         raise error_type(f"Could not {action}: {_line(error)}.", hint=hint) from error
     except boto.BotoCoreError as error:
         raise error_type(f"Could not {action}: {_line(error)}.") from error
-    except _NO_SENSE as error:
+    except _UNREADABLE as error:
         hint = "Check the endpoint, and look for a proxy or a login page that answers in its place."
         raise error_type(f"Could not {action}: the reply is not one of S3's.", hint=hint) from error
 

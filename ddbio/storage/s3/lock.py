@@ -1,7 +1,7 @@
-"""One job, one writer, on S3: a lease, which is an object that its holder rewrites all the time.
+"""The lock of a job on S3: an object that its holder renews, and that expires when the holder does not.
 
-It is written under conditions (If-None-Match, If-Match), and read back: the reply to a write may be lost, and some
-servers ignore conditions. There, of two jobs that begin in the same instant, one finds out when it renews its lease.
+It is written under conditions (If-None-Match, If-Match) and then read back: the reply to a write may be lost, and some
+servers ignore conditions. On those, if two jobs begin in the same instant, one finds out when it renews its lock.
 """
 
 from __future__ import annotations
@@ -13,27 +13,22 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
 from ddbio.clock import Clock, sleep
 from ddbio.errors import DestinationError, JobLockedError, PreflightError
 from ddbio.storage.holder import Holder, locked, read, this_process
+from ddbio.storage.s3.client import S3Client
 from ddbio.storage.s3.errors import edge, ignoring
-from ddbio.storage.s3.retry import insist
+from ddbio.storage.s3.tuning import S3Tuning
 
 LEASE_SECONDS = 60.0
-"""A lease that was not renewed for so long, by the server's clock, can be taken over."""
+"""A lock that was not renewed for this long, by the server's clock, can be taken over."""
 RENEW_SECONDS = 15.0
 VALID_SECONDS = LEASE_SECONDS - RENEW_SECONDS
-"""Its holder stops so long after it began to write it: a good while before another job may begin."""
-RELEASE_SECONDS = 0.5
-"""One of the times that make up the two seconds which a job that is stopped has in all: workers that stop, files that
-are sealed, a chunk of the journal that is written."""
-DONE_SECONDS = 10.0
-"""So long a job that ends by itself tries to give the lease back."""
+"""The holder stops this long after the last renewal began: well before another job may begin."""
 _ATTEMPTS = 3
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 _HINT = (
@@ -50,15 +45,21 @@ class _Found(NamedTuple):
     age: float
 
 
-class Lease:
-    """The lease that the object at `address` stands for; `place` is what a person calls what it guards."""
+class Lock:
+    """The lock that the object at `address` stands for, on the files at `location`."""
 
     def __init__(
-        self, client: Any, address: Mapping[str, str], place: str, run: str, parameters: Mapping[str, str], clock: Clock
+        self,
+        client: S3Client,
+        address: Mapping[str, str],
+        location: str,
+        run: str,
+        parameters: Mapping[str, str],
+        clock: Clock,
     ) -> None:
         self._client = client
         self._address = address
-        self._place = place
+        self._location = location
         self._parameters = parameters
         self._clock = clock
         self._holder = this_process(run, uuid.uuid4().hex)
@@ -67,59 +68,61 @@ class Lease:
         """Why this job may not write any more."""
 
     async def take(self) -> None:
-        """Take the lease; raises as `Sink.lock` says."""
+        """Take the lock; raises as `Sink.lock` does."""
         asked = self._clock.now()
-        with edge(f"lock {self._place}", PreflightError):
+        with edge(f"lock {self._location}", PreflightError):
             for _ in range(_ATTEMPTS):
-                found = await insist(self._look, self._clock)
+                found = await self._look()
                 if found is not None and self._is_own(found.holder):  # whatever the reply to the write was
                     self._valid_until = asked + VALID_SECONDS
                     return
                 if found is not None and found.age <= LEASE_SECONDS:
-                    raise locked(self._place, found.holder, _HINT)
+                    raise locked(self._location, found.holder, _HINT)
                 asked = self._clock.now()
                 condition = {"IfNoneMatch": "*"} if found is None else {"IfMatch": found.etag}
-                await insist(partial(self._write, condition), self._clock)
-        raise locked(self._place, None, _HINT)
+                await self._write(condition)
+        raise locked(self._location, None, _HINT)
 
     async def renew(self) -> None:
-        """Keep the lease until cancelled; raises JobLockedError when another job has taken it."""
+        """Renew the lock until cancelled; raises JobLockedError when another job has taken it."""
         while True:
             await sleep(self._clock, RENEW_SECONDS)
             try:
                 async with asyncio.timeout(RENEW_SECONDS):
                     await self._renew()
             except (TimeoutError, DestinationError) as error:
-                log.debug("The lock on %s was not renewed: %s", self._place, error)
+                log.debug("The lock on %s was not renewed: %s", self._location, error)
 
     async def watch(self) -> None:
-        """Raise JobLockedError once the lease could not be renewed in time."""
+        """Raise JobLockedError once the lock was not renewed in time."""
         while (left := self._valid_until - self._clock.now()) > 0:
             await sleep(self._clock, left)
-        self._lose(f"The lock on {self._place} could not be renewed for {VALID_SECONDS:.0f} seconds.")
+        self._lose(f"The lock on {self._location} could not be renewed for {VALID_SECONDS:.0f} seconds.")
 
     async def release(self, seconds: float) -> None:
-        """Give the lease back, if it is still held and S3 answers within `seconds`; else it lapses."""
+        """Delete the lock, if it is still held and S3 answers within `seconds`; otherwise it expires."""
         if self.lost or self._clock.now() >= self._valid_until:
             return
         try:
             async with asyncio.timeout(seconds):
-                with edge(f"unlock {self._place}", DestinationError):
-                    await insist(self._delete, self._clock)
+                with edge(f"unlock {self._location}", DestinationError):
+                    await self._delete()
         except (TimeoutError, DestinationError) as error:
-            log.debug("The lock on %s was not given back: %s", self._place, error)
+            log.debug("The lock on %s was not released: %s", self._location, error)
             log.warning(
-                "S3 did not answer in time: the lock on %s stays for another %.0f seconds.", self._place, LEASE_SECONDS
+                "S3 did not answer in time: the lock on %s stays for another %.0f seconds.",
+                self._location,
+                LEASE_SECONDS,
             )
 
     async def _renew(self) -> None:
         asked, before = self._clock.now(), self._holder.renewed
-        with edge(f"renew the lock on {self._place}", DestinationError):
+        with edge(f"renew the lock on {self._location}", DestinationError):
             for _ in range(_ATTEMPTS):
                 found = await self._look()
                 if found is None or found.holder is None or not self._is_own(found.holder):
                     who = found and found.holder
-                    self._lose(f"Another job has taken over {self._place}: {who or 'its lock is gone'}.")
+                    self._lose(f"Another job has taken over {self._location}: {who or 'its lock is gone'}.")
                 if found.holder.renewed > before:
                     self._valid_until = asked + VALID_SECONDS
                     return
@@ -133,33 +136,32 @@ class Lease:
         return holder is not None and holder.nonce == self._holder.nonce
 
     async def _look(self) -> _Found | None:
-        with ignoring("NoSuchKey"):
-            reply = await self._client.get_object(**self._address)
-            async with reply["Body"]:
-                holder = read(await reply["Body"].read())
-            now = reply["ResponseMetadata"]["HTTPHeaders"].get("date", "")
-            return _Found(holder, reply["ETag"], _age(now, reply["LastModified"]))
-        return None
+        found = await self._client.read(self._address["Bucket"], self._address["Key"])
+        if found is None:
+            return None
+        now = found.reply["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        return _Found(read(found.data), found.reply["ETag"], _age(now, found.reply["LastModified"]))
 
     async def _write(self, condition: Mapping[str, str]) -> None:
         # What is written differs each time, and so does its ETag: a takeover can't miss a renewal.
         self._holder = msgspec.structs.replace(self._holder, renewed=self._holder.renewed + 1)
         body = msgspec.json.encode(self._holder)
         with ignoring(*_CONFLICTS):
-            await self._client.put_object(**self._address, Body=body, **self._parameters, **condition)
+            await self._client.call("put_object", **self._address, Body=body, **self._parameters, **condition)
 
     async def _delete(self) -> None:
         found = await self._look()
         if found is None or not self._is_own(found.holder):
             return
         with ignoring("NotImplemented"):
-            await self._client.delete_object(**self._address, IfMatch=found.etag)
+            with ignoring(*_CONFLICTS):  # it is another job's by now, or was deleted by a request whose reply was lost
+                await self._client.call("delete_object", **self._address, IfMatch=found.etag)
             return
-        await self._client.delete_object(**self._address)
+        await self._client.call("delete_object", **self._address)
 
 
 def _age(now: str, written: datetime) -> float:
-    """Seconds; 0 where the server does not tell the time, as nobody can know then that a lease has run out."""
+    """Seconds; 0 where the server does not give the time, since then it is not known that a lock has expired."""
     try:
         return (parsedate_to_datetime(now) - written).total_seconds()
     except (TypeError, ValueError, OverflowError):
@@ -167,21 +169,21 @@ def _age(now: str, written: datetime) -> float:
 
 
 @asynccontextmanager
-async def hold(lease: Lease) -> AsyncIterator[None]:
-    """Hold a lease; when it gets lost, the body is cancelled and JobLockedError raised."""
-    patience = DONE_SECONDS
+async def hold(lock: Lock, tuning: S3Tuning) -> AsyncIterator[None]:
+    """Hold a lock; when it is lost, the body is cancelled and JobLockedError is raised."""
+    patience = tuning.release_seconds_at_end
     try:
-        await lease.take()
+        await lock.take()
         async with asyncio.TaskGroup() as group:
-            keepers = [group.create_task(lease.renew()), group.create_task(lease.watch())]
+            keepers = [group.create_task(lock.renew()), group.create_task(lock.watch())]
             yield
             for keeper in keepers:
                 keeper.cancel()
     except asyncio.CancelledError:
-        patience = RELEASE_SECONDS
+        patience = tuning.release_seconds
         raise
     except BaseExceptionGroup as errors:
-        # The loss, or else what the body raised: a body under a lock raises what it raises without one.
+        # The loss of the lock, or else what the body raised: it comes out as it would without a lock.
         raise errors.exceptions[0]  # noqa: B904
     finally:
-        await lease.release(patience)
+        await lock.release(patience)

@@ -1,9 +1,9 @@
-"""Parts of uploads on their way: prepared and signed by the S3 client, sent by ddbio's own transport.
+"""Parts of uploads, prepared and signed by the S3 client and sent by ddbio's own transport.
 
-aiobotocore takes 3 ms of CPU for each MiB of a part: it hashes it, sums it up, and copies it more than once. Here
-the checksum is ready (S3 compares it with what it receives), the pieces leave as they lie in memory, and the payload is
-not hashed for the signature, as S3 allows (S3 API, "Authenticating requests: using the Authorization header"): what
-keeps others from changing it is TLS.
+aiobotocore takes 3 ms of CPU for each MiB of a part: it hashes the part, computes its checksum, and copies it more than
+once. Here the checksum is known (S3 compares it with what it receives), the pieces are sent as they are in memory, and
+the payload is not hashed for the signature, as S3 allows (S3 API, "Authenticating requests: using the Authorization
+header"): TLS keeps others from changing it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _SET_BY_TRANSPORT = frozenset({"content-length", "expect"})
 
 
 class PartBody(io.RawIOBase):
-    """The body of a part in pieces. Any S3 client reads it as a file; ddbio's own transport takes the pieces."""
+    """The body of a part, in pieces. An S3 client reads it as a file; ddbio's own transport sends the pieces."""
 
     def __init__(self, pieces: Sequence[bytes], crc: int) -> None:
         self.pieces = pieces
         self.crc32 = b64encode(crc.to_bytes(4, "big")).decode()
-        """The CRC-32 of all pieces, as S3 wants it."""
+        """The CRC-32 of all pieces, in the form that S3 expects."""
         self._size = sum(map(len, pieces))
         self._at = 0
 
@@ -39,20 +39,20 @@ class PartBody(io.RawIOBase):
         return self._size
 
     def readable(self) -> bool:
-        """It is."""
+        """Always."""
         return True
 
     def seekable(self) -> bool:
-        """It is, so that it can be sent again."""
+        """Always, so that the part can be sent again."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go on reading from there."""
+        """Set the position of the next read."""
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read a stretch of one piece."""
+        """Read bytes of one piece."""
         start = 0
         for piece in self.pieces:
             if self._at < start + len(piece):
@@ -65,7 +65,7 @@ class PartBody(io.RawIOBase):
 
 
 def send_parts_through(transport: HttpTransport, client: Any) -> None:
-    """Let the S3 client's parts leave through `transport`."""
+    """Send the parts of this S3 client through `transport`."""
 
     async def send(request: Any, **_: Any) -> AioAWSResponse | None:
         if not isinstance(request.body, PartBody):
@@ -101,7 +101,7 @@ def _headers(request: Any) -> Mapping[str, str]:
 
 
 class _Raw:
-    """A body that is here, as aiobotocore reads one."""
+    """A body in memory, as aiobotocore reads one."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

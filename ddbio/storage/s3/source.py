@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
-import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
+from botocore.exceptions import ClientError, FlexibleChecksumError, IncompleteReadError
 
 from ddbio.errors import NoInputError, PreflightError, SourceError
-from ddbio.names import is_exported
+from ddbio.names import INPUT_ENDINGS, compression_of, is_exported, is_hidden, is_seen, is_unfinished
 from ddbio.storage.base import JOURNAL, MANIFEST, OWN_FOLDER, ExportFolder, Source, SourceFile, Survey
-from ddbio.storage.naming import INPUT_ENDINGS, compression_of, is_hidden, is_seen, is_unfinished
+from ddbio.storage.s3.client import S3Client
 from ddbio.storage.s3.errors import code_of, edge
-from ddbio.storage.s3.sink import MIB, read_object
+from ddbio.storage.s3.tuning import DEFAULT, MIB, S3Tuning
 from ddbio.storage.stdio import CHUNK
 
 PIECE = 8 * MIB
-"""Bytes asked for in one GET."""
-TRIES = 5
-"""GETs of one piece: the first, and those that take up a body where it broke off."""
-FIRST_PAUSE = 0.1
-"""Seconds before the second GET of a piece; doubled before each further one."""
+"""Bytes that one GET asks for."""
 
 
 class S3Source(Source):
@@ -32,8 +25,8 @@ class S3Source(Source):
     The client is an aiobotocore S3 client that the caller opens and closes.
     """
 
-    def __init__(self, client: Any, bucket: str, key: str) -> None:
-        self._client = client
+    def __init__(self, client: Any, bucket: str, key: str, *, tuning: S3Tuning = DEFAULT) -> None:
+        self._client = S3Client(client, retries=tuning.retries)
         self._bucket = bucket
         self._key = key
         self._prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
@@ -64,17 +57,23 @@ class S3Source(Source):
         with edge(f"read the manifest of {self.location}", SourceError):
             if root is None:
                 root = self._beside if await self._exact() else self._prefix
-            return await read_object(self._client, self._bucket, root + MANIFEST)
+            found = await self._client.read(self._bucket, root + MANIFEST)
+            return found and found.data
 
-    def place(self, name: str) -> str:
+    def location_of(self, name: str) -> str:
         return f"s3://{self._bucket}/{name}"
 
     async def read(self, file: SourceFile, start: int = 0) -> AsyncGenerator[bytes, None]:
-        size = file.size or 0
-        for first in range(start, size, PIECE):
-            async with aclosing(self._piece(file, first, min(first + PIECE, size))) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+        location, size = self.location_of(file.name), file.size or 0
+        reader = _RangeReader(self._client, self._bucket, file, location)
+        try:
+            while start < size:
+                with edge(f"read {location} from byte {start}", SourceError):
+                    chunk = await self._client.insist(lambda: reader.read(start))  # noqa: B023 - awaited here
+                start += len(chunk)
+                yield chunk
+        finally:
+            reader.close()
 
     @property
     def _beside(self) -> str:
@@ -85,7 +84,7 @@ class S3Source(Source):
         if not self._key or self._key.endswith("/"):
             return None
         try:
-            head = await self._client.head_object(Bucket=self._bucket, Key=self._key)
+            head = await self._client.call("head_object", Bucket=self._bucket, Key=self._key)
         except ClientError as error:
             # Without s3:ListBucket a missing key is a 403; the listing that follows then says what is forbidden.
             if code_of(error) in {"404", "403"}:
@@ -95,7 +94,9 @@ class S3Source(Source):
 
     def _file(self, key: str, size: int, etag: str) -> SourceFile:
         if size < 0:
-            raise PreflightError(f"{self.place(key)} has {size:,} bytes, says the endpoint: that is not possible.")
+            raise PreflightError(
+                f"{self.location_of(key)} has {size:,} bytes, says the endpoint: that is not possible."
+            )
         return SourceFile(key, size, etag, compression_of(key))
 
     async def _listed(
@@ -105,8 +106,7 @@ class S3Source(Source):
         files: list[SourceFile] = []
         hidden: list[SourceFile] = []
         exports: dict[str, ExportFolder] = {}
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-        async for page in pages:
+        async for page in self._client.pages("list_objects_v2", Bucket=self._bucket, Prefix=prefix):
             for each in page.get("Contents", ()):
                 key = each["Key"]
                 name = key[len(root) :]
@@ -120,55 +120,71 @@ class S3Source(Source):
                     _note(exports, key, root)
         return files, hidden, tuple(exports.values())
 
-    async def _piece(self, file: SourceFile, first: int, end: int) -> AsyncGenerator[bytes, None]:
-        """One range; a body that breaks off is taken up again at the byte where it did."""
-        broken: Exception | None = None
-        for attempt in range(TRIES):
-            if attempt:
-                await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
-            try:
-                async with aclosing(self._body(file, first, end)) as chunks:
-                    async for chunk in chunks:
-                        first += len(chunk)
-                        yield chunk
-            except FlexibleChecksumError as error:
-                raise SourceError(f"The checksum of {self.place(file.name)} does not match what was read.") from error
-            except (BotoCoreError, aiohttp.ClientError) as error:
-                broken = error
-            if first == end:
-                return
-        hint = "Check the network, and run again."
-        raise SourceError(
-            f"Reading {self.place(file.name)} broke off {TRIES} times at byte {first}.", hint=hint
-        ) from broken
 
-    async def _body(self, file: SourceFile, first: int, end: int) -> AsyncGenerator[bytes, None]:
-        with edge(f"read {self.place(file.name)}", SourceError):
-            reply = await self._get(file, first, end)
-        body = reply["Body"]
-        async with body:
-            while chunk := await _fill(body):
-                yield chunk
+class _RangeReader:
+    """Reads an object by ranges of `PIECE` bytes; a body that broke off is replaced by a new one at the next `read`."""
 
-    async def _get(self, file: SourceFile, first: int, end: int) -> Any:
-        hint = "Run again once nobody writes to it."
+    def __init__(self, client: S3Client, bucket: str, file: SourceFile, location: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._file = file
+        self._location = location
+        self._body: Any = None
+        self._end = 0
+
+    async def read(self, start: int) -> bytes:
+        """The chunk from `start` on, where the last one ended."""
         try:
-            reply = await self._client.get_object(
-                Bucket=self._bucket, Key=file.name, Range=f"bytes={first}-{end - 1}", IfMatch=file.tag
+            if self._body is None:
+                self._end = min(start + PIECE, self._file.size or 0)
+                self._body = await self._get(start, self._end)
+            chunk = await self._fill(min(CHUNK, self._end - start))
+            if start + len(chunk) == self._end:
+                await self._body.read(1)  # the SDK verifies a body at its end
+                self.close()
+        except FlexibleChecksumError as error:
+            # Not retried: the first chunks of the body are in use already.
+            raise SourceError(f"The checksum of {self._location} does not match what was read.") from error
+        except BaseException:
+            self.close()
+            raise
+        return chunk
+
+    def close(self) -> None:
+        """Close the body that is open, if there is one."""
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
+
+    async def _fill(self, size: int) -> bytes:
+        """`size` bytes: the network delivers much smaller pieces."""
+        pieces, missing = [], size
+        while missing and (piece := await self._body.read(missing)):
+            pieces.append(piece)
+            missing -= len(piece)
+        if missing:
+            raise IncompleteReadError(actual_bytes=size - missing, expected_bytes=size)
+        return b"".join(pieces)
+
+    async def _get(self, start: int, end: int) -> Any:
+        file, hint = self._file, "Run again once nobody writes to it."
+        try:
+            reply = await self._client.attempt(
+                "get_object", Bucket=self._bucket, Key=file.name, Range=f"bytes={start}-{end - 1}", IfMatch=file.tag
             )
         except ClientError as error:
             if code_of(error) in {"PreconditionFailed", "412", "NoSuchKey", "InvalidRange"}:
-                raise SourceError(f"{self.place(file.name)} was changed while it was read.", hint=hint) from error
+                raise SourceError(f"{self._location} was changed while it was read.", hint=hint) from error
             raise
         whole = str(reply.get("ContentRange", "")).rpartition("/")[2]
-        if reply["ETag"] != file.tag or reply["ContentLength"] != end - first or whole not in ("", "*", str(file.size)):
+        if reply["ETag"] != file.tag or reply["ContentLength"] != end - start or whole not in ("", "*", str(file.size)):
             reply["Body"].close()
-            raise SourceError(f"{self.place(file.name)}: the reply is not the range that was asked for.", hint=hint)
-        return reply
+            raise SourceError(f"{self._location}: the reply is not the range that was asked for.", hint=hint)
+        return reply["Body"]
 
 
 def _note(exports: dict[str, ExportFolder], key: str, root: str) -> None:
-    """Note the export that a key tells of, if it does."""
+    """Note the export that a key belongs to, if its name says so."""
     inner = key[len(root) :]
     at = f"/{inner}".rfind(f"/{OWN_FOLDER}/")
     folder = inner[:at] if at >= 0 else inner[: inner.rfind("/") + 1]
@@ -185,13 +201,3 @@ def _note(exports: dict[str, ExportFolder], key: str, root: str) -> None:
     else:
         return
     exports[root + folder] = known
-
-
-async def _fill(body: Any) -> bytes:
-    """The next chunk: the network hands out much smaller pieces. Empty at the end."""
-    pieces = []
-    missing = CHUNK
-    while missing and (piece := await body.read(missing)):
-        pieces.append(piece)
-        missing -= len(piece)
-    return b"".join(pieces)

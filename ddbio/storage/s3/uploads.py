@@ -1,4 +1,4 @@
-"""Multipart uploads by their ids: ended here, whoever began them. Raises what the client raises."""
+"""Multipart uploads completed or aborted by their ids, whoever began them. Raises what the client raises."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ddbio.storage.s3.client import S3Client
 from ddbio.storage.s3.errors import ignoring
 
 ABORTS = 3
-"""An upload that still had parts on their way may need more than one abort (S3 API, AbortMultipartUpload)."""
+"""An upload with parts still in flight may need more than one abort (S3 API, AbortMultipartUpload)."""
 _AT_ONCE = 16
 log = logging.getLogger("ddbio")
 
@@ -28,28 +29,30 @@ def token(upload_id: str, parts: Sequence[Part]) -> dict[str, object]:
     return {"upload_id": upload_id, "parts": [list(part) for part in parts]}
 
 
-async def complete(client: Any, address: Mapping[str, str], upload_id: str, parts: Sequence[Part]) -> bool:
+async def complete(client: S3Client, address: Mapping[str, str], upload_id: str, parts: Sequence[Part]) -> bool:
     """Make an object of these parts, the first ones of an upload; False where the upload is gone, and no such object
     is there.
     """
     listed = [
-        # S3 checks the checksum again, and wants it where it has one.
+        # S3 verifies the checksum again, and demands it where it has one.
         {"PartNumber": number, "ETag": f'"{part.etag}"'} | ({"ChecksumCRC32": part.crc32} if part.crc32 else {})
         for number, part in enumerate(parts, 1)
     ]
     with ignoring("NoSuchUpload"):
-        made = await client.complete_multipart_upload(**address, UploadId=upload_id, MultipartUpload={"Parts": listed})
-        if "ETag" in made:  # else somebody else has answered
+        made = await client.call(
+            "complete_multipart_upload", **address, UploadId=upload_id, MultipartUpload={"Parts": listed}
+        )
+        if "ETag" in made:  # otherwise the reply is not one of S3's
             return True
     # The reply to an earlier request may have been lost; by now the upload is completed and forgotten.
     with ignoring("404"):
-        head = await client.head_object(**address)
+        head = await client.call("head_object", **address)
         # The ETag of a multipart upload ends in its number of parts.
         return bool(head["ContentLength"] == parts[-1].end and head["ETag"].endswith(f'-{len(parts)}"'))
     return False
 
 
-async def recover(client: Any, address: Mapping[str, str], size: int, token: Mapping[str, Any]) -> bool:
+async def recover(client: S3Client, address: Mapping[str, str], size: int, token: Mapping[str, Any]) -> bool:
     """Complete the upload of a `token` at `size` bytes, or abort it and return False."""
     upload_id = token["upload_id"]
     parts = [part for part in (Part(*each) for each in token["parts"]) if part.end <= size]
@@ -61,28 +64,28 @@ async def recover(client: Any, address: Mapping[str, str], size: int, token: Map
     return False
 
 
-async def abort(client: Any, address: Mapping[str, str], upload_id: str) -> bool:
-    """Abort an upload, again while parts that were on their way turn up; False where they still do."""
+async def abort(client: S3Client, address: Mapping[str, str], upload_id: str) -> bool:
+    """Abort an upload, repeatedly while parts that were in flight arrive; False where it still has parts."""
     for _ in range(ABORTS):
         with ignoring("NoSuchUpload"):
-            await client.abort_multipart_upload(**address, UploadId=upload_id)
+            await client.call("abort_multipart_upload", **address, UploadId=upload_id)
         if not await _has_parts(client, address, upload_id):
             return True
     return False
 
 
-async def _has_parts(client: Any, address: Mapping[str, str], upload_id: str) -> bool:
+async def _has_parts(client: S3Client, address: Mapping[str, str], upload_id: str) -> bool:
     with ignoring("NoSuchUpload"):
-        return bool((await client.list_parts(**address, UploadId=upload_id, MaxParts=1)).get("Parts"))
+        reply = await client.call("list_parts", **address, UploadId=upload_id, MaxParts=1)
+        return bool(reply.get("Parts"))
     return False
 
 
-async def sweep(client: Any, bucket: str, prefix: str, unwanted: Callable[[str], bool]) -> set[str]:
+async def sweep(client: S3Client, bucket: str, prefix: str, unwanted: Callable[[str], bool]) -> set[str]:
     """Abort the open uploads under `prefix` whose keys are `unwanted`; return the keys."""
-    pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
     uploads = [
         (each["Key"], each["UploadId"])
-        async for page in pages
+        async for page in client.pages("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
         for each in page.get("Uploads", ())
         if unwanted(each["Key"])
     ]
@@ -99,5 +102,7 @@ async def sweep(client: Any, bucket: str, prefix: str, unwanted: Callable[[str],
             if end:
                 removed.add(key)
             else:
-                log.warning("The upload %s of s3://%s/%s keeps its parts, aborted or not.", upload_id, bucket, key)
+                log.warning(
+                    "The upload %s of s3://%s/%s still has parts although it was aborted.", upload_id, bucket, key
+                )
     return removed

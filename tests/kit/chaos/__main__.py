@@ -30,7 +30,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 class Batch:
-    """So many runs, some at once; one line each on standard output, and the sums at the end."""
+    """A number of runs, some at once; one line for each on standard output, and the totals at the end."""
 
     def __init__(self, options: argparse.Namespace, world: World) -> None:
         self._kind: Kind = options.kind

@@ -9,7 +9,7 @@ from tests.kit.faults.account import FaultAccount, Served
 from tests.kit.faults.schedule import KINDS, NEEDS_OTHER_KEYS
 
 MORE_ATTEMPTS = 12
-"""After the last blow a job has so many attempts to get done; S3's faults may stop it now and then."""
+"""The attempts that a job has to finish after the last blow; faults of S3 may stop it now and then."""
 COMMIT_SECONDS = 3.5
 """What one commit interval is: a second of work, half a second to the next Report, a second in which the desk gathers
 commits and half a one more to the Report that ends it, and the journal's own time."""
@@ -27,7 +27,7 @@ def draw_rates(rng: Random, most: float) -> dict[str, float]:
 
 
 def draw_blows(rng: Random, requests: int) -> tuple[tuple[Blow, ...], ...]:
-    """The blows of the first few attempts at a job of so many requests."""
+    """The blows of the first few attempts at a job of this number of requests."""
     return tuple(_attempt(rng, requests) for _ in range(rng.randint(2, 4)))
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from tests.kit.chaos.relay import Pace
+from tests.kit.command import gone
 
 HANG_SECONDS = 120.0
 """An attempt that takes longer hangs."""
 END_SECONDS = 30.0
-"""So soon workers end after their parent, and a job after Ctrl-C, on a busy machine."""
+"""Within this time workers end after their parent, and a job after Ctrl-C, even on a busy machine."""
 DUMP_SECONDS = 3.0
 MARK = "DDBIO_CHAOS_RUN"
 ROOT = Path(__file__).parents[3]
@@ -33,7 +34,7 @@ class ChaosError(Exception):
 
 @dataclass(frozen=True)
 class Blow:
-    """Strike `victim` when so many more requests have come (or none: at once), and `seconds` have passed then."""
+    """Strike `victim` after this number of further requests (0: at once) and then `seconds`."""
 
     victim: Victim
     requests: int
@@ -128,7 +129,7 @@ class Attempts:
         try:
             async with asyncio.timeout(END_SECONDS):
                 while alive := self._alive():
-                    await asyncio.gather(*map(_gone, alive))
+                    await asyncio.gather(*map(gone, alive))
         except TimeoutError:
             await self._dump()
             raise ChaosError(
@@ -165,19 +166,3 @@ class Attempts:
                 if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
                     found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
-
-
-async def _gone(pid: int) -> None:
-    """Wait for the end of a process, whosever child it is."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)

@@ -1,4 +1,6 @@
-"""What stands behind the proxy: the service made slow enough to be killed at, and an S3 whose clock is a minute on."""
+"""What the fault proxy forwards to: a service slowed down so that it can be interrupted, and an S3 whose clock is a
+minute ahead.
+"""
 
 from __future__ import annotations
 
@@ -7,57 +9,35 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
-from types import TracebackType
-from typing import Self
+from functools import partial
 
 from ddbio.storage.base import LOCK
 from ddbio.storage.s3.lock import LEASE_SECONDS
+from tests.kit.faults.relay import Relay
 from tests.kit.faults.s3 import refusal
-from tests.kit.faults.upstream import Upstream, UpstreamError
-from tests.kit.servers.http import Handler, HttpServer, Reply, Request
+from tests.kit.servers.http import Handler, Reply, Request
 from tests.kit.servers.replies import RESET
 
 DATA = {"Scan", "BatchWriteItem"}
 LATER = timedelta(seconds=LEASE_SECONDS + 1)
 
 
-class Relay:
-    """Serves on 127.0.0.1 what `upstream` (a URL) serves; `change` may alter requests and replies."""
+class Changing(Relay):
+    """A relay whose requests and replies `change` may alter."""
 
     def __init__(self, upstream: str, change: Callable[[Request, Handler], Awaitable[Reply]]) -> None:
-        self._upstream = Upstream(upstream)
+        super().__init__(upstream)
         self._change = change
-        self._http = HttpServer(self._handle, streaming=True)
-        self.url = ""
 
-    async def __aenter__(self) -> Self:
-        await self._upstream.__aenter__()
-        self.url = f"http://127.0.0.1:{await self._http.start(0)}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            await self._http.stop()
-        finally:
-            await self._upstream.__aexit__(kind, error, trace)
-
-    async def _handle(self, request: Request) -> Reply:
-        try:
-            return await self._change(request, self._forward)
-        except UpstreamError:
-            return RESET
-
-    async def _forward(self, request: Request) -> Reply:
-        return await self._upstream.forward(request, whole=False)
+    async def answer(self, request: Request) -> Reply:
+        return await self._change(request, partial(self.upstream.forward, whole=False))
 
 
 class Pace:
-    """Small pages, and a pause before each reply: whoever is killed meanwhile, the work is done by then.
+    """Small pages, and a pause before each reply: when a client is killed in the pause, its request has been served.
 
-    With `before` the pause comes before the work, which is not done at all where `drop` is called meanwhile: a dead
-    client's request does not arrive.
+    With `before` the pause comes first, and `drop` discards the requests that wait in it: those of a dead client never
+    arrive.
     """
 
     def __init__(self, page_items: int | None, seconds: float, *, before: bool = False) -> None:
@@ -69,13 +49,13 @@ class Pace:
         self._awaited: list[tuple[int, asyncio.Event]] = []
 
     def after(self, requests: int) -> asyncio.Event:
-        """An event that is set when so many more requests have come."""
+        """An event that is set after this number of further requests."""
         event = asyncio.Event()
         self._awaited.append((self._served + requests, event))
         return event
 
     def drop(self) -> None:
-        """Reset the requests that are on their way."""
+        """Reset the requests that wait in a pause."""
         self._drops += 1
 
     async def __call__(self, request: Request, serve: Handler) -> Reply:
@@ -98,9 +78,9 @@ class Pace:
 
 
 async def as_s3(request: Request, serve: Handler) -> Reply:
-    """Where the lock of a job is read, the server's clock says a later time: so the lock of a dead job has run out.
+    """Reply to reads of a job's lock with a later `Date`, so that the lock of a dead job has expired.
 
-    And where moto breaks down over the completion of an upload that it does not know, S3's own answer is given.
+    Where moto fails with HTTP 500 to complete an upload that it does not know, reply as S3 does.
     """
     reply = await serve(request)
     path, _, query = request.path.partition("?")

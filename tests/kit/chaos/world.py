@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from tests.kit.chaos.relay import Pace, Relay, as_s3
+from tests.kit.chaos.relay import Changing, Pace, as_s3
 from tests.kit.faults.credentials import KeyRing
 from tests.kit.faults.proxy import FaultProxy
 from tests.kit.faults.schedule import Schedule
@@ -97,7 +97,7 @@ async def staged(
 ) -> AsyncIterator[Stage]:
     """Set the proxies and what stands behind them up."""
     async with AsyncExitStack() as stack:
-        relay = await stack.enter_async_context(Relay(tables.url, pace))
+        relay = await stack.enter_async_context(Changing(tables.url, pace))
         proxy = await stack.enter_async_context(FaultProxy(relay.url, schedule, keys=keys))
         environment = {
             **tables.environment(),
@@ -107,7 +107,7 @@ async def staged(
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         if s3 is not None:
-            clock = await stack.enter_async_context(Relay(s3.url, as_s3))
+            clock = await stack.enter_async_context(Changing(s3.url, as_s3))
             s3_proxy = await stack.enter_async_context(
                 FaultProxy(clock.url, s3_schedule, access_key=s3.access_key, secret_key=s3.secret_key)
             )

@@ -42,7 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     both("--partition-capacity", default=(PARTITION_READ, PARTITION_WRITE), help="default: the service's")
     capacity.add_argument("--burst", type=float, default=1.0, metavar="SECONDS", help="of unused capacity that is kept")
     keys = parser.add_argument_group("credentials")
-    keys.add_argument("--key-life", type=int, metavar="REQUESTS", help="serve /_credentials; so long a key is good")
+    keys.add_argument(
+        "--key-life",
+        type=int,
+        metavar="REQUESTS",
+        help="serve /_credentials, with keys that are valid for this number of requests",
+    )
     keys.add_argument("--key-seconds", type=float, default=3600.0, help="to the Expiration that is told")
     keys.add_argument("--credential-failures", type=float, default=0.0, metavar="SHARE", help="of questions for a key")
     keys.add_argument("--access-key", default=ACCESS_KEY, help="of the upstream, for what the proxy does there itself")

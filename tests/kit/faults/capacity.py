@@ -22,7 +22,7 @@ ReadPermit = Callable[[float], None]
 class Limits:
     """Units per second of every table (and index) and of each of its partitions.
 
-    Of what is left unspent, `burst` seconds are kept (the service keeps up to 300).
+    Unspent units are kept for `burst` seconds (the service keeps up to 300).
     """
 
     read: float
@@ -52,7 +52,7 @@ class TokenBucket:
         return self._tokens
 
     def holds(self, units: float) -> bool:
-        """Whether `units` can be taken; more than the bucket can hold is had when it is full."""
+        """Whether `units` can be taken; for more than the bucket can hold, whether it is full."""
         return self.tokens >= min(units, self._size)
 
     def take(self, units: float) -> None:
@@ -63,8 +63,8 @@ class TokenBucket:
 class Capacity:
     """The buckets of all tables. What is refused costs nothing.
 
-    A write's price is known beforehand. A read is let in while there are tokens: it costs the price of the last page at
-    once, and what it turns out to cost when it is settled, into debt if need be.
+    The price of a write is known beforehand. A read is admitted while there are tokens: it is charged the price of the
+    last page, and corrected to its own price when it is settled, into debt if need be.
     """
 
     def __init__(self, limits: Limits, now: Callable[[], float] = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""Credentials that wear out: an endpoint as containers have one, whose keys are good for so many requests."""
+"""A credentials endpoint as containers have one, whose keys are valid for a number of requests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _KEY = re.compile(rf"Credential=({PREFIX}\d+)/")
 class KeyRing:
     """Hands out keys, each of them good for `life` requests, and refuses the worn ones.
 
-    Keys of any other form are none of its business. Of the requests for a key the share `failures` fails with HTTP 500,
-    the same ones for the same `seed`. Expiration is `seconds` away, for clients that renew by the clock.
+    Keys of any other form are accepted. The share `failures` of the requests for a key fails with HTTP 500, the same
+    ones for the same `seed`. Keys expire in `seconds`, for clients that renew by the clock.
     """
 
     def __init__(self, life: int, *, failures: float = 0.0, seconds: float = 3600.0, seed: int = 0) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.kit.faults import s3
@@ -14,17 +12,18 @@ from tests.kit.faults.account import FaultAccount
 from tests.kit.faults.capacity import Capacity, Limits
 from tests.kit.faults.credentials import KeyRing
 from tests.kit.faults.dynamodb import DynamoDB, expired
+from tests.kit.faults.relay import Relay
 from tests.kit.faults.schedule import PRESETS, Decision, Schedule
-from tests.kit.faults.upstream import Upstream, UpstreamError
+from tests.kit.faults.upstream import UpstreamError
 from tests.kit.servers.aws import ACCESS_KEY, SECRET_KEY
-from tests.kit.servers.http import HttpServer, Reply, Request
-from tests.kit.servers.replies import RESET, error_reply, json_reply
+from tests.kit.servers.http import Reply, Request
+from tests.kit.servers.replies import error_reply, json_reply
 
 MAX_BODY = 64 * 1024 * 1024
 """More than any DynamoDB takes; up to here it is the upstream that refuses a body."""
 
 
-class FaultProxy:
+class FaultProxy(Relay):
     """Serves on 127.0.0.1 what `upstream` (a URL) serves, with faults.
 
     Which request meets which fault is settled by `schedule`, which may be replaced at any time: requests are numbered
@@ -42,36 +41,14 @@ class FaultProxy:
         access_key: str = ACCESS_KEY,
         secret_key: str = SECRET_KEY,
     ) -> None:
+        super().__init__(upstream, access_key, secret_key)
         self.schedule = schedule or Schedule(0, PRESETS["none"])
         self.keys = keys
         self.account = FaultAccount()
-        self.url = ""
         self._numbers: Counter[str] = Counter()
-        self._upstream = Upstream(upstream, access_key, secret_key)
         capacity = None if limits is None else Capacity(limits)
-        self._dynamodb = DynamoDB(self._upstream, lambda: self.account, capacity)
-        self._s3 = s3.S3(self._upstream)
-        self._http = HttpServer(self._handle, streaming=True)
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
-
-    async def start(self, port: int = 0) -> None:
-        """Listen; `url` tells where."""
-        await self._stack.enter_async_context(self._upstream)
-        self._stack.push_async_callback(self._http.stop)
-        self.url = f"http://127.0.0.1:{await self._http.start(port)}"
-
-    async def stop(self) -> None:
-        """Close every connection. Raises an ExceptionGroup of what went wrong in the proxy itself."""
-        await self._stack.aclose()
+        self._dynamodb = DynamoDB(self.upstream, lambda: self.account, capacity)
+        self._s3 = s3.S3(self.upstream)
 
     def summary(self, windows: list[float], *, pages: bool) -> dict[str, Any]:
         """The account, and what led to it, as JSON values."""
@@ -81,7 +58,7 @@ class FaultProxy:
         schedule = {"seed": self.schedule.seed, "rates": self.schedule.rates}
         return {**schedule, "keys": keys, **self.account.summary(windows, pages=pages)}
 
-    async def _handle(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Reply:
         path = urlsplit(request.path).path
         if path == "/_account":
             return self._tell_account(request)
@@ -95,7 +72,7 @@ class FaultProxy:
             return await self._serve(request, operation)
         except UpstreamError:
             self.account.upstream_errors += 1
-            return RESET
+            raise
 
     async def _serve(self, request: Request, operation: str) -> Reply:
         service: DynamoDB | s3.S3 = self._s3

@@ -50,6 +50,7 @@ class Upstream:
         self._url = url.rstrip("/")
         self._credentials = Credentials(access_key, secret_key)
         self._session: aiohttp.ClientSession | None = None
+        self._streams: set[aiohttp.ClientResponse] = set()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -65,6 +66,8 @@ class Upstream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._session is not None
+        for reply in self._streams:  # nobody has read them, as where a fault took their place
+            reply.close()
         await self._session.close()
 
     async def forward(self, request: Request, *, whole: bool = True) -> Reply:
@@ -82,7 +85,7 @@ class Upstream:
                 data=stream or (BytesIO(request.body) if request.body else None),
                 allow_redirects=False,
             )
-            return await _reply(reply, whole)
+            return await self._reply(reply, whole)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UpstreamError(str(error)) from error
 
@@ -96,31 +99,31 @@ class Upstream:
         if reply.status != 204:
             raise UpstreamError(f"the upload could not be aborted: HTTP status {reply.status}")
 
+    async def _reply(self, reply: aiohttp.ClientResponse, whole: bool) -> Reply:
+        fields = _fields(reply)
+        crc = reply.headers.get("x-amz-crc32")
+        length = reply.headers.get("content-length")
+        size = None if length is None else int(length)
+        if reply.method == "HEAD" or reply.status in WITHOUT_BODY:
+            reply.release()
+            return Reply((), reply.status, fields=fields, length=size)
+        if not whole and size is not None and size > LARGE:
+            self._streams.add(reply)
+            return Reply((), reply.status, fields=fields, length=size, stream=self._stream(reply))
+        body = await reply.read()
+        return Reply((body,), reply.status, crc=None if crc is None else int(crc), fields=fields)
 
-async def _reply(reply: aiohttp.ClientResponse, whole: bool) -> Reply:
-    fields = _fields(reply)
-    crc = reply.headers.get("x-amz-crc32")
-    length = reply.headers.get("content-length")
-    size = None if length is None else int(length)
-    if reply.method == "HEAD" or reply.status in WITHOUT_BODY:
-        reply.release()
-        return Reply((), reply.status, fields=fields, length=size)
-    if not whole and size is not None and size > LARGE:
-        return Reply((), reply.status, fields=fields, length=size, stream=_stream(reply))
-    body = await reply.read()
-    return Reply((body,), reply.status, crc=None if crc is None else int(crc), fields=fields)
+    async def _stream(self, reply: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        try:
+            async for piece in reply.content.iter_chunked(BLOCK):
+                yield piece
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise PeerGoneError from error
+        finally:
+            self._streams.discard(reply)
+            reply.close()
 
 
 def _fields(reply: aiohttp.ClientResponse) -> Fields:
     pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.raw_headers)
     return tuple((name, value) for name, value in pairs if name.lower() not in HOP_BY_HOP | {"x-amz-crc32"})
-
-
-async def _stream(reply: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-    try:
-        async for piece in reply.content.iter_chunked(BLOCK):
-            yield piece
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise PeerGoneError from error
-    finally:
-        reply.close()

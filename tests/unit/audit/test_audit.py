@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gzip
 import threading
 from collections.abc import AsyncIterator
@@ -53,13 +54,13 @@ async def test_a_stage_finds_what_is_on_one_side_only_or_differs(executor: Threa
         assert await differences(stage) == expected
 
 
-async def test_of_a_key_that_the_files_have_twice_the_later_one_counts(executor: ThreadPoolExecutor) -> None:
+async def test_of_a_key_twice_in_the_files_the_later_one_counts(executor: ThreadPoolExecutor) -> None:
     async with Stage(executor) as stage:
         await stage.run(stage.add, [Row(b"k", 1, 0, 0, 0), Row(b"k", 2, 0, 1, 9), Row(b"k", 3, 0)])
         assert await differences(stage) == [Verdict("different", b"k", 0, 1, 9)]
 
 
-async def test_a_key_in_another_segment_meets_its_twin_on_the_last_stage(executor: ThreadPoolExecutor) -> None:
+async def test_a_key_in_two_segments_is_paired_in_the_last_stage(executor: ThreadPoolExecutor) -> None:
     async with Stage(executor) as rest:
         for rows in (
             [Row(b"moved", 1, 0, 0, 0), Row(b"a", 5, 0, 0, 9), Row(b"a", 5, 0), Row(b"b", 6, 0, 0, 20)],
@@ -206,7 +207,7 @@ def test_a_broken_compressed_file() -> None:
     assert any("corrupt" in problem for problem in corrupt)
 
 
-def test_a_wrong_count_and_fingerprint_of_the_manifest_are_found() -> None:
+def test_a_manifests_wrong_count_and_fingerprint_are_found() -> None:
     (count,) = problems(said(LINES, items=6), LINES)
     assert count.endswith("it has 5 records, but the manifest says 6.")
     (fingerprint,) = problems(said(LINES, fingerprint="0" * 16), LINES)
@@ -230,6 +231,6 @@ def test_a_segment_may_have_gaps_where_pages_held_no_items(positions: list[tuple
         )
         for number, (a, b) in zip((0, 3, 4), positions, strict=False)
     ]
-    totals = msgspec.structs.replace(manifest.totals, items=5 * len(files), bytes=len(LINES) * len(files))
+    totals = dataclasses.replace(manifest.totals, items=5 * len(files), bytes=len(LINES) * len(files))
     changed = msgspec.structs.replace(manifest, files=files[::-1], totals=totals)
     assert list(contradictions(changed, read_options(changed))) == []

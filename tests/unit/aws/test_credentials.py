@@ -116,14 +116,14 @@ async def test_a_final_error_is_not_tried_again() -> None:
     assert len(chain.reloads) == 1
 
 
-async def test_short_lived_credentials_are_not_asked_for_at_every_request() -> None:
+async def test_short_lived_credentials_are_not_fetched_each_request() -> None:
     chain = Chain(key("A", 10_600))
     for _ in range(5):
         await chain.source.get()
     assert chain.reloads == [False]
 
 
-async def test_refused_credentials_are_loaded_afresh_by_one_caller_for_all() -> None:
+async def test_one_caller_reloads_refused_credentials_for_all() -> None:
     chain = Chain(key("A"), key("A"), key("B"))
     stale = await chain.source.get()
     renewed = await asyncio.gather(*(chain.source.renew(stale) for _ in range(20)))
@@ -132,7 +132,7 @@ async def test_refused_credentials_are_loaded_afresh_by_one_caller_for_all() -> 
     assert await chain.source.get() == key("B")
 
 
-async def test_when_there_are_no_others_everybody_hears_it_after_four_tries() -> None:
+async def test_without_others_everybody_hears_it_after_four_tries() -> None:
     chain = Chain(key("A"))
     stale = await chain.source.get()
     answers = await asyncio.gather(*(chain.source.renew(stale) for _ in range(20)), return_exceptions=True)

@@ -9,28 +9,7 @@ import pytest
 from ddbio.aws.table import KeyElement, TableInfo
 from ddbio.errors import PreflightError
 from ddbio.model import KeyAttribute
-
-
-def description(**members: Any) -> dict[str, Any]:
-    base: dict[str, Any] = {
-        "TableName": "T",
-        "TableArn": "arn:aws:dynamodb:eu-west-1:123456789012:table/T",
-        "TableId": "an-id",
-        "TableStatus": "ACTIVE",
-        "AttributeDefinitions": [
-            {"AttributeName": name, "AttributeType": kind} for name, kind in zip("abcde", "SNSBS", strict=True)
-        ],
-        "KeySchema": [schema("b", "RANGE"), schema("a", "HASH")],
-        "ProvisionedThroughput": {"ReadCapacityUnits": 50, "WriteCapacityUnits": 20},
-        "ItemCount": 7,
-        "TableSizeBytes": 700,
-    }
-    return base | members
-
-
-def schema(name: str, role: str) -> dict[str, str]:
-    return {"AttributeName": name, "KeyType": role}
-
+from tests.kit.descriptions import description, schema
 
 GLOBAL = {
     "IndexName": "g",
@@ -73,7 +52,7 @@ def test_index_keys_are_optional_and_the_least_limit_counts() -> None:
     assert info.keys == (KeyAttribute("a", "S", 1024), KeyAttribute("b", "N", 1024), *info.index_keys)
 
 
-def test_an_index_has_its_own_figures_but_a_local_one_no_capacity() -> None:
+def test_an_index_has_its_own_figures_a_local_one_no_capacity() -> None:
     table = description(GlobalSecondaryIndexes=[GLOBAL], LocalSecondaryIndexes=[LOCAL])
     wide, local = TableInfo.parse(table, "g"), TableInfo.parse(table, "l")
     assert (wide.item_count, wide.size_bytes, wide.read_capacity, wide.write_capacity) == (3, 30, 5, 6)

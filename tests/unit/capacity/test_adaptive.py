@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.capacity import Budget, Pace
@@ -17,6 +17,7 @@ from ddbio.jobs import planning
 from tests.kit.fakes import FakeTable, error_reply, run_virtual
 from tests.kit.faults.capacity import Capacity, Limits
 from tests.kit.fleets import Fleet, export_job
+from tests.kit.marks import examples, few
 
 TABLE = "TableReadProvisionedThroughputExceeded"
 RANGE = "TableWriteKeyRangeThroughputExceeded"
@@ -51,7 +52,7 @@ class Table:
         return self.rates[first:]
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.floats(20, 100_000), st.floats(0.05, 20), st.floats(0.1, 10), st.sampled_from([TABLE, ACCOUNT]))
 def test_it_settles_near_what_the_table_bears(start: float, times: float, saved: float, reason: str) -> None:
     table = Table(Budget(Pace(start, float("inf"))), start * times, saved, reason)
@@ -72,7 +73,7 @@ def test_it_follows_a_step_of_the_capacity(factor: float) -> None:
     assert 0.8 * table.capacity <= sum(settled) / len(settled) <= 1.1 * table.capacity
 
 
-def test_the_first_throttling_halves_it_and_the_most_is_never_passed() -> None:
+def test_first_throttling_halves_it_and_the_most_is_not_passed() -> None:
     budget = Budget(Pace(500, 800))
     table = Table(budget, 1e9, 1.0)
     assert table.run(30)[-1] == 800
@@ -86,7 +87,7 @@ def test_the_first_throttling_halves_it_and_the_most_is_never_passed() -> None:
     assert budget.told(table.now) == ""
 
 
-def test_how_much_a_further_throttling_takes_off_depends_on_what_was_served() -> None:
+def test_a_further_throttling_cuts_by_what_was_served() -> None:
     budget = Budget(Pace(1_000, 2_000))
     budget.observe({TABLE: 1}, 10, hungry=True, served=9_000)
     assert budget.rate == 500
@@ -98,7 +99,7 @@ def test_how_much_a_further_throttling_takes_off_depends_on_what_was_served() ->
     assert budget.rate == 212.5 * 0.85
 
 
-def test_it_is_back_where_throttling_began_in_fifteen_seconds_and_beyond_it_by_as_much_in_thirty() -> None:
+def test_it_recovers_in_fifteen_seconds_and_passes_in_thirty() -> None:
     table = Table(Budget(Pace(1_000, float("inf"))), 1e9, 1.0)
     table.run(10)
     for _ in range(2):
@@ -151,7 +152,7 @@ def test_it_grows_beside_hot_keys() -> None:
     assert table.budget.rate == 2_000
 
 
-def test_hot_keys_do_not_slow_the_job_nor_do_unprocessed_items_beside_them() -> None:
+def test_hot_keys_and_unprocessed_items_do_not_slow_the_job() -> None:
     budget = Budget(Pace(1_000, 2_000))
     budget.observe({RANGE: 1}, 10, hungry=False, served=0)
     budget.observe({RANGE: 1, UNPROCESSED: 7}, 12, hungry=False, served=0)
@@ -171,7 +172,7 @@ def test_a_trickle_of_unprocessed_items_slows_nothing() -> None:
     assert "a few items" in budget.told(120)
 
 
-def test_a_table_that_leaves_many_items_slows_the_job_to_a_tenth_at_least() -> None:
+def test_unprocessed_items_slow_the_job_to_a_tenth_at_least() -> None:
     budget = Budget(Pace(1_000, 2_000))
     rates = []
     for tick in range(1, 240):
@@ -238,7 +239,7 @@ def test_reasons_are_told_apart() -> None:
     ]
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", few([1, 3], 0))
 def test_a_whole_fleet_settles_on_what_the_table_bears(workers: int) -> None:
     page, capacity = 16.0, 3_000.0
     pages = [[page] * 1_400 for _ in range(12)]

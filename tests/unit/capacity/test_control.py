@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ddbio.capacity import Budget, Control, Pace
-from ddbio.errors import DestinationError, PreflightError, UsageError
+from ddbio.errors import DestinationError, LimitReachedError, PreflightError, UsageError
 from ddbio.events import Event, Progress, Steered, Warned
 from ddbio.jobs import control_file as steering
 from ddbio.jobs import planning
@@ -91,7 +91,7 @@ def test_a_pause_stops_every_request_within_two_seconds(workers: int) -> None:
     assert told == {"", "paused"}
 
 
-async def test_what_is_asked_before_the_job_begins_holds_from_its_beginning() -> None:
+async def test_a_wish_made_before_the_job_holds_from_its_beginning() -> None:
     control, budget = Control(), Budget(Pace(100))
     await control.set_capacity(Capacity(units=70))
     control.pause()
@@ -139,7 +139,7 @@ def test_a_control_is_good_for_one_event_loop_after_the_other() -> None:
         asyncio.run(main())
 
 
-async def test_what_is_asked_too_late_for_a_job_is_not_for_the_next_one() -> None:
+async def test_a_wish_too_late_for_one_job_is_not_for_the_next() -> None:
     control, first, second, answers = Control(), Budget(Pace(100)), Budget(Pace(100)), asyncio.Event()
 
     async def slow(capacity: Capacity) -> Pace:
@@ -165,7 +165,7 @@ async def test_of_two_jobs_at_once_one_is_refused() -> None:
         assert (first.rate, second.rate) == (70, 100)
 
 
-async def test_what_is_asked_while_a_job_begins_comes_after_what_was_asked_before() -> None:
+async def test_wishes_made_while_a_job_begins_keep_their_order() -> None:
     control, budget, answers = Control(), Budget(Pace(100)), asyncio.Event()
 
     async def slow(capacity: Capacity) -> Pace:
@@ -326,7 +326,7 @@ def test_without_a_place_there_is_no_control_file() -> None:
 @pytest.mark.parametrize(
     ("capacity", "most"), [(AUTO, 500.0), (Capacity(units=5_000, auto=True), 500.0), (AUTO, inf), (HUNDRED, None)]
 )
-def test_a_budget_that_adapts_is_held_against_the_table_once_a_minute(capacity: Capacity, most: float | None) -> None:
+def test_an_adaptive_budget_is_checked_each_minute(capacity: Capacity, most: float | None) -> None:
     """The service is asked, but for once does not answer; a budget that knows no limit or is fixed stays as it is."""
     has = [1_000.0, None, 4_000.0, 300.0]
     asked: list[Capacity] = []
@@ -364,8 +364,7 @@ def test_a_job_ends_at_its_limit(limits: dict[str, float], least: float, most: f
     fleet = fleet_of(workers, 1_000)
     fleet.limits = limits
     run_virtual(fleet.run())
-    assert fleet.coordinator.failure is not None
-    assert fleet.coordinator.failure.kind == "LimitReachedError"
+    assert isinstance(fleet.coordinator.failure, LimitReachedError)
     assert least <= fleet.table.account.totals("read").units <= most
 
 

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.capacity import Governor, Permit
 from ddbio.clock import Clock, LoopClock
 from tests.kit.fakes import FakeClock, FakeTimer, VirtualClock, let_run, run_virtual
+from tests.kit.marks import examples
 from tests.kit.servers.account import Account
 
 EXACT = VirtualClock()
@@ -60,7 +61,7 @@ async def test_requests_go_in_the_order_in_which_they_came(queue: Queue, clock: 
     assert queue.governor.spent == 801.5
 
 
-async def test_a_large_request_is_not_overtaken_by_a_stream_of_small_ones(queue: Queue, clock: FakeClock) -> None:
+async def test_small_requests_do_not_overtake_a_large_one(queue: Queue, clock: FakeClock) -> None:
     await queue.ask("first", 10)
     await queue.ask("large", 1_000)
     for number in range(50):
@@ -81,9 +82,7 @@ async def test_who_is_due_is_the_next_from_that_instant_on(queue: Queue, clock: 
         assert queue.order[-1] == expected
 
 
-async def test_who_is_due_later_does_not_wait_for_it_where_nobody_else_wants_the_capacity(
-    queue: Queue, clock: FakeClock
-) -> None:
+async def test_who_is_due_later_does_not_wait_for_free_capacity(queue: Queue, clock: FakeClock) -> None:
     await queue.ask("at once", 100, clock.now() + 1_000)
     await queue.ask("as soon as it is there", 100, clock.now() + 1_000)
     clock.advance(1.001)
@@ -115,9 +114,7 @@ async def test_who_leaves_while_waiting_has_taken_nothing(queue: Queue, clock: F
     assert queue.governor.spent == 101
 
 
-async def test_who_is_let_through_and_cancelled_at_once_gives_back_and_wakes_the_next(
-    queue: Queue, clock: FakeClock
-) -> None:
+async def test_who_is_admitted_and_cancelled_wakes_the_next(queue: Queue, clock: FakeClock) -> None:
     await queue.ask("first", 100)
     await queue.ask("leaves", 1_000)
     await queue.ask("next", 1)
@@ -186,7 +183,7 @@ async def test_who_waits_is_let_through_at_the_newest_estimate() -> None:
     assert queue.governor.spent == 2_025
 
 
-async def test_a_permit_that_is_never_settled_counts_with_its_estimate(queue: Queue) -> None:
+async def test_a_permit_never_settled_counts_with_its_estimate(queue: Queue) -> None:
     await queue.ask("lost", 42)
     assert queue.governor.spent == 42
 
@@ -277,7 +274,7 @@ def spend(
     return run_virtual(main())
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(st.floats(100, 10_000), st.lists(st.floats(0.5, 200), min_size=1, max_size=20), st.floats(0, 0.04))
 def test_as_the_service_counts_the_rate_is_kept_and_used(rate: float, costs: list[float], stall: float) -> None:
     rng = random.Random(5)
@@ -326,7 +323,7 @@ def test_what_is_throttled_now_and_then_wastes_nothing() -> None:
     assert run_virtual(main()) >= 0.97
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(st.tuples(st.floats(0, 0.5), st.floats(1, 300), st.none() | st.floats(0, 3)), min_size=1, max_size=40),
     st.lists(st.tuples(st.floats(0, 20), st.floats(1, 1_000)), max_size=5),
@@ -373,7 +370,7 @@ async def test_pairs_per_second_are_measured(record_property: Callable[[str, obj
     assert governor.spent == pytest.approx(25 * pairs)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.tuples(st.floats(0.5, 500), st.booleans(), st.integers(0, 3)), min_size=1, max_size=40))
 def test_turns_are_kept_whoever_leaves(requests: list[tuple[float, bool, int]]) -> None:
     """Who asks first goes first; large requests are not overtaken; who leaves takes nothing with them."""

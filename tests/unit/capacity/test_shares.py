@@ -52,7 +52,7 @@ def test_small_demands_are_met_and_the_rest_is_split(demands: list[float], expec
 
 
 @given(budgets, demands, st.data())
-def test_those_who_come_first_have_what_they_can_use_and_nothing_is_lost(
+def test_the_first_have_what_they_can_use_and_nothing_is_lost(
     budget: float, demands: list[float], data: st.DataObject
 ) -> None:
     first = data.draw(st.lists(st.floats(0, budget), min_size=len(demands), max_size=len(demands)))

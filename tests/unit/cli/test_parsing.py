@@ -28,7 +28,7 @@ def test_an_option_that_is_given_twice_is_refused(
     command: str, option: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long = max(option.opts, key=len)
-    told = f"{' or '.join(option.opts)} is given 2 times, and may be given once only. See: ddbio {command} --help"
+    told = f"{' or '.join(option.opts)} is given 2 times, but may be given only once. See: ddbio {command} --help"
     if option.is_flag:
         refused(capsys, [command, long, long], told)
         return
@@ -57,7 +57,7 @@ def test_a_value_that_is_empty_or_another_option_is_refused(
         refused(capsys, [command, f"{short}=x"], f"A short option takes its value without the =: write {long}=x.")
 
 
-def test_a_value_that_looks_like_an_option_can_be_written_with_its_option() -> None:
+def test_a_value_like_an_option_can_be_joined_to_its_option() -> None:
     assert COMMANDS["import"].make_context("import", ["--table=-r", "-s", "-"]).params["table"] == "-r"
 
 
@@ -81,19 +81,19 @@ def test_an_option_that_takes_several_values_takes_them() -> None:
 def test_a_name_has_no_white_space_around_it(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     rest = [] if option == "--table" else ["-t", "T"]
     for value in (" x", "x\n"):
-        refused(capsys, ["import", "-s", "in", *rest, option, value], f"{value!r} begins or ends with white space")
+        refused(capsys, ["import", "-s", "in", *rest, option, value], f"{value!r} begins or ends with whitespace")
 
 
 def test_a_json_object_has_no_name_twice(capsys: pytest.CaptureFixture[str]) -> None:
     for text in ('{"#a":"b","#a":"c"}', '{"#a":{"S":"b","S":"c"}}'):
         line = ["export", "-t", "T", "-d", "out", "--expression-values", text]
-        refused(capsys, line, "a name comes twice in an object")
+        refused(capsys, line, "an object has two members of the same name")
 
 
 def test_standard_output_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
-    refused(capsys, ["export", "-t", "T", "-d", "-", "--overwrite"], "--overwrite is about what a destination holds")
+    refused(capsys, ["export", "-t", "T", "-d", "-", "--overwrite"], "--overwrite can't be used with standard output")
 
 
 @pytest.mark.parametrize("option", ["--rejects", "--state"])
 def test_files_of_its_own_are_no_standard_stream(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    refused(capsys, ["import", "-t", "T", "-s", "in", option, "-"], "a standard stream is not possible")
+    refused(capsys, ["import", "-t", "T", "-s", "in", option, "-"], "standard input and output can't be used here")

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from dataclasses import replace
 
 import pytest
 
-from ddbio.cli.common import Telling
+from ddbio.cli.common import OutputOptions
 from ddbio.cli.failures import Exit
-from ddbio.cli.figures import Course, duration, plan_line, size, summary
-from ddbio.cli.progress import LogLines, Silence, display
-from ddbio.cli.run import resuming, tell_moved
+from ddbio.cli.figures import JobTracker, duration, plan_line, size, summary
+from ddbio.cli.progress import LogLines, QuietDisplay
+from ddbio.cli.run import choose_display, report_moved, resume_command
 from ddbio.events import JobPlanned, Progress, Steered, Warned
 from ddbio.report import JobReport, Moment
+from tests.kit.terminal import PLAN, Terminal, progress
 
-PLAN = JobPlanned(
-    command="export",
-    account="123456789012",
-    region="eu-west-1",
-    table="Orders",
-    table_bytes=81_920_000,
-    table_items=500_000,
-    source_bytes=None,
-    budget=500.0,
-    splits=64,
-    processes=2,
-    expected_seconds=20.0,
-    location="out",
-)
 IMPORT = replace(
     PLAN, command="import", table_bytes=None, table_items=None, source_bytes=1_000_000, splits=1, processes=1
 )
@@ -54,18 +40,11 @@ REPORT = JobReport(
 )
 
 
-def progress(seconds: float, **figures: int | float) -> Progress:
-    zeros: dict[str, int | float] = dict.fromkeys(
-        ("items", "bytes", "units", "throttles", "rejected", "splits_done"), 0
-    )
-    return Progress(seconds=seconds, **(zeros | figures))  # type: ignore[arg-type]
-
-
-def course(plan: JobPlanned, *events: Progress) -> Course:
-    course = Course(plan)
+def course(plan: JobPlanned, *events: Progress) -> JobTracker:
+    tracker = JobTracker(plan)
     for event in events:
-        course.add(event)
-    return course
+        tracker.add(event)
+    return tracker
 
 
 @pytest.mark.parametrize(
@@ -93,9 +72,9 @@ def test_plan_names_what_a_person_must_know_before_paying() -> None:
     assert "time unknown" in plan_line(replace(PLAN, expected_seconds=None))
 
 
-def test_plan_of_a_resumed_job_tells_what_is_done_and_how_long_the_rest_takes() -> None:
+def test_plan_of_a_resumed_job_tells_what_is_done_and_left() -> None:
     line = plan_line(replace(PLAN, items_done=1_500))
-    assert line.endswith("1,500 items are done already, about 20.0 s left")
+    assert line.endswith("1,500 items already done, about 20.0 s left")
 
 
 def test_line_shows_rates_of_the_latest_seconds() -> None:
@@ -108,14 +87,14 @@ def test_line_shows_rates_of_the_latest_seconds() -> None:
     assert now.line() == "60,000 items · 500 of 500 RCU/s · 42.7 s left · 8 of 64 segments · 10.0 MB/s"
 
 
-def test_line_of_a_paused_job_tells_the_budget_that_it_will_have() -> None:
+def test_line_of_a_paused_job_tells_its_later_budget() -> None:
     now = course(
         PLAN, progress(0.0), progress(10.0, budget=800.0), replace(progress(12.0, budget=0.0), reason="paused")
     )
     assert now.line() == "0 items · 0 of 800 RCU/s · paused · 0 of 64 segments · 0.0 MB/s"
 
 
-def test_line_tells_throttles_and_rejects_only_where_there_are_some() -> None:
+def test_line_tells_throttles_and_rejects_only_if_any() -> None:
     assert "throttled" not in course(IMPORT, progress(1.0)).line()
     assert "3 throttled · 2 rejected" in course(IMPORT, progress(1.0, throttles=3, rejected=2)).line()
 
@@ -152,18 +131,13 @@ def test_log_lines_come_every_five_seconds(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_silence_lets_warnings_through(capsys: pytest.CaptureFixture[str]) -> None:
-    with Silence() as shown:
+    with QuietDisplay() as shown:
         shown(PLAN)
         shown(progress(100.0))
         shown(Steered("Paused."))
-        shown.tell("done")
+        shown.info("done")
         shown(Warned("little space"))
     assert capsys.readouterr() == ("", "warning: little space\n")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +145,7 @@ def test_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
-    with display(quiet=False, plain=False) as shown:
+    with choose_display(quiet=False, plain=False) as shown:
         shown(PLAN)
         shown(progress(5.0, items=250_000, splits_done=1))
         shown(Warned("look [out]"))
@@ -187,7 +161,7 @@ def test_a_terminal_that_goes_away_ends_nothing(monkeypatch: pytest.MonkeyPatch)
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr("sys.stderr", terminal)
         monkeypatch.setenv("TERM", "xterm")
-        with display(quiet=False, plain=False) as shown:
+        with choose_display(quiet=False, plain=False) as shown:
             shown(PLAN)
             os.close(ours)
             shown(progress(5.0, items=250_000))
@@ -210,12 +184,12 @@ def test_a_resumed_job_goes_on_where_its_earlier_runs_ended() -> None:
     assert first.line() == "375,000 items · 250 of 500 RCU/s · 10.0 s left · 48 of 64 segments · 1.0 MB/s"
 
 
-@pytest.mark.parametrize(("quiet", "plain", "kind"), [(True, False, Silence), (False, True, LogLines)])
+@pytest.mark.parametrize(("quiet", "plain", "kind"), [(True, False, QuietDisplay), (False, True, LogLines)])
 def test_no_bar_where_it_is_not_wanted(
-    monkeypatch: pytest.MonkeyPatch, quiet: bool, plain: bool, kind: type[Silence]
+    monkeypatch: pytest.MonkeyPatch, quiet: bool, plain: bool, kind: type[QuietDisplay]
 ) -> None:
     monkeypatch.setattr("sys.stderr", Terminal())
-    assert type(display(quiet=quiet, plain=plain)) is kind
+    assert type(choose_display(quiet=quiet, plain=plain)) is kind
 
 
 def test_summary_tells_what_was_done_and_used() -> None:
@@ -240,13 +214,13 @@ def test_summary_of_a_job_that_was_finished_before_is_no_news() -> None:
         ("import --state=st -t T -s in", "import --state=/x/st -t T -s in --resume"),
     ],
 )
-def test_the_command_that_goes_on_with_an_import_does_so_in_any_folder(line: str, resumed: str) -> None:
-    assert resuming(["/bin/ddbio", *line.split()], "/x/st") == f"ddbio {resumed}"
+def test_the_command_to_resume_an_import_works_in_any_folder(line: str, resumed: str) -> None:
+    assert resume_command(["/bin/ddbio", *line.split()], "/x/st") == f"ddbio {resumed}"
 
 
-def test_the_command_that_goes_on_after_too_many_rejects_asks_for_a_higher_limit() -> None:
+def test_the_hint_after_too_many_rejects_has_a_higher_limit() -> None:
     line = ["ddbio", "import", "--strict", "-s", "in", "--max-rejects", "5"]
-    assert resuming(line, more_rejects=True) == "ddbio import -s in --max-rejects N --resume"
+    assert resume_command(line, more_rejects=True) == "ddbio import -s in --max-rejects N --resume"
 
 
 def test_the_report_has_no_noise_of_binary_fractions() -> None:
@@ -264,8 +238,10 @@ def test_a_standard_error_that_nobody_reads_is_no_failure(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("planned", "code"), [(True, Exit.REJECTED), (False, Exit.DONE)])
-def test_an_import_that_was_finished_before_has_rejected_nothing_now(planned: bool, code: Exit) -> None:
-    shown = Silence()
+def test_an_import_finished_before_has_rejected_nothing_now(planned: bool, code: Exit) -> None:
+    shown = QuietDisplay()
     if planned:
         shown(IMPORT)
-    assert tell_moved(replace(REPORT, command="import", rejected=1, rejects="r.jsonl"), Telling(), shown) == code
+    assert (
+        report_moved(replace(REPORT, command="import", rejected=1, rejects="r.jsonl"), OutputOptions(), shown) == code
+    )

@@ -7,12 +7,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio import hints
 from ddbio.model import MalformedPageError, OutputFormat, Page
 from tests.kit.codec_cases import IMPLEMENTATIONS, Typed, dumped, items, parsed, plain_object, values
+from tests.kit.marks import examples
 
 ITEM = b'{"a":{"S":"x"}}'
 
@@ -211,7 +212,7 @@ def replies(draw: st.DrawFn) -> tuple[list[Typed], Any, bytes]:
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(reply=replies())
 def test_any_reply_keeps_everything(implementation: ModuleType, reply: tuple[list[Typed], Any, bytes]) -> None:
     found, last_key, body = reply
@@ -225,7 +226,7 @@ def test_any_reply_keeps_everything(implementation: ModuleType, reply: tuple[lis
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(reply=replies(), data=st.data())
 def test_a_cut_reply_is_always_refused(
     implementation: ModuleType, reply: tuple[list[Typed], Any, bytes], data: st.DataObject

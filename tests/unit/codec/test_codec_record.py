@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.hints import HintType
@@ -24,6 +24,7 @@ from tests.kit.codec_cases import (
     numbers,
     plain_object,
 )
+from tests.kit.marks import examples
 
 PK = (KEYS[0],)
 HINTS: dict[str, HintType] = {"b": "B", "ss": "SS", "ns": "NS", "bs": "BS", "l[].m": "SS", r"x\.y[][]": "BS"}
@@ -419,7 +420,7 @@ def test_binary_keys_compare_by_bytes(codec: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(data=st.data(), item=items)
 def test_any_typed_item_is_kept_and_measured(implementation: ModuleType, data: st.DataObject, item: Typed) -> None:
     wrapped = data.draw(st.booleans())
@@ -445,7 +446,7 @@ def untyped(value: Typed) -> Typed:
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(item=items)
 def test_any_plain_item_is_kept_and_measured(implementation: ModuleType, item: Typed) -> None:
     result = put(implementation, plain_object(item).encode(), keys=KEYS)
@@ -455,7 +456,7 @@ def test_any_plain_item_is_kept_and_measured(implementation: ModuleType, item: T
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(one=numbers, other=numbers)
 def test_number_keys_are_equal_where_the_values_are(implementation: ModuleType, one: str, other: str) -> None:
     encoder = implementation.RecordEncoder((KeyAttribute("n", "N", 1024),), "auto", {})
@@ -465,7 +466,7 @@ def test_number_keys_are_equal_where_the_values_are(implementation: ModuleType, 
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(item=items, data=st.data())
 def test_a_cut_record_is_always_refused(implementation: ModuleType, item: Typed, data: st.DataObject) -> None:
     record = data.draw(st.sampled_from([json.dumps(item).encode(), plain_object(item).encode()]))
@@ -475,7 +476,7 @@ def test_a_cut_record_is_always_refused(implementation: ModuleType, item: Typed,
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(raw=st.binary(max_size=20), cut=st.integers(1, 3))
 def test_base64_is_taken_as_it_is_written(implementation: ModuleType, raw: bytes, cut: int) -> None:
     text = base64.b64encode(raw)

@@ -9,24 +9,18 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.codec.framing import Block
 from ddbio.hints import HintType
 from ddbio.model import InputFormat, KeyAttribute, MalformedPageError, OutputFormat, Put
-from tests.kit.codec_cases import IMPLEMENTATIONS, dumped, items, plain_object
+from tests.kit.codec_cases import IMPLEMENTATIONS, dumped, good_pages, items, plain_object, soups, spoiled
 from tests.kit.fuzz_codec import Fuzzer
+from tests.kit.marks import examples
 
 pytestmark = pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="the native codec is not built")
 
-TOKENS = (
-    b'{ } [ ] , : "pk" "sk" "gsi" "a" "b" "Item" "S" "N" "B" "BOOL" "NULL" "M" "L" "SS" "NS" "BS" true false null 0 -1 '
-    b'1.50 1e5 1E-130 01 "" "x" "1" "-0.0" "QQ==" "QR==" "\\u0061" "\\ud83d\\ude00" "\\ud800" "\\n" "\\x" \\ " '
-    b'\xc3\xa4 \xff \xed\xa0\x80 \x00 1e126 {"S":"k"} {"pk":{"S":"k"}, "pk":"k", "pk":{"S":"k"}, {"Item":{ '
-    b'"Items":[ "Count":1 "ScannedCount":2 "LastEvaluatedKey":{ "ConsumedCapacity":{"CapacityUnits":1.5}'
-).split(b" ")
-TOKENS += [b" ", b"\n", b"123456789012345678901234567890123456789", b'{"L":[' * 33, b"[" * 40, b'{"M":{"a":' * 120]
 KEYS = (
     (KeyAttribute("pk", "S", 4),),
     (KeyAttribute("pk", "S", 4), KeyAttribute("sk", "N", 1024), KeyAttribute("gsi", "B", 2, required=False)),
@@ -39,28 +33,10 @@ HINTS: tuple[dict[str, HintType], ...] = (
     {"a[][]": "NS", "a": "BS", **{f"{'n' * (number % 3)}{number}": "SS" for number in range(40)}},
 )
 
-soups = st.lists(st.sampled_from(TOKENS), max_size=25).map(b"".join)
-
-
-@st.composite
-def spoiled(draw: st.DrawFn, sources: st.SearchStrategy[bytes]) -> bytes:
-    """Good text with a few pieces cut out, put in, or said twice."""
-    text = draw(sources)
-    for _ in range(draw(st.integers(0, 3))):
-        start = draw(st.integers(0, len(text)))
-        stop = min(start + draw(st.integers(0, 4)), len(text))
-        text = text[:start] + draw(st.sampled_from([b"", b"", text[start:stop] * 2, *TOKENS])) + text[stop:]
-    return text[: draw(st.sampled_from([None, None, draw(st.integers(0, len(text)))]))]
-
 
 def good_records() -> st.SearchStrategy[bytes]:
     typed = items.flatmap(lambda item: dumped(item) | dumped({"Item": item}))
     return typed | items.map(lambda item: plain_object(item).encode())
-
-
-def good_pages() -> st.SearchStrategy[bytes]:
-    key: dict[str, Any] = {"LastEvaluatedKey": {"pk": {"S": "k"}}, "ConsumedCapacity": {"CapacityUnits": 0.5}}
-    return st.lists(items, max_size=2).flatmap(lambda found: dumped({"Items": found, "Count": len(found)} | key))
 
 
 def page_outcome(codec: ModuleType, body: bytes, fmt: OutputFormat) -> Any:
@@ -70,7 +46,7 @@ def page_outcome(codec: ModuleType, body: bytes, fmt: OutputFormat) -> Any:
         return str(error)
 
 
-@settings(max_examples=700, deadline=None)
+@examples(700)
 @given(
     record=st.one_of(soups, soups.map(lambda soup: b"{" + soup), spoiled(good_records()), st.binary(max_size=20)),
     keys=st.sampled_from(KEYS),
@@ -92,7 +68,7 @@ def block_outcome(codec: ModuleType, block: Block, keys: tuple[KeyAttribute, ...
     return seen, refused, codec.weigh(entries), codec.count_lines(block.data)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     lines=st.lists(st.one_of(good_records(), soups, st.sampled_from([b"", b" \t\r", b"{}\r"])), max_size=8),
     ended=st.booleans(),
@@ -136,7 +112,7 @@ def flight(codec: ModuleType, names: list[bytes], landing: list[bool | None], aw
     return offsets, told, [entry.written for entry in entries], codec.count_settled(entries)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     names=st.lists(st.integers(0, 20).map(lambda number: b"%d" % number), max_size=40),
     landing=st.lists(st.sampled_from([True, True, True, False, None]), max_size=40),
@@ -160,7 +136,7 @@ def test_an_entry_that_does_not_fly_can_not_land() -> None:
             codec.settle([codec.EncodedRecord(b"{}", b"k", 2, None, 0, 9)], True, {}, {})
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     body=st.one_of(soups.map(lambda soup: b'{"Count":1,"Items":[{' + soup), spoiled(good_pages()), soups),
     fmt=st.sampled_from(["jsonl", "dynamodb-json"]),
@@ -171,7 +147,7 @@ def test_any_page(body: bytes, fmt: OutputFormat) -> None:
     assert type(found) is type(expected)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(count=st.integers(5, 300), repeated=st.none() | st.integers(0, 300), nested=st.booleans())
 def test_objects_with_many_members(count: int, repeated: int | None, nested: bool) -> None:
     names = [f"n{number}" for number in range(count)]

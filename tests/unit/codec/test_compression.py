@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.codec.compression import (
@@ -18,10 +18,9 @@ from ddbio.codec.compression import (
     TruncatedStreamError,
     compress,
     crc32,
-    from_name,
 )
 from ddbio.model import Compression
-from ddbio.names import ENDINGS
+from tests.kit.marks import examples
 
 KINDS: tuple[Compression, ...] = ("none", "gzip", "zstd")
 PACKED: tuple[Compression, ...] = ("gzip", "zstd")
@@ -39,7 +38,7 @@ def read(kind: Compression, stream: bytes, size: int = 1 << 20) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(blocks=st.lists(st.binary(max_size=300)), size=st.integers(1, 50))
 def test_blocks_one_behind_the_other_are_one_stream(kind: Compression, blocks: list[bytes], size: int) -> None:
     assert read(kind, b"".join(compress(kind, block) for block in blocks), size) == b"".join(blocks)
@@ -72,7 +71,7 @@ def test_a_block_is_the_same_at_any_time_and_is_checked() -> None:
 
 
 @pytest.mark.parametrize("kind", PACKED)
-def test_a_stream_that_expands_without_end_is_read_piece_by_piece(kind: Compression) -> None:
+def test_an_endlessly_expanding_stream_is_read_in_pieces(kind: Compression) -> None:
     bomb = compress(kind, bytes(100 << 20))
     decompressor = Decompressor(kind)
     sizes = [len(piece) for piece in decompressor.feed(bomb)]
@@ -121,13 +120,6 @@ def test_skippable_zstd_frames_are_skipped() -> None:
     assert read("zstd", SKIPPABLE + frame + SKIPPABLE + frame, 2) == b"xx"
     with pytest.raises(TruncatedStreamError):
         read("zstd", frame + SKIPPABLE[:-1])
-
-
-def test_names() -> None:
-    assert [ENDINGS[kind] for kind in KINDS] == ["", ".gz", ".zst"]
-    assert [from_name("a.json" + ENDINGS[kind]) for kind in KINDS] == list(KINDS)
-    assert from_name("A.JSON.GZ") == "gzip"
-    assert from_name("gz") == "none"
 
 
 def test_crc32_goes_on() -> None:

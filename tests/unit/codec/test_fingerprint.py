@@ -11,14 +11,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from ddbio.codec.fingerprint import MASK, number
 from ddbio.model import MalformedPageError, OutputFormat
-from tests.kit.codec_cases import IMPLEMENTATIONS, Typed, dumped, items, numbers
-from tests.unit.codec.test_codec_twins import TOKENS, good_pages, soups, spoiled
+from tests.kit.codec_cases import IMPLEMENTATIONS, TOKENS, Typed, dumped, good_pages, items, numbers, soups, spoiled
+from tests.kit.marks import examples
 
 _EXACT = Context(prec=60)
 TAGS = {"S": 1, "N": 2, "B": 3, "BOOL": 4, "NULL": 5, "M": 6, "L": 7, "SS": 8, "NS": 9, "BS": 10}
@@ -82,7 +82,7 @@ def test_known_values(codec: ModuleType, item: bytes, expected: int) -> None:
 
 
 @each_codec
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(data=st.data(), item=items)
 def test_it_is_what_its_description_says(codec: ModuleType, data: st.DataObject, item: Typed) -> None:
     assert codec.item_fingerprint(data.draw(dumped(item))) == told("M", item)
@@ -211,7 +211,7 @@ def shuffled(attributes: Typed, chance: random.Random) -> Typed:
     return {name: respelled(attributes[name], chance) for name in names}
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(data=st.data(), item=items, chance=st.randoms(use_true_random=False))
 def test_the_order_and_the_spelling_do_not_matter(data: st.DataObject, item: Typed, chance: random.Random) -> None:
     one, other = data.draw(dumped(item)), data.draw(dumped(shuffled(item, chance)))
@@ -236,7 +236,7 @@ def meaning(value: Any) -> object:
             return value
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(one=items, other=items, name=st.sampled_from(["a", "sk", "pk"]), text=numbers)
 def test_equal_means_equal(one: Typed, other: Typed, name: str, text: str) -> None:
     changed = {**one, name: {"N": text}}
@@ -249,7 +249,7 @@ def test_equal_means_equal(one: Typed, other: Typed, name: str, text: str) -> No
 
 
 @each_codec
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(data=st.data(), found=st.lists(items, max_size=4), fmt=st.sampled_from(["jsonl", "dynamodb-json"]))
 def test_a_page_has_the_sum(codec: ModuleType, data: st.DataObject, found: list[Typed], fmt: OutputFormat) -> None:
     body = data.draw(dumped({"Items": found, "Count": len(found)}))
@@ -264,7 +264,7 @@ def outcome(call: Callable[[], Any]) -> Any:
         return str(error)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(
     body=st.one_of(soups.map(lambda soup: b'{"Count":1,"Items":[{' + soup), spoiled(good_pages())),
     fmt=st.sampled_from(["jsonl", "dynamodb-json"]),
@@ -275,7 +275,7 @@ def test_the_codecs_agree_on_any_page(body: bytes, fmt: OutputFormat) -> None:
 
 
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="the native codec is not built")
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(
     item=st.one_of(soups, soups.map(lambda soup: b"{" + soup), spoiled(items.flatmap(dumped)), st.binary(max_size=20))
 )

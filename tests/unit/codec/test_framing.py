@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.codec import framing
 from ddbio.codec.framing import Block, LineFramer, Record, records
+from tests.kit.marks import examples
 
 LIMIT = 12
 
@@ -110,13 +111,13 @@ contents = st.lists(
 chunkings = st.lists(st.integers(1, 20), min_size=1, max_size=4)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(content=contents, sizes=chunkings)
 def test_chunks_make_no_difference(content: bytes, sizes: list[int]) -> None:
     assert frame(content, sizes=sizes) == told(content)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(content=contents, sizes=chunkings, data=st.data())
 def test_spans_together_hold_every_record_once(content: bytes, sizes: list[int], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(1, max(len(content) - 1, 1)), max_size=5)))
@@ -131,7 +132,7 @@ def test_spans_together_hold_every_record_once(content: bytes, sizes: list[int],
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(content=contents, sizes=chunkings, size=st.integers(1, 12))
 def test_blocks_of_any_size_make_no_difference(content: bytes, sizes: list[int], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -148,7 +149,7 @@ def test_a_block_is_about_as_large_as_said_or_one_line() -> None:
         assert block.length < framing.BLOCK_BYTES + 100 or block.data.count(b"\n") <= 2
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(content=contents, cut=st.integers(0, 80), first=st.sampled_from([0, 100]))
 def test_a_block_is_cut_between_lines(content: bytes, cut: int, first: int) -> None:
     block = Block(first, 1, content + b"\n")

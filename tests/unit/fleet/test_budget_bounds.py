@@ -13,10 +13,8 @@ from zlib import crc32
 
 import pytest
 
-from benchmarks.capacity.fleet import counts_for, exporting, run, spans_of, write_dump
-from benchmarks.capacity.table import SizedTable
 from ddbio.capacity import Pace
-from ddbio.capacity.shares import PARTITION_READ
+from ddbio.capacity.item_collections import PARTITION_READ
 from ddbio.events import Progress
 from ddbio.jobs import planning
 from ddbio.pipeline.importing import sending
@@ -24,8 +22,10 @@ from ddbio.wire.transport import Reply
 from tests.kit.fakes import reply, run_virtual
 from tests.kit.faults.capacity import Capacity, Limits
 from tests.kit.fleets import Fleet, export_job, import_job
+from tests.kit.marks import few
 from tests.kit.servers.account import Event, Kind
 from tests.kit.servers.units import write_units
+from tests.kit.sized import SizedTable, counts_for, exporting, run, spans_of, write_dump
 
 KB = 1_024
 SECONDS = 8
@@ -64,6 +64,7 @@ def check(fleet: Fleet, kind: Kind) -> None:
 
 
 READS = [
+    (440, 150 * KB, 2),
     *((5, 50, 16), (5, 4 * KB, 4), (5, 400 * KB, 1)),
     *((100, 50, 4), (100, 4 * KB, 1), (100, 400 * KB, 16)),
     *((1_000, 50, 1), (1_000, 4 * KB, 16), (1_000, 400 * KB, 4)),
@@ -72,7 +73,7 @@ READS = [
 ]
 
 
-@pytest.mark.parametrize(("budget", "item_bytes", "processes"), READS)
+@pytest.mark.parametrize(("budget", "item_bytes", "processes"), few(READS, 0, 5, 10))
 def test_reading_keeps_to_the_budget_and_uses_it(budget: float, item_bytes: int, processes: int) -> None:
     segments = max(64, 32 * processes)
     workers = planning.process_count(processes, Pace(budget), planning.PAGE_UNITS, segments)
@@ -86,6 +87,7 @@ def test_reading_keeps_to_the_budget_and_uses_it(budget: float, item_bytes: int,
 
 
 WRITES = [
+    (80, 100, 2),
     *((5, 50, 1), (5, KB, 4), (5, 400 * KB, 16)),
     *((100, 50, 16), (100, 4 * KB, 1), (100, 400 * KB, 4)),
     *((1_000, 50, 4), (1_000, 4 * KB, 16), (1_000, 400 * KB, 1)),
@@ -105,7 +107,7 @@ def writing(
     return Fleet(job, table or SizedTable((), 1), units, budget, workers, rejects=folder / "rejects.jsonl")
 
 
-@pytest.mark.parametrize(("budget", "item_bytes", "processes"), WRITES)
+@pytest.mark.parametrize(("budget", "item_bytes", "processes"), few(WRITES, 0, 5))
 def test_writing_keeps_to_the_budget_and_uses_it(
     budget: float, item_bytes: int, processes: int, tmp_path: Path
 ) -> None:
@@ -128,7 +130,7 @@ class Replacing(SizedTable):
         return reply({"UnprocessedItems": {}, "ConsumedCapacity": capacity})
 
 
-@pytest.mark.parametrize(("budget", "processes"), [(5, 1), (1_000, 4), (20_000, 1), (200_000, 16)])
+@pytest.mark.parametrize(("budget", "processes"), few([(5, 1), (1_000, 4), (20_000, 1), (200_000, 16)], 1))
 def test_what_replaces_larger_items_keeps_to_the_budget_too(budget: float, processes: int, tmp_path: Path) -> None:
     fleet = writing(tmp_path, budget, 50, processes, Replacing.COST, Replacing((), 1))
     run(fleet)
@@ -136,7 +138,7 @@ def test_what_replaces_larger_items_keeps_to_the_budget_too(budget: float, proce
 
 
 @pytest.mark.parametrize("processes", [1, 4])
-def test_what_replaces_larger_items_is_not_found_out_by_many_batches_at_once(processes: int, tmp_path: Path) -> None:
+def test_costs_of_replaced_items_are_not_learned_all_at_once(processes: int, tmp_path: Path) -> None:
     fleet = writing(tmp_path, 4_000, 50, processes, Replacing.COST, Replacing((), 1, latency=0.1))
     run(fleet)
     check(fleet, "write")
@@ -165,7 +167,7 @@ def test_what_was_refused_does_not_come_as_a_burst(tmp_path: Path) -> None:
     assert sum(usage.throttles for usage in fleet.coordinator.usages) > 32
 
 
-def test_a_table_that_bears_less_than_the_budget_is_not_hammered_and_most_of_what_it_takes_lasts(
+def test_a_table_that_bears_less_than_the_budget_is_spared(
     tmp_path: Path,
 ) -> None:
     """It leaves parts of most batches: what is tried again is at most as much as is served."""
@@ -220,7 +222,7 @@ class Hot(SizedTable):
 
 
 @pytest.mark.parametrize(("budget", "processes"), [(6_000, 4), (12_000, 1)])
-def test_a_large_item_collection_is_read_as_fast_as_its_partition_bears(budget: float, processes: int) -> None:
+def test_a_large_collection_is_read_at_its_partitions_rate(budget: float, processes: int) -> None:
     """70% of the table are in one segment, and nobody else can read any of them."""
     counts = counts_for(budget * 30, KB, 64, heavy=0.7)
     limits = Limits(read=inf, write=inf, partitions=64, partition_read=PARTITION_READ)
@@ -249,9 +251,24 @@ def test_a_hot_segment_waits_and_the_others_have_the_rest() -> None:
     assert any("hot keys" in event.reason for event in progress)
 
 
-def test_a_dump_in_the_order_of_the_partitions_is_spread_over_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_adaptive_budget_settles_on_what_a_table_bears() -> None:
+    """Four seconds after the first cut it is near again, and most of what the table bears is used."""
+    bears, most = 400, 540
+    limits = Limits(read=bears, write=1, partition_read=1e12)
+    fleet = exporting(most, counts_for(60 * 128, KB, 64), KB, 2, limits=limits, auto=True)
+    fleet.most = most
+    run(fleet)
+    progress = [event for event in fleet.events if isinstance(event, Progress)]
+    cut = next(event.seconds for event in progress if event.budget is not None and event.budget < most)
+    settled = [event for event in progress if event.seconds >= cut + 4][:-1]
+    assert len(settled) >= 4
+    budgets = [event.budget or 0.0 for event in settled]
+    assert max(budgets) - min(budgets) <= 0.3 * max(budgets)
+    first, last = settled[0], settled[-1]
+    assert last.units - first.units >= 0.85 * bears * (last.seconds - first.seconds)
+
+
+def test_a_dump_in_partition_order_is_spread_over_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """8 partitions of 100 units a second each: read in its order, a dump writes to one after the other."""
     monkeypatch.setattr(sending, "HELD_BYTES", 16 * KB)  # a small dump stands for a large one
     limits = Limits(read=1e12, write=1e12, partitions=8, partition_write=100)

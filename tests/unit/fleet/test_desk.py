@@ -12,11 +12,19 @@ from typing import Any
 import pytest
 
 from ddbio.capacity import Budget, Pace
-from ddbio.errors import CredentialsUnavailableError, DestinationError, PreflightError
+from ddbio.errors import (
+    CredentialsUnavailableError,
+    DestinationError,
+    JobFailedError,
+    PreflightError,
+    TooManyRejectsError,
+    WorkerLostError,
+)
 from ddbio.events import Event, Progress, Warned
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.failure import describe, revive
+from ddbio.fleet.limits import Limits
 from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.hints import NS, SS, B, S
 from ddbio.ledger.entries import Commit, Lease, Reject, Split, Used
@@ -24,7 +32,9 @@ from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.pipeline.meter import Usage
+from ddbio.report import Spending
 from ddbio.wire.signing import Credentials
+from tests.kit.credentials import FakeCredentials
 from tests.kit.fakes import FakeClock, MemorySink, let_run, run_virtual
 
 NUMBERS = count(1)
@@ -32,23 +42,6 @@ NUMBERS = count(1)
 
 OLD, NEW = Credentials("OLD", "secret"), Credentials("NEW", "secret")
 BAD = Reject("f", 0, 1, 1, "not_json", "It is no JSON.", b"{")
-
-
-class Source:
-    """Credentials that are renewed from OLD to NEW, or not at all."""
-
-    def __init__(self) -> None:
-        self.current = OLD
-        self.error: Exception | None = None
-
-    async def get(self) -> Credentials:
-        return self.current
-
-    async def renew(self, stale: Credentials) -> Credentials:
-        if self.error is not None:
-            raise self.error
-        self.current = NEW
-        return NEW
 
 
 class Office:
@@ -72,7 +65,7 @@ class Office:
             rng=random.Random(1),
         )
         self.ledger = Ledger(journal, RejectsFile(path, "run"))
-        self.source = Source()
+        self.source = FakeCredentials(OLD, NEW)
         self.events: list[Event] = []
         self.recovered: list[int] = []
         self.recovery_error: Exception | None = None
@@ -81,10 +74,9 @@ class Office:
             self.coordinator,
             self.ledger,
             self.source,
-            max_rejects=max_rejects,
-            max_units=max_units,
+            limits=Limits(max_rejects=max_rejects, max_units=max_units),
             recover=self.recover,
-            used=lambda: Used(run="run", requests=self.reports),
+            used=lambda: Used("run", Spending(requests=self.reports)),
             clock=self.clock,
             observer=self.events.append,
         )
@@ -154,7 +146,7 @@ async def test_a_report_sent_again_changes_nothing(office: Office) -> None:
     assert (office.ledger.read, office.ledger.rejected) == (6, 1)
 
 
-async def test_commits_that_nobody_waits_for_are_gathered_for_a_second(office: Office) -> None:
+async def test_commits_nobody_waits_for_are_gathered_for_a_second(office: Office) -> None:
     lease = await office.lease()
     first, second = (commit(lease, seq, read=1, written=1) for seq in (1, 2))
     office.clock.advance(0.4)
@@ -180,19 +172,19 @@ async def test_what_one_waits_for_makes_all_durable(office: Office) -> None:
 
 async def test_each_chunk_tells_what_the_run_has_used_so_far(office: Office) -> None:
     await office.answer(urgent=False)
-    assert office.ledger.used == Used()
+    assert office.ledger.used == Spending()
     for reports in (2, 3):
         await office.answer()
-        assert office.ledger.used == Used(requests=reports)
+        assert office.ledger.used == Spending(requests=reports)
 
 
-async def test_a_units_end_brings_the_next_lease_before_it_is_durable(office: Office) -> None:
+async def test_a_splits_end_brings_the_next_lease_before_it_is_durable(office: Office) -> None:
     lease = await office.lease()
     grant = await office.answer(commits=(commit(lease, done=True),), wanted=1, urgent=False)
     assert (grant.acknowledged, len(grant.leases)) == (0, 1)
 
 
-async def test_a_sources_end_is_made_durable_at_once_and_brings_the_leases_of_the_next_one(tmp_path: Path) -> None:
+async def test_a_sources_end_is_durable_at_once_and_leases_the_next(tmp_path: Path) -> None:
     sink = MemorySink()
     office = Office(tmp_path / "r.jsonl", sources=2, journal=Journal(sink))
     lease = await office.lease()
@@ -202,9 +194,7 @@ async def test_a_sources_end_is_made_durable_at_once_and_brings_the_leases_of_th
     assert [entry.done for entry in entries if isinstance(entry, Commit)] == [True]
 
 
-def test_while_a_sources_end_is_not_durable_nobody_gets_a_lease_of_the_next_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_source_is_not_leased_before_a_durable_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         office, durable = Office(tmp_path / "r.jsonl", units=4, sources=2), asyncio.Event()
 
@@ -233,7 +223,7 @@ def test_while_a_sources_end_is_not_durable_nobody_gets_a_lease_of_the_next_one(
     run_virtual(main())
 
 
-async def test_a_sources_end_that_can_not_be_made_durable_stops_the_job(
+async def test_a_sources_end_that_cannot_be_durable_stops_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office = Office(tmp_path / "r.jsonl", sources=2)
@@ -277,9 +267,7 @@ async def stalled(*_: Any) -> Any:
     await asyncio.Event().wait()
 
 
-def test_while_the_journal_stalls_a_pause_and_an_abort_reach_the_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pause_and_an_abort_get_through_a_stalled_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         office = Office(tmp_path / "r.jsonl")
         lease = await office.lease()
@@ -302,12 +290,10 @@ def test_while_the_journal_stalls_a_pause_and_an_abort_reach_the_workers(
     run_virtual(main())
 
 
-def test_while_credentials_are_awaited_a_pause_reaches_the_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pause_reaches_workers_while_credentials_are_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         office = Office(tmp_path / "r.jsonl")
-        monkeypatch.setattr(Source, "get", stalled)
+        monkeypatch.setattr(FakeCredentials, "get", stalled)
         async with office.desk:
             office.coordinator.budget.paused = True
             grant = await office.answer()
@@ -325,8 +311,7 @@ def test_a_write_that_fails_behind_an_answer_stops_the_job(tmp_path: Path) -> No
             office.clock.advance(2)
             grant = await office.answer(commits=(commit(lease, read=1, rejects=(BAD,)),), urgent=False)
             assert (grant.stop, grant.acknowledged) == ("", 0)
-        assert office.coordinator.failure is not None
-        assert office.coordinator.failure.kind == "DestinationError"
+        assert isinstance(office.coordinator.failure, DestinationError)
 
     run_virtual(main())
 
@@ -334,32 +319,30 @@ def test_a_write_that_fails_behind_an_answer_stops_the_job(tmp_path: Path) -> No
 @pytest.mark.parametrize("journal", [None, Journal(MemorySink())])
 async def test_what_can_not_be_resumed_is_not_said_to_be(journal: Journal | None, tmp_path: Path) -> None:
     office = Office(tmp_path / "r.jsonl", journal=journal, max_units=1)
-    await office.answer(usage=Usage(units=2))
+    await office.answer(usage=Usage(capacity_units=2))
     failure = office.coordinator.failure
     assert failure is not None
     assert ("--resume" in str(failure.hint)) == (journal is not None)
 
 
-async def test_what_can_not_be_made_durable_stops_the_job_and_is_not_acknowledged(tmp_path: Path) -> None:
+async def test_what_cannot_be_durable_stops_the_job_unacknowledged(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     office = Office(tmp_path / "file" / "rejects.jsonl")
     lease = await office.lease()
     grant = await office.answer(commits=(commit(lease, read=1, rejects=(BAD,)),))
     assert (grant.stop, grant.acknowledged, grant.leases) == ("abort", 0, ())
-    assert office.coordinator.failure is not None
-    assert office.coordinator.failure.kind == "DestinationError"
+    assert isinstance(office.coordinator.failure, DestinationError)
     assert (await office.answer(1)).stop == "abort"
 
 
-async def test_as_many_rejects_as_allowed_are_borne_and_one_more_is_not(office: Office) -> None:
+async def test_the_allowed_rejects_pass_and_one_more_fails(office: Office) -> None:
     lease = await office.lease()
     await office.answer(commits=(commit(lease, read=3, rejects=(BAD,) * 3),))
     assert office.coordinator.failure is None
     await office.answer(commits=(commit(lease, 2, read=1, rejects=(BAD,)),))
     assert (await office.answer()).stop == "abort"
     failure = office.coordinator.failure
-    assert failure is not None
-    assert failure.kind == "TooManyRejectsError"
+    assert isinstance(failure, TooManyRejectsError)
     assert "4 records" in failure.message
     assert str(office.ledger.rejects_location) in str(failure.hint)
 
@@ -380,14 +363,14 @@ async def test_without_other_credentials_the_job_stops(office: Office) -> None:
     office.source.error = CredentialsUnavailableError("None.", hint="Log in again.")
     grant = await office.answer(stale_key="OLD")
     assert (grant.stop, grant.credentials) == ("abort", None)
-    assert office.coordinator.failure is not None
+    assert type(office.coordinator.failure) is JobFailedError
     assert office.coordinator.failure.hint == "Log in again."
 
 
-LOST = Failure(kind="WorkerLostError", message="Worker process 0 was killed.")
+LOST = WorkerLostError("Worker process 0 was killed.")
 
 
-async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_committed(office: Office) -> None:
+async def test_a_lost_worker_is_replaced_and_its_split_goes_on(office: Office) -> None:
     lease = await office.lease()
     await office.answer(commits=(commit(lease, read=1, written=1),))
     assert await office.desk.lost(0, LOST)
@@ -401,7 +384,7 @@ async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_commi
     ]
 
 
-async def test_a_unit_that_kills_its_workers_ends_the_job(office: Office) -> None:
+async def test_a_split_that_kills_its_workers_ends_the_job(office: Office) -> None:
     for deaths in range(1, 4):
         assert len(await office.lease_all()) == 2
         assert await office.desk.lost(0, LOST) == (deaths < 3)
@@ -413,8 +396,7 @@ async def test_what_can_not_be_recovered_ends_the_job(office: Office) -> None:
     await office.lease()
     office.recovery_error = DestinationError("The disk is gone.")
     assert not await office.desk.lost(0, LOST)
-    assert office.coordinator.failure is not None
-    assert office.coordinator.failure.kind == "DestinationError"
+    assert isinstance(office.coordinator.failure, DestinationError)
 
 
 async def test_a_worker_that_is_lost_when_all_is_done_is_not_replaced(office: Office) -> None:
@@ -427,7 +409,7 @@ async def test_a_worker_that_is_lost_when_all_is_done_is_not_replaced(office: Of
 async def test_progress_is_told_a_few_times_a_second(office: Office) -> None:
     for tick in range(21):
         office.clock.advance(0.1)
-        await office.answer(tick % 2, usage=Usage(items=tick, units=2.0 * tick, bytes=3 * tick))
+        await office.answer(tick % 2, usage=Usage(items=tick, capacity_units=2.0 * tick, bytes=3 * tick))
     progress = [event for event in office.events if isinstance(event, Progress)]
     assert len(progress) == 7
     assert progress[0].seconds == pytest.approx(0.3)

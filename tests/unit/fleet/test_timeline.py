@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddbio.fleet import timeline
 from ddbio.fleet.timeline import Timeline
 from ddbio.report import Moment
 
@@ -14,14 +12,12 @@ from ddbio.report import Moment
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.05, 5), st.integers(0, 100)), max_size=200), st.integers(2, 50))
 def test_the_rows_add_up_and_are_few(steps: list[tuple[float, int]], most: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timeline, "MOST_ROWS", most)
-        subject, totals = Timeline(), Moment(seconds=0)
-        for pause, units in steps:
-            done = totals.units + units
-            totals = Moment(seconds=totals.seconds + pause, units=done, items=int(done), bytes=3, throttles=1, lanes=4)
-            subject.add(totals)
-        rows = subject.rows(totals)
+    subject, totals = Timeline(most), Moment(seconds=0)
+    for pause, units in steps:
+        done = totals.units + units
+        totals = Moment(seconds=totals.seconds + pause, units=done, items=int(done), bytes=3, throttles=1, lanes=4)
+        subject.add(totals)
+    rows = subject.rows(totals)
     assert len(rows) <= most
     assert sum(row.units for row in rows) == totals.units
     assert sum(row.items for row in rows) == totals.items

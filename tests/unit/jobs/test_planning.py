@@ -19,7 +19,7 @@ from ddbio.jobs.capacity import read_pace, write_pace
 from ddbio.jobs.planning import MEGABYTE
 from ddbio.options import MAX_SEGMENTS, Capacity
 from ddbio.storage.base import SourceFile
-from tests.unit.aws.test_table import description
+from tests.kit.descriptions import description
 
 BOM = b"\xef\xbb\xbf"
 ON_DEMAND: dict[str, Any] = {
@@ -84,7 +84,7 @@ def test_more_than_the_owner_allows_is_refused() -> None:
         (8, 1_000, 25, 0, 1),
     ],
 )
-def test_no_process_without_work_or_less_than_a_request_a_second(
+def test_no_process_without_work_or_a_request_a_second(
     wanted: int, budget: float, request_units: float, units: int, expected: int
 ) -> None:
     assert planning.process_count(wanted, Pace(budget), request_units, units) == expected
@@ -153,7 +153,7 @@ def test_the_spans_of_a_file_are_the_whole_file(files: list[SourceFile], process
     assert split is None
 
 
-def test_large_files_are_read_by_everybody_and_small_ones_are_not_cut() -> None:
+def test_large_files_are_shared_and_small_ones_are_not_cut() -> None:
     assert len(planning.spans([[source("a", 10_000 * MEGABYTE)]], 4)) == 64
     assert len(planning.spans([[source("a", planning.SMALLEST_SPAN)]], 64)) == 1
     assert all(

@@ -138,7 +138,7 @@ async def test_wrong_scans_are_refused(counting: StartCounting, members: dict[st
     assert message in reply.json["message"]
 
 
-async def test_write_units_are_rounded_per_item_and_replacing_costs_the_larger(counting: StartCounting) -> None:
+async def test_write_units_round_per_item_and_replacing_costs_more(counting: StartCounting) -> None:
     server = await counting(Table(mode="stored"))
     items = [{"pk": {"S": f"k{size}"}, "sk": {"N": "1"}, "v": {"S": "x" * size}} for size in (500, 3500)]
     reply = await call(
@@ -263,7 +263,7 @@ async def test_a_hook_breaks_the_connection(counting: StartCounting) -> None:
         await call(server, "Scan", TableName="T")
 
 
-async def test_a_reset_of_a_connection_that_the_client_has_reset_is_no_failure() -> None:
+async def test_resetting_a_connection_the_client_reset_is_no_failure() -> None:
     connected, gone = asyncio.Event(), asyncio.Event()
 
     async def reset_when_gone(request: Request) -> Reply:

@@ -8,10 +8,10 @@ from typing import Any
 
 from tests.conftest import StartCounting
 from tests.kit.faults.account import FaultAccount, PageId, Served, Work, put_id
-from tests.kit.faults.process import run_faults
 from tests.kit.servers.aws import Server
 from tests.kit.servers.client import call, put_of
 from tests.kit.servers.items import make_item
+from tests.kit.servers.process import run_faults
 from tests.kit.servers.tables import Table
 
 

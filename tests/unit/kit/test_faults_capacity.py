@@ -54,7 +54,7 @@ def test_a_refused_put_costs_nothing_and_a_smaller_one_may_pass() -> None:
     assert [capacity.admit_write("T", key(0), units) for units in (6, 6, 4, 1)] == [None, TABLE, None, TABLE]
 
 
-def test_a_put_larger_than_the_bucket_waits_for_a_full_one_and_is_paid_off() -> None:
+def test_a_put_larger_than_the_bucket_waits_and_is_paid_off() -> None:
     time = Time()
     capacity = Capacity(Limits(read=1, write=10), time)
     assert writes_in(capacity, [key(0)], 400) == [None]
@@ -97,7 +97,7 @@ def test_a_page_that_was_not_served_costs_nothing() -> None:
         settle(0)
 
 
-def test_segments_stand_for_partitions_and_indexes_for_themselves() -> None:
+def test_segments_stand_for_partitions_indexes_for_themselves() -> None:
     capacity = Capacity(Limits(read=1000, write=1, partitions=2, partition_read=10), Time())
     for segment in (0, 2):
         settle = capacity.admit_read("T", None, segment, 4)

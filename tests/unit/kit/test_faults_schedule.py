@@ -20,7 +20,7 @@ def test_the_same_seed_decides_the_same() -> None:
     assert len({fate.fault for fate in fates}) > 5
 
 
-def test_what_a_seed_decides_does_not_change_with_the_python_process() -> None:
+def test_what_a_seed_decides_is_the_same_in_any_process() -> None:
     schedule = Schedule(7, {"reset_before": 0.25, "error_500": 0.25})
     assert "".join((schedule.decide("Scan", number).fault or "-")[0] for number in range(24)) == EXPECTED
 

@@ -93,7 +93,7 @@ async def test_a_manifest_is_a_finished_job() -> None:
     await refuse_unfinished(found, "/out", "--overwrite")
 
 
-async def test_a_run_that_died_between_its_manifest_and_the_end_of_its_journal_is_finished() -> None:
+async def test_a_run_that_died_after_its_manifest_is_finished() -> None:
     sink = await journaled(OPENED, COMMIT)
     sink.small[MANIFEST] = manifest("run-1")
     assert (await look(sink)).state == "finished"
@@ -164,7 +164,7 @@ HOSTILE: dict[str, JournalEntry] = {
 
 
 @pytest.mark.parametrize("entry", HOSTILE.values(), ids=HOSTILE)
-async def test_what_does_not_belong_to_the_job_is_not_taken_from_a_journal(entry: JournalEntry) -> None:
+async def test_what_belongs_to_no_job_is_not_taken_from_a_journal(entry: JournalEntry) -> None:
     found = await look(await journaled(OPENED, msgspec.structs.replace(COMMIT, file=FILE), entry))
     with pytest.raises(JournalError, match=r"The journal in memory can't be trusted: an entry about split -?\d"):
         [entries async for entries in found.entries()]
@@ -192,7 +192,7 @@ async def test_no_count_is_less_than_nothing(entry: JournalEntry) -> None:
 
 
 @pytest.mark.parametrize("run", ["", "../../x", "a/b", "a.b", "x" * 65])
-async def test_a_run_whose_name_could_lead_elsewhere_is_not_taken_from_a_journal(run: str) -> None:
+async def test_a_run_name_that_is_a_path_is_not_taken_from_a_journal(run: str) -> None:
     with pytest.raises(JournalError, match="its first entry is not one that ddbio writes"):
         await look(await journaled(msgspec.structs.replace(OPENED, run=run)))
 

@@ -9,17 +9,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.errors import DestinationError, JournalError
 from ddbio.ledger.entries import Commit, FileState, Identity, JournalEntry, KnownFile, Opened, Used
 from ddbio.ledger.journal import BLOCK, Journal
 from ddbio.ledger.ledger import Ledger
+from ddbio.report import Spending
 from ddbio.storage.base import JOURNAL
 from tests.kit.fakes import MemoryFile, MemorySink, all_entries, let_run
+from tests.kit.histories import Segment, steps, summary
+from tests.kit.marks import examples
 from tests.kit.mortal import Mortal, mortal
-from tests.unit.ledger.test_ledger_replay import Segment, steps, summary
 
 OPENED = Opened("run", Identity("export", "1", "r", "T", "id", (), "/out", {}), 3)
 EVERY = 3
@@ -67,7 +69,7 @@ class Job:
         run = f"run-{next(self._runs)}"
         for number, (split, what, size) in enumerate(history):
             self.before = list(map(copy, self.segments))
-            used = Used(run=run, capacity_units=number / 2, requests=number)
+            used = Used(run, Spending(capacity_units=number / 2, requests=number))
             await self.record(ledger, [*self.segments[split].step(what, size), used])
             await let_run(size)
 
@@ -81,7 +83,7 @@ class Job:
 lives = st.tuples(st.integers(0, 60), st.booleans(), st.lists(steps, max_size=15))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(runs=st.lists(lives, min_size=1, max_size=5), compact_after=st.integers(1, 4), seed=st.integers(0, 99))
 def test_a_process_may_end_at_any_operation(
     runs: list[tuple[int, bool, list[tuple[int, str, int]]]], compact_after: int, seed: int
@@ -172,7 +174,7 @@ async def known(sink: Mortal) -> dict[str, Any] | None:
     return summary(ledger) if sink.small or sink.sealed else None
 
 
-async def test_what_is_left_of_a_discarded_journal_is_the_whole_of_it_or_nothing() -> None:
+async def test_a_discarded_journal_is_left_whole_or_not_at_all() -> None:
     states = 0
     for sink in await ended_anywhere():
         whole = await known(sink)
@@ -182,7 +184,7 @@ async def test_what_is_left_of_a_discarded_journal_is_the_whole_of_it_or_nothing
     assert states > 200
 
 
-async def test_what_is_left_of_a_removed_journal_tells_which_job_it_was() -> None:
+async def test_the_rest_of_a_removed_journal_names_its_job() -> None:
     for sink in await ended_anywhere():
         for left in await ended(sink, "remove"):
             assert await Journal(left.revived()).opened() in (OPENED, None)

@@ -6,7 +6,7 @@ import asyncio
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.errors import DestinationError, JournalError
@@ -15,6 +15,7 @@ from ddbio.ledger.journal import AT_ONCE, Journal
 from ddbio.model import Compression
 from ddbio.storage.base import JOURNAL
 from tests.kit.fakes import MemorySink, all_entries
+from tests.kit.marks import examples
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 number = st.integers(0, 2**53)
@@ -92,7 +93,7 @@ def chunk(number: int) -> str:
     return f"{JOURNAL}{number:08d}.json"
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(chunks=st.lists(st.lists(entries, max_size=4), max_size=4))
 def test_what_was_written_is_read_back(chunks: list[list[JournalEntry]]) -> None:
     async def write_and_read() -> tuple[list[JournalEntry], int]:
@@ -175,7 +176,7 @@ async def test_a_chunk_that_is_too_deeply_nested_is_damage() -> None:
         await all_entries(Journal(sink))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(data=st.data())
 def test_a_chunk_that_differs_in_anything_is_damage(data: st.DataObject) -> None:
     async def damage() -> None:
@@ -231,7 +232,7 @@ async def dying() -> tuple[Dying, Journal]:
     return sink, journal
 
 
-async def test_what_is_left_of_an_interrupted_removal_tells_which_job_it_was() -> None:
+async def test_an_interrupted_removal_leaves_the_name_of_its_job() -> None:
     sink, journal = await dying()
     with pytest.raises(DestinationError):
         await journal.remove()

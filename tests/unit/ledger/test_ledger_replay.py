@@ -9,13 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.errors import DestinationError, JournalError
-from ddbio.hints import NS, SS, B, S
 from ddbio.ledger.entries import (
-    END,
     Commit,
     FileState,
     JournalEntry,
@@ -31,90 +29,11 @@ from ddbio.ledger.recovery import recover
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.storage.base import JOURNAL
 from tests.kit.fakes import MemorySink, all_entries, let_run
+from tests.kit.histories import Segment, steps, summary
+from tests.kit.marks import examples
 
 
-def summary(ledger: Ledger) -> dict[str, Any]:
-    """Everything that a ledger knows."""
-    return {
-        "splits": ledger.splits,
-        "done": ledger.done.packed(),
-        "files": ledger.files,
-        "types": ledger.types,
-        "used": ledger.used,
-        "counts": (ledger.read, ledger.written, ledger.rejected, ledger.bytes),
-    }
-
-
-class Segment:
-    """One segment of an export as its workers write it: files of pages, sealed or left, found again or gone."""
-
-    def __init__(self, split: int) -> None:
-        self.split = split
-        self.page = 0
-        self.number = 0
-        self.seq = 0
-        self.file: FileState | None = None
-        self.done = False
-
-    def step(self, what: str, size: int) -> list[JournalEntry]:
-        """What becomes durable next."""
-        self.seq += 1
-        if self.done:
-            return []
-        match what:
-            case "page":
-                return [self._page(size)]
-            case "empty":
-                self.page += 1
-                return [self._commit(file=self.file)]
-            case "seal" if self.file is not None:
-                return [self._commit(file=self._sealed())]
-            case "end":
-                self.done = True
-                return [self._commit(END, file=self._sealed() if self.file else None, done=True)]
-            case "recovered" if self.file is not None:
-                return [Recovered(self.split, self._sealed())]
-            case "gone" if self.file is not None:
-                file, self.file = self.file, None
-                self.page = int(file.first or 0)
-                return [Recovered(self.split, file, gone=True)]
-        return []
-
-    def _page(self, size: int) -> Commit:
-        before = self.file or FileState(
-            f"T-{self.split}-{self.number}", self.split, self.number, str(self.page or ""), "", 0, 0, 0, 0, sealed=False
-        )
-        self.page += 1
-        self.number = before.number + 1
-        told = before.token["after"] + 1 if before.token else 0
-        self.file = msgspec.structs.replace(
-            before,
-            last=str(self.page),
-            read=before.read + size,
-            items=before.items + size,
-            bytes=before.bytes + size * 10,
-            token={"upload_id": before.name, "after": told, "parts": [[told, f"tag{self.page}", ""]]},
-        )
-        types = {f"a{size}": [S, SS, NS, B][size % 4]}
-        return self._commit(file=self.file, read=size, written=size, bytes=size * 10, types=types)
-
-    def _sealed(self) -> FileState:
-        assert self.file is not None
-        file, self.file = self.file, None
-        return msgspec.structs.replace(file, sealed=True, token=None)
-
-    def _commit(self, position: str = "", **facts: Any) -> Commit:
-        return Commit(self.split, 1, self.seq, position or str(self.page), **facts)
-
-
-steps = st.tuples(
-    st.integers(0, 2),
-    st.sampled_from(["page", "page", "page", "empty", "seal", "recovered", "gone", "end"]),
-    st.integers(1, 5),
-)
-
-
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(history=st.lists(steps, max_size=40), chunk=st.integers(1, 5))
 def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int]], chunk: int) -> None:
     async def play() -> None:
@@ -148,7 +67,7 @@ def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int
         Recovered(0, FileState("T-0-0", 0, 0, "", "", 0, 0, 0, 0, sealed=False), gone=True),
     ],
 )
-async def test_a_file_that_a_journal_names_and_does_not_tell_of_is_damage(entry: JournalEntry) -> None:
+async def test_a_file_named_but_not_described_by_a_journal_is_damage(entry: JournalEntry) -> None:
     ledger = Ledger(Journal(MemorySink()))
     with pytest.raises(JournalError, match="T-0-0"):
         ledger.replay([entry])
@@ -214,7 +133,7 @@ async def test_a_write_that_fails_fails_every_caller_then_and_later() -> None:
     assert sink.small == {}
 
 
-async def test_a_file_is_not_sealed_where_the_journal_may_hold_more_of_it() -> None:
+async def test_a_file_the_journal_may_hold_more_of_is_not_sealed() -> None:
     """A failed write may have landed: sealed by what the ledger knows, the file is not what the journal claims."""
     sink = SlowSink()
     ledger = Ledger(Journal(sink))
@@ -285,7 +204,7 @@ async def test_rejects_are_durable_before_the_chunk_that_passes_them(tmp_path: P
     assert len([name for name in sink.small if name.startswith(JOURNAL)]) == 2
 
 
-async def test_reasons_of_rejects_are_counted_over_all_runs_with_the_example_closest_to_a_beginning(
+async def test_reasons_of_rejects_are_counted_over_all_runs(
     tmp_path: Path,
 ) -> None:
     def reject(source: str, offset: int, reason: str) -> Reject:

@@ -52,7 +52,7 @@ def test_what_a_later_version_adds_does_not_matter() -> None:
         b'{"ddbio_manifest":1}',
     ],
 )
-def test_one_that_can_not_be_understood_is_refused_with_its_place(text: bytes) -> None:
+def test_one_that_cannot_be_understood_is_refused_by_place(text: bytes) -> None:
     with pytest.raises(SourceError, match="s3://bucket/prefix"):
         read_types(text, "s3://bucket/prefix")
 
@@ -90,7 +90,7 @@ def test_numbers_may_be_written_in_other_ways(mine: str, other: str) -> None:
 
 
 def checksum(document: dict[str, Any]) -> str:
-    """The checksum as the README tells it."""
+    """The checksum as docs/verify.md describes it."""
     rest = {name: value for name, value in document.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(_whole(rest), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -25,7 +25,7 @@ async def left(sink: MemorySink) -> Ledger:
     return ledger
 
 
-async def test_a_file_is_sealed_at_its_last_commit_and_the_unit_goes_on_behind_it() -> None:
+async def test_a_file_is_sealed_at_its_last_commit_and_work_goes_on() -> None:
     sink = MemorySink()
     ledger = await left(sink)
     await recover(ledger, sink)
@@ -36,7 +36,7 @@ async def test_a_file_is_sealed_at_its_last_commit_and_the_unit_goes_on_behind_i
     assert (split.position, split.number, split.open_file, split.done) == ('{"n":2}', 4, None, False)
 
 
-async def test_where_the_file_is_gone_the_unit_goes_back_to_its_beginning() -> None:
+async def test_where_the_file_is_gone_its_split_starts_over() -> None:
     sink = MemorySink()
     ledger = await left(sink)
     sink.open.clear()

@@ -79,7 +79,7 @@ async def test_an_existing_file_is_added_to(tmp_path: Path) -> None:
     assert [line["raw"] for line in lines(tmp_path / "r.jsonl")] == ["1", "2"]
 
 
-async def test_what_a_job_did_not_commit_goes_and_what_others_wrote_behind_stays(tmp_path: Path) -> None:
+async def test_uncommitted_rejects_go_and_those_of_others_stay(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     killed, other = RejectsFile(path, "a"), RejectsFile(path, "b")
     size = await killed.add([reject(b"1")])
@@ -96,7 +96,7 @@ async def test_what_a_job_did_not_commit_goes_and_what_others_wrote_behind_stays
 
 
 @pytest.mark.parametrize("torn", [b'{"dd', b'{"ddbio_reject":1,"run":"a","source":"in'])
-async def test_what_a_job_did_not_commit_leaves_no_trace_at_the_end_of_the_file(torn: bytes, tmp_path: Path) -> None:
+async def test_uncommitted_rejects_leave_no_trace_at_the_files_end(torn: bytes, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     await RejectsFile(path, "b").add([reject(b"0")])
     file = RejectsFile(path, "a")
@@ -108,7 +108,7 @@ async def test_what_a_job_did_not_commit_leaves_no_trace_at_the_end_of_the_file(
     assert path.read_bytes() == before
 
 
-async def test_a_job_without_rejects_of_its_own_does_not_count_those_of_others(tmp_path: Path) -> None:
+async def test_a_job_does_not_count_the_rejects_of_other_jobs(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     await RejectsFile(path, "b").add([reject(b"0")])
     file = RejectsFile(path, "a")
@@ -118,7 +118,7 @@ async def test_a_job_without_rejects_of_its_own_does_not_count_those_of_others(t
     assert [line["raw"] for line in lines(path)] == ["0"]
 
 
-async def test_a_job_without_rejects_of_its_own_leaves_what_was_in_the_file_as_it_was(tmp_path: Path) -> None:
+async def test_a_job_without_rejects_leaves_the_file_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     before = b'{\n  "no": "line of a job"\n}\n\n{\n}\n\n'
     path.write_bytes(before)
@@ -127,7 +127,7 @@ async def test_a_job_without_rejects_of_its_own_leaves_what_was_in_the_file_as_i
     assert path.read_bytes() == before
 
 
-async def test_trying_the_file_does_not_remove_what_another_job_has_put_there_meanwhile(tmp_path: Path) -> None:
+async def test_trying_the_file_does_not_remove_another_jobs_content(tmp_path: Path) -> None:
     path = tmp_path / "state" / "r.jsonl"
     async with RejectsFile(path, "b").tried():
         await RejectsFile(path, "a").add([reject(b"1")])
@@ -181,7 +181,7 @@ async def test_the_file_gives_back_the_records_as_they_were(raw: bytes, tmp_path
     assert unwrap(mended) == raw
 
 
-async def test_a_record_that_was_not_kept_is_to_be_read_from_its_source(tmp_path: Path) -> None:
+async def test_a_record_that_was_not_kept_is_read_from_its_source(tmp_path: Path) -> None:
     file = RejectsFile(tmp_path / "r.jsonl", "run")
     await file.add([reject(None, offset=2**20, length=2_000_000)])
     line = file.path.read_bytes().rstrip(b"\n")

@@ -31,7 +31,7 @@ def test_pieces_make_the_whole(grown: list[int]) -> None:
         told += more
 
 
-def test_a_token_without_parts_and_one_told_whole_stand_for_themselves() -> None:
+def test_tokens_without_parts_and_whole_tokens_stand_alone() -> None:
     assert since({"part": "a.part"}, 0) == {"part": "a.part"}
     assert join({"part": "a.part"}, {"part": "b.part"}) == {"part": "b.part"}
     assert join(upload(3), upload(5)) == upload(5)

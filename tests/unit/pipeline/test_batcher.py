@@ -114,7 +114,7 @@ def test_a_key_on_its_way_holds_the_next_record_back() -> None:
     assert batcher.open(ME) == 0
 
 
-def test_what_is_left_of_several_owners_fills_a_batch_and_one_key_is_held_back_for_all() -> None:
+def test_rests_of_several_owners_share_a_batch_but_not_a_key() -> None:
     batcher = filled("abc")
     batcher.add([entry("d"), entry("b"), entry("b")], OTHER)
     assert (batcher.open(ME), batcher.open(OTHER)) == (3, 3)
@@ -133,7 +133,7 @@ def test_what_is_left_of_several_owners_fills_a_batch_and_one_key_is_held_back_f
     assert (batcher.open(ME), batcher.open(OTHER), batcher.waiting_bytes(OTHER)) == (0, 2, 100)
 
 
-def test_what_comes_back_goes_out_with_what_is_left_once_its_owner_has_ended() -> None:
+def test_unprocessed_records_go_out_after_their_owner_ended() -> None:
     batcher = filled("abc")
     batcher.add(entries := [entry("x"), entry("y")], OTHER)
     first, second = take(batcher, flush=True), take(batcher, OTHER, flush=True)
@@ -154,7 +154,7 @@ def test_what_rests_counts_as_waiting_until_it_goes_on() -> None:
     assert take(batcher, flush=True) == batch[:2]
 
 
-def test_what_was_not_processed_goes_first_and_still_holds_its_key() -> None:
+def test_unprocessed_records_go_first_and_still_hold_their_key() -> None:
     batcher = filled("abcda")
     batch = take(batcher, flush=True)
     batcher.add([entry("e")], ME)

@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.codec import EncodedRecord
@@ -25,6 +25,7 @@ from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.retry import Deadline
 from tests.kit.fakes import VirtualClock, let_run, run_virtual
+from tests.kit.marks import examples
 
 
 class Table(TableWriter):
@@ -94,7 +95,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     run_virtual(in_time())
 
 
-def test_senders_fill_a_batch_together_and_the_rest_goes_when_nobody_brings_more() -> None:
+def test_senders_fill_batches_together_and_flush_the_rest() -> None:
     async def main() -> None:
         table = Table()
         async with dispatching(table) as dispatcher:
@@ -129,7 +130,7 @@ def test_what_is_left_does_not_wait_for_others_for_ever() -> None:
     run(main())
 
 
-def test_whoever_waits_for_memory_has_what_is_ready_sent_and_what_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_for_memory_has_ready_records_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though another one, which is idle, might bring more."""
     monkeypatch.setattr(sending, "HELD_BYTES", 150)
 
@@ -150,7 +151,7 @@ def test_whoever_waits_for_memory_has_what_is_ready_sent_and_what_comes_back(mon
     run(main())
 
 
-def test_where_one_waits_for_memory_the_others_still_fill_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_one_waits_for_memory_the_others_fill_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "HELD_BYTES", 150)
 
     async def main() -> None:
@@ -236,7 +237,7 @@ class Whimsical(Table):
         return outcome
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     keys=st.lists(st.lists(st.integers(0, 30), max_size=120), min_size=1, max_size=6),
     seed=st.integers(0, 1_000),
@@ -245,7 +246,7 @@ class Whimsical(Table):
     lanes=st.integers(1, 4),
     held=st.sampled_from([0, 300, inf]),
 )
-def test_whatever_happens_every_record_of_every_sender_is_settled_once_and_in_order(
+def test_every_record_of_every_sender_is_settled_once_in_order(
     keys: list[list[int]], seed: int, unprocessed: float, refused: float, lanes: int, held: float
 ) -> None:
     table, rng, told = Whimsical(seed, unprocessed, refused), random.Random(seed), Counter[bytes]()

@@ -45,7 +45,7 @@ async def importer(group: asyncio.TaskGroup, outbox: Outbox) -> AsyncIterator[Im
         )
 
 
-async def test_a_span_that_ends_when_another_one_has_failed_settles_by_itself() -> None:
+async def test_a_span_that_ends_after_anothers_failure_settles_itself() -> None:
     outbox, group = Outbox(lambda: None), asyncio.TaskGroup()
 
     async def fail() -> None:

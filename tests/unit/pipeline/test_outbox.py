@@ -47,7 +47,7 @@ async def test_commits_stay_in_order_until_acknowledged(outbox: Outbox) -> None:
     assert list(outbox.pending()) == expected[2:]
 
 
-async def test_commits_made_after_a_report_are_not_acknowledged_with_it(outbox: Outbox) -> None:
+async def test_commits_after_a_report_are_not_acknowledged_with_it(outbox: Outbox) -> None:
     await outbox.push(PLAIN)
     reported = outbox.pending()
     committer = Committer(LEASE, outbox)
@@ -66,7 +66,7 @@ async def test_an_end_or_a_reject_is_urgent_and_a_plain_commit_is_not(outbox: Ou
     assert bell.rings == 2
 
 
-async def test_waiting_for_a_commit_is_urgent_and_ends_with_its_acknowledgement(outbox: Outbox, bell: Bell) -> None:
+async def test_waiting_for_a_commit_is_urgent_until_acknowledged(outbox: Outbox, bell: Bell) -> None:
     await outbox.push(PLAIN)
     waiting = asyncio.create_task(Committer(LEASE, outbox).commit_and_wait("b"))
     await let_run()
@@ -116,7 +116,7 @@ async def test_more_than_the_limit_goes_alone(outbox: Outbox) -> None:
     assert len(outbox.pending()) == 1
 
 
-async def test_only_what_somebody_waits_for_and_rejects_are_to_be_durable_at_once(outbox: Outbox) -> None:
+async def test_only_awaited_commits_and_rejects_are_durable_at_once(outbox: Outbox) -> None:
     committer = Committer(LEASE, outbox)
     await committer.commit("a", done=True)
     assert not outbox.urgent

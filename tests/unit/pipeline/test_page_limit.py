@@ -55,7 +55,7 @@ def test_a_pause_leaves_the_limit_as_it_is() -> None:
     assert subject.items(0.0) == limit
 
 
-def test_the_ratio_of_costs_is_learned_smoothly_and_never_below_1() -> None:
+def test_the_cost_ratio_is_learned_smoothly_and_stays_above_1() -> None:
     ratio = CostRatio()
     ratio.learn(0.0, 0.0)  # nothing was served
     assert not ratio.known
@@ -70,7 +70,7 @@ def test_the_ratio_of_costs_is_learned_smoothly_and_never_below_1() -> None:
     assert ratio.value == pytest.approx(1, rel=0.01)
 
 
-def test_a_batch_may_cost_a_seconds_worth_as_learned_from_what_it_replaced() -> None:
+def test_a_batch_costs_at_most_a_second_of_learned_units() -> None:
     class Service(DynamoDB):
         def __init__(self) -> None:
             return

@@ -57,7 +57,7 @@ def test_a_reply_that_does_not_say_its_cost_costs_the_estimate() -> None:
     ("failure", "cost"),
     [(THROTTLED, 0), (EXPIRED, 0), (LOST, 10), (UNAVAILABLE, 10), (errors.CorruptReplyError("c"), 10)],
 )
-def test_an_attempt_that_failed_costs_nothing_unless_it_may_have_been_served(failure: Exception, cost: float) -> None:
+def test_a_failed_attempt_is_free_unless_possibly_served(failure: Exception, cost: float) -> None:
     _, governor, meter, _ = attempt(failure, failure)
     assert governor.spent == 7 + 2 * cost
     assert (meter.requests, meter.retries) == (3, 2)
@@ -112,9 +112,7 @@ def test_it_gives_up_after_a_time_without_success() -> None:
         (LOST, 10),
     ],
 )
-def test_what_is_throttled_is_had_slowly_unless_a_few_keys_are_and_the_rest_at_once(
-    failure: Exception, waits: float
-) -> None:
+def test_throttled_records_are_slow_unless_only_a_few_keys_are(failure: Exception, waits: float) -> None:
     """For how long another request waits for what this one had taken."""
 
     async def main() -> float:
@@ -172,7 +170,7 @@ def test_while_others_succeed_a_request_goes_on() -> None:
     run_virtual(main())
 
 
-def test_while_a_request_waits_to_be_repeated_others_have_its_lane() -> None:
+def test_others_use_the_lane_of_a_request_that_waits_to_retry() -> None:
     async def main() -> None:
         clock, lanes = VirtualClock(), Lanes(1)
         requester = Requester(Governor(1e9, clock), Meter(), clock, lanes=lanes)
@@ -200,7 +198,7 @@ def test_every_attempt_waits_for_its_capacity() -> None:
     assert attempt(LOST, LOST, rate=1.0)[3] >= 20
 
 
-def test_a_request_that_is_cancelled_on_its_way_counts_with_its_estimate() -> None:
+def test_a_cancelled_request_counts_with_its_estimate() -> None:
     async def main() -> float:
         clock = VirtualClock()
         governor = Governor(100, clock)

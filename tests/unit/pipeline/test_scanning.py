@@ -75,7 +75,7 @@ async def test_a_large_item_collection_says_when_its_next_page_is_due() -> None:
     assert [page async for page in scan.pages(0)] == [*pages, EMPTY]
     assert requester.due[:2] == [None, None]
     assert requester.due[2] is not None
-    assert requester.meter.collections == 0
+    assert requester.meter.collections.count == 0
 
 
 class Canned:

@@ -113,7 +113,7 @@ async def test_a_file_carries_the_sum_of_its_pages_fingerprints(wanted: bool) ->
     segment.check()
 
 
-async def test_a_file_is_cut_between_pages_and_a_larger_page_stands_alone(segment: Segment) -> None:
+async def test_files_are_cut_between_pages_and_a_large_page_is_alone(segment: Segment) -> None:
     files = segment.open()
     for size in (700_000, 400_000, 3 * MEGABYTE, 10):
         await files.add(page(size))
@@ -124,7 +124,7 @@ async def test_a_file_is_cut_between_pages_and_a_larger_page_stands_alone(segmen
 
 
 @pytest.mark.parametrize("pause", [0.0, 1.0])
-async def test_a_file_gets_its_name_only_once_all_of_it_is_acknowledged(segment: Segment, pause: float) -> None:
+async def test_a_file_is_named_only_when_all_of_it_is_acknowledged(segment: Segment, pause: float) -> None:
     """With a pause of a second, every page is committed on its way, and nothing is left to commit at the end."""
     files = segment.open()
     segment.silent = True
@@ -185,7 +185,7 @@ async def test_every_page_is_counted_once_whatever_the_rhythm(segment: Segment) 
     segment.check()
 
 
-async def test_a_successor_goes_on_behind_the_last_commit_with_the_next_file(segment: Segment) -> None:
+async def test_a_successor_starts_a_file_after_the_last_commit(segment: Segment) -> None:
     files = segment.open(Lease(Split(3), 2, '{"n":41}', 7))
     await files.add(page(10, last='{"n":42}'))
     await files.add(page(10, last=None))

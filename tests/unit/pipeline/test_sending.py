@@ -29,7 +29,7 @@ async def test_as_many_batches_are_out_as_there_are_lanes() -> None:
     assert tasks[2].done()
 
 
-async def test_batches_are_out_up_to_so_many_bytes_and_a_larger_one_alone() -> None:
+async def test_batches_under_way_are_limited_in_bytes() -> None:
     lanes = Lanes(9)
     tasks = waiting(lanes, IN_FLIGHT_BYTES, 1, IN_FLIGHT_BYTES + 1)
     await settle()
@@ -84,7 +84,7 @@ async def test_lanes_can_be_added_and_taken_away() -> None:
     assert tasks[3].done()
 
 
-async def test_a_request_that_rests_leaves_its_lane_but_not_its_room_and_is_the_next_again() -> None:
+async def test_a_resting_request_leaves_its_lane_and_is_next_again() -> None:
     lanes, over = Lanes(1), asyncio.Event()
     await lanes.take(IN_FLIGHT_BYTES - 1)
     resting = asyncio.create_task(lanes.rest(pause(over)))
@@ -122,7 +122,7 @@ async def test_so_many_requests_may_rest() -> None:
 
 
 @pytest.mark.parametrize("over", [True, False])
-async def test_whoever_is_cancelled_while_it_rests_still_has_its_lane_to_give_back(over: bool) -> None:
+async def test_who_is_cancelled_while_resting_still_returns_its_lane(over: bool) -> None:
     lanes, event = Lanes(1), asyncio.Event()
     await lanes.take(5)
     resting = asyncio.create_task(lanes.rest(pause(event)))

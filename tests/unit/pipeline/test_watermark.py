@@ -51,7 +51,7 @@ def test_a_reject_waits_for_what_is_before_it() -> None:
     assert mark.advance() == (19, 2, 1, (bad,))
 
 
-def test_a_record_that_the_service_refuses_becomes_a_reject_in_its_place() -> None:
+def test_a_record_the_service_refuses_becomes_a_reject_in_place() -> None:
     mark, entries = Watermark(0), [entry(offset) for offset in (0, 10, 20)]
     mark.opened(entries)
     refused = reject(10)
@@ -65,7 +65,7 @@ lines = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b""
 
 
 @given(lines, st.integers(0, 1_000))
-def test_going_on_at_any_watermark_finds_every_other_record_once(lines: list[bytes], seed: int) -> None:
+def test_from_any_watermark_every_other_record_is_found_once(lines: list[bytes], seed: int) -> None:
     """Stop at any moment and frame the file again from the watermark: what was passed and what is found is it all."""
     data, rng = b"\n".join(lines), random.Random(seed)
     framer = LineFramer(limit=1_000)

@@ -66,9 +66,7 @@ def test_a_name_that_is_not_utf8_is_wrong_usage(text: str) -> None:
         parse_location(text)
 
 
-def test_a_name_below_a_folder_whose_name_is_not_utf8_is_wrong_usage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_below_a_folder_that_is_not_utf8_is_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "d\udcff"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
 from ddbio.errors import TransportError
 from ddbio.wire.http1 import MAX_HEAD, SMALL_BODY
 from ddbio.wire.transport import HttpTransport
+from tests.kit.servers.raw import listening
 
 HEAD = b"HTTP/1.1 200 OK\r\nX-Name: value \r\n"
 
@@ -44,34 +45,8 @@ class Peer:
 @asynccontextmanager
 async def peer(*replies: bytes, piece: int = 1 << 20, close: bool = False) -> AsyncIterator[tuple[Peer, str]]:
     answering = Peer(replies, piece, close)
-    async with listening(answering.serve) as url:
-        yield answering, url
-
-
-@asynccontextmanager
-async def listening(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[str]:
-    """Serve connections until the block ends and their clients have closed them."""
-    tasks: list[asyncio.Task[None]] = []
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.append(asyncio.ensure_future(conversation(reader, writer)))
-
-    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.transport.abort()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        await asyncio.gather(*tasks)
+    async with listening(answering.serve) as port:
+        yield answering, f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
@@ -84,9 +59,7 @@ async def listening(
         (b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b""),
     ],
 )
-async def test_a_reply_in_any_framing_and_the_next_on_the_same_connection(
-    framing: bytes, body: bytes, piece: int
-) -> None:
+async def test_replies_in_any_framing_follow_on_one_connection(framing: bytes, body: bytes, piece: int) -> None:
     notice = b"HTTP/1.1 100 Continue\r\n\r\n"
     async with (
         peer(notice + HEAD + framing, HEAD + framing, piece=piece) as (answering, url),
@@ -130,7 +103,7 @@ async def test_what_is_no_whole_reply_is_an_error_that_quotes_nothing(reply: byt
     assert "secret" not in str(caught.value)
 
 
-async def test_a_connection_with_more_than_the_reply_is_not_used_again() -> None:
+async def test_a_connection_with_surplus_bytes_is_not_reused() -> None:
     reply = HEAD + b"Content-Length: 2\r\n\r\nhi"
     async with peer(reply + b"more", reply) as (answering, url), HttpTransport(connections=1) as transport:
         assert [bytes((await transport(url, {}, b"")).body) for _ in range(2)] == [b"hi", b"hi"]
@@ -154,8 +127,8 @@ async def test_an_answer_before_the_whole_request_is_heard() -> None:
         await finished.wait()
 
     finished = asyncio.Event()
-    async with listening(refuse) as url, HttpTransport(connections=1) as transport:
-        reply = await transport.send("PUT", url, {}, [bytes(1 << 20)] * 64)
+    async with listening(refuse) as port, HttpTransport(connections=1) as transport:
+        reply = await transport.send("PUT", f"http://127.0.0.1:{port}", {}, [bytes(1 << 20)] * 64)
         finished.set()
     assert (reply.status, bytes(reply.body)) == (503, b"wait")
 

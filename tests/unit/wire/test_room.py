@@ -16,9 +16,10 @@ from ddbio.errors import TransportError
 from ddbio.wire.room import LARGE_BODY, MAX_BODY, Claim, Room
 from ddbio.wire.transport import HttpTransport
 from tests.kit.fakes import let_run
-from tests.unit.wire.test_http1 import HEAD, listening
+from tests.kit.servers.raw import listening
 
 BODY = LARGE_BODY + 1
+HEAD = b"HTTP/1.1 200 OK\r\nX-Name: value \r\n"
 REPLY = HEAD + b"Content-Length: %d\r\n\r\n"
 
 
@@ -55,18 +56,18 @@ class Server:
         writer.close()
 
 
-async def get(transport: HttpTransport, url: str) -> int:
-    return len((await transport.send("GET", url, {"Host": "x"}, ())).body)
+async def get(transport: HttpTransport, port: int) -> int:
+    return len((await transport.send("GET", f"http://127.0.0.1:{port}", {"Host": "x"}, ())).body)
 
 
 @pytest.mark.parametrize("head", [REPLY % BODY, HEAD + b"\r\n"], ids=["length", "until the end"])
-async def test_large_bodies_come_one_after_the_other_where_there_is_no_more_room(head: bytes) -> None:
+async def test_large_bodies_come_one_by_one_where_room_is_short(head: bytes) -> None:
     server = Server(head)
     async with (
-        listening(server.serve) as url,
+        listening(server.serve) as port,
         HttpTransport(connections=6, room=Room(MAX_BODY if head == HEAD + b"\r\n" else BODY)) as transport,
     ):
-        tasks = [asyncio.ensure_future(get(transport, url)) for _ in range(6)]
+        tasks = [asyncio.ensure_future(get(transport, port)) for _ in range(6)]
         given_up = tasks.pop(3)
         for _ in range(6):
             await server.asked.acquire()
@@ -79,9 +80,9 @@ async def test_large_bodies_come_one_after_the_other_where_there_is_no_more_room
 
 async def test_a_body_waits_for_room() -> None:
     server, room = Server(), Room(BODY)
-    async with listening(server.serve) as url, HttpTransport(connections=2, room=room) as transport:
+    async with listening(server.serve) as port, HttpTransport(connections=2, room=room) as transport:
         async with room.hold(BODY):
-            task = asyncio.ensure_future(get(transport, url))
+            task = asyncio.ensure_future(get(transport, port))
             server.go_on.set()
             await server.asked.acquire()
             await let_run()
@@ -92,9 +93,9 @@ async def test_a_body_waits_for_room() -> None:
 async def test_an_impossible_length_is_refused_before_memory_is_taken() -> None:
     server = Server(REPLY % (MAX_BODY + 1))
     server.go_on.set()
-    async with listening(server.serve) as url, HttpTransport(connections=1) as transport:
+    async with listening(server.serve) as port, HttpTransport(connections=1) as transport:
         with pytest.raises(TransportError, match="impossible length"):
-            await get(transport, url)
+            await get(transport, port)
 
 
 async def test_what_came_of_a_reply_that_broke_off_is_let_go_at_once() -> None:
@@ -104,9 +105,9 @@ async def test_what_came_of_a_reply_that_broke_off_is_let_go_at_once() -> None:
     gc.disable()
     tracemalloc.start()
     try:
-        async with listening(server.serve) as url, HttpTransport(connections=1) as transport:
+        async with listening(server.serve) as port, HttpTransport(connections=1) as transport:
             with pytest.raises(TransportError, match="closed"):
-                await get(transport, url)
+                await get(transport, port)
             assert tracemalloc.get_traced_memory()[0] < BODY
     finally:
         tracemalloc.stop()

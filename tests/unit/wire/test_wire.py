@@ -21,6 +21,7 @@ from ddbio import errors
 from ddbio.wire.dynamodb import MAX_MESSAGE, BatchReply, DynamoDB, ScanPlan
 from ddbio.wire.signing import Credentials, StaticCredentials
 from ddbio.wire.transport import HttpTransport, Reply
+from tests.kit.credentials import FakeCredentials
 from tests.kit.servers import http
 from tests.kit.servers.certificate import write_certificate
 from tests.kit.servers.raw import listening, say_nothing
@@ -76,7 +77,7 @@ def test_a_plain_scan_says_only_what_it_must() -> None:
     }
 
 
-def test_a_full_scan_says_everything_and_keeps_raw_json_as_it_is() -> None:
+def test_a_full_scan_request_keeps_raw_json_unchanged() -> None:
     key = b'{"pk":{"N":"1.50"}}'
     plan = ScanPlan(
         table='T"ä',
@@ -165,7 +166,7 @@ async def test_a_batch_is_joined_from_its_requests() -> None:
     assert wire.sent[0][1]["X-Amz-Target"] == "DynamoDB_20120810.BatchWriteItem"
 
 
-async def test_a_large_batch_is_joined_and_signed_in_one_turn_of_a_thread() -> None:
+async def test_a_large_batch_is_joined_and_signed_in_one_thread_call() -> None:
     class Counting(ThreadPoolExecutor):
         turns = 0
 
@@ -297,7 +298,7 @@ async def test_replies_that_are_not_the_services_go_by_their_status(
     assert (error.code, error.request_id) == (code, None)
 
 
-async def test_messages_are_cut_and_lose_the_request_that_signature_errors_quote() -> None:
+async def test_messages_are_cut_and_quote_no_signed_request() -> None:
     long = await failure(400, {"__type": "x#ValidationException", "message": "y" * 1_000})
     assert str(long) == "ValidationException: " + "y" * MAX_MESSAGE
     quoting = await failure(
@@ -333,19 +334,9 @@ async def test_without_a_date_nothing_is_said_of_the_clock(date: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
-async def test_refused_credentials_are_renewed_before_the_caller_hears_of_it(code: str) -> None:
-    class Source:
-        current = Credentials("OLD", "x")
-        stale: Credentials | None = None
-
-        async def get(self) -> Credentials:
-            return self.current
-
-        async def renew(self, stale: Credentials) -> Credentials:
-            self.stale, self.current = stale, Credentials("NEW", "y")
-            return self.current
-
-    source, wire = Source(), Wire(400, json.dumps({"__type": f"x#{code}", "message": "m"}).encode())
+async def test_refused_credentials_are_renewed_unseen_by_the_caller(code: str) -> None:
+    source = FakeCredentials(Credentials("OLD", "x"), Credentials("NEW", "y"), Credentials("NEWER", "z"))
+    wire = Wire(400, json.dumps({"__type": f"x#{code}", "message": "m"}).encode())
     dynamodb = service(wire, source)
     with pytest.raises(errors.CredentialsError):
         await dynamodb.scan(b"{}")
@@ -388,7 +379,7 @@ async def test_bodies_go_and_come_whole(size: int) -> None:
     assert reply.headers["x-amz-crc32"] == str(crc32(body))
 
 
-async def test_the_host_header_is_the_signed_one_and_compression_is_not_asked_for() -> None:
+async def test_the_signed_host_is_sent_and_compression_is_not_asked() -> None:
     seen: list[http.Request] = []
 
     async def keep(request: http.Request) -> http.Reply:
@@ -505,7 +496,7 @@ async def test_proxies_of_the_environment_are_used_and_bypassed(monkeypatch: pyt
     assert proxied.body == b"http://dynamodb.invalid/ Basic dXNlcjpwYXNz"
 
 
-async def test_a_proxy_may_be_named_without_a_scheme_and_an_exception_with_its_port(
+async def test_proxies_without_scheme_and_exceptions_with_port(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def answer(request: http.Request) -> http.Reply:
@@ -532,7 +523,7 @@ async def test_a_proxy_that_does_not_answer_connect_is_not_waited_for(monkeypatc
     async with listening(say_nothing) as port, HttpTransport(connections=1, timeout=0.3) as transport:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         with pytest.raises(errors.TransportError, match="timeout"):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(60):
                 await transport("https://dynamodb.invalid/", {}, b"")
 
 

@@ -50,7 +50,7 @@ def test_an_import_puts_every_item(wire: WireServer, tmp_path: Path) -> None:
     assert report["items"] == wire.counts()["puts"] - before["puts"] == 1010
 
 
-async def test_a_segment_without_pages_is_empty_and_an_unknown_table_is_refused(wire: WireServer) -> None:
+async def test_a_segment_without_pages_and_an_unknown_table(wire: WireServer) -> None:
     page = (await call(wire, "Scan", TableName="large-1", Segment=0, TotalSegments=2)).json
     assert page["Count"] == 0
     assert "LastEvaluatedKey" not in page

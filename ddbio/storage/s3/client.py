@@ -1,0 +1,112 @@
+"""The one way to S3: every request is retried here, by one policy.
+
+The SDK's own retries are off. They do not cover a body that was spoilt or cut on its way, in either direction, and are
+limited by a quota that a single outage uses up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, NamedTuple, TypeVar
+
+from ddbio import retry
+from ddbio.clock import Clock, LoopClock, sleep
+from ddbio.errors import DestinationError
+from ddbio.storage.s3.errors import ignoring, is_transient, name_of
+
+T = TypeVar("T")
+QUIET_SECONDS = 10.0
+"""A request that has failed for longer than this is reported in the log."""
+_NEXT_PAGE = {
+    "list_objects_v2": {"ContinuationToken": "NextContinuationToken"},
+    "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
+}
+"""What the request for the next page repeats of the reply, by operation."""
+log = logging.getLogger("ddbio")
+
+
+class Object(NamedTuple):
+    """A small object as a whole, and the reply that it came with."""
+
+    reply: Any
+    data: bytes
+
+
+class S3Client:
+    """An aiobotocore S3 client whose requests are retried while their failure may be transient.
+
+    Raises what `client` raises, which the caller opens and closes. `before` is called before each attempt; what it
+    raises comes out.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        retries: retry.Attempts = retry.S3,
+        clock: Clock | None = None,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._client = client
+        self._retries = retries
+        self._clock = clock or LoopClock()
+        self._before = before
+
+    async def call(self, operation: str, **parameters: Any) -> Any:
+        """The reply to an operation, for example `call("head_object", Bucket=…, Key=…)`."""
+        return await self.insist(lambda: self.attempt(operation, **parameters))
+
+    async def attempt(self, operation: str, **parameters: Any) -> Any:
+        """The same without retries, for a function that `insist` calls."""
+        self._before()
+        return await getattr(self._client, operation)(**parameters)
+
+    async def insist(self, send: Callable[[], Awaitable[T]]) -> T:
+        """What `send` returns; it is called again while its failure may be transient."""
+        began = self._clock.now()
+        for failures in range(self._retries.most - 1):
+            try:
+                return await send()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                self._report(error, failures + 1, self._clock.now() - began)
+            await sleep(self._clock, self._retries.backoff.delay(failures))
+        return await send()
+
+    def _report(self, error: Exception, failures: int, seconds: float) -> None:
+        log.log(
+            logging.WARNING if seconds > QUIET_SECONDS else logging.DEBUG,
+            "S3 has failed for %.0f seconds (%s): trying again, %d of %d times.",
+            seconds,
+            name_of(error),
+            failures,
+            self._retries.most - 1,
+        )
+
+    async def read(self, bucket: str, key: str, most: int | None = None) -> Object | None:
+        """A small object; None where it does not exist. Raises DestinationError where it has more than `most` bytes."""
+
+        async def send() -> Object:
+            reply = await self.attempt("get_object", Bucket=bucket, Key=key)
+            async with reply["Body"]:
+                if most is not None and reply["ContentLength"] > most:
+                    raise DestinationError(f"s3://{bucket}/{key} has more than {most:,} bytes.")
+                return Object(reply, await reply["Body"].read())
+
+        with ignoring("NoSuchKey"):
+            return await self.insist(send)
+        return None
+
+    async def pages(self, operation: str, **parameters: Any) -> AsyncGenerator[Any]:
+        """The replies to a listing, page by page."""
+        while True:
+            page = await self.call(operation, **parameters)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            position = {name: page[member] for name, member in _NEXT_PAGE[operation].items() if page.get(member)}
+            if position.items() <= parameters.items():
+                raise ValueError("the listing does not advance")
+            parameters |= position

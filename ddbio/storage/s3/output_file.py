@@ -1,0 +1,211 @@
+"""An output file in S3: a streamed multipart upload.
+
+Even a small or empty file is one, so that `finish` stores every byte without giving the file its final name, and
+whoever has the file's `resume_token` can complete it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from isal.isal_zlib import crc32
+
+from ddbio.errors import DestinationError
+from ddbio.storage.base import OutputFile
+from ddbio.storage.s3 import uploads
+from ddbio.storage.s3.client import S3Client
+from ddbio.storage.s3.errors import edge
+from ddbio.storage.s3.parts import PartBody
+from ddbio.storage.s3.tuning import MIB, S3Tuning
+from ddbio.storage.steps import Steps
+
+MOST_PARTS = 10_000
+"""Parts of one upload (S3 User Guide, "Multipart upload limits")."""
+log = logging.getLogger("ddbio")
+
+
+def part_size(max_bytes: int, smallest: int) -> int:
+    """The part size, in bytes, with which a file of `max_bytes` and one more block fits into 10,000 parts."""
+    return max(smallest, math.ceil(max_bytes / (MOST_PARTS - 1) / MIB) * MIB)
+
+
+class Owner(Protocol):
+    """The sink that a file belongs to."""
+
+    client: S3Client
+    tuning: S3Tuning
+    slots: asyncio.Semaphore
+    parameters: Mapping[str, str]
+
+    @property
+    def location(self) -> str:
+        """The URL that names are relative to."""
+
+    def address(self, name: str) -> dict[str, str]:
+        """Bucket and key of a relative name, as request parameters."""
+
+    def refuse_if_lost(self) -> None:
+        """Raise `JobLockedError` where the sink has lost its lock."""
+
+    def forget(self, file: Any) -> None:
+        """The file is sealed, discarded or left."""
+
+
+class S3OutputFile(OutputFile):
+    """One multipart upload, created when its first part is full, or by `finish`.
+
+    Parts end at the ends of blocks and are uploaded by tasks of their own, whose failure is raised by the next call. No
+    task outlives `seal` or `discard`.
+    """
+
+    def __init__(self, sink: Owner, name: str, size_of_part: int) -> None:
+        self.name = name
+        self._sink = sink
+        self._location = f"{sink.location}{name}"
+        self._address = sink.address(name)
+        self._size_of_part = size_of_part
+        self._steps = Steps()
+        self._upload_id: str | None = None
+        self._blocks: list[bytes] = []
+        self._waiting = self._crc = 0
+        self._ends: list[int] = []
+        self._stored: dict[int, uploads.Part] = {}
+        self._contiguous = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._sealed = False
+
+    @property
+    def resume_token(self) -> Mapping[str, object] | None:
+        """`upload_id`, and the stored `parts`; None before the upload exists."""
+        return None if self._upload_id is None else uploads.token(self._upload_id, self._durable_parts())
+
+    async def write(self, block: bytes) -> None:
+        self._raise_failure()
+        self._blocks.append(block)
+        self._waiting += len(block)
+        self._crc = crc32(block, self._crc)
+        if self._waiting >= self._size_of_part:
+            await self._send()
+
+    async def sync(self) -> int:
+        self._raise_failure()
+        return self._durable()
+
+    async def finish(self) -> int:
+        self._raise_failure()
+        if self._waiting or not self._ends:
+            await self._send()
+        while self._tasks:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+            self._raise_failure()
+        return self._durable()
+
+    async def seal(self) -> None:
+        if not self._sealed:
+            await self.finish()
+            self._sink.refuse_if_lost()
+            with edge(f"complete {self._location}", DestinationError):
+                await self._steps.run(self._complete())
+
+    async def discard(self) -> None:
+        try:
+            async with asyncio.timeout(self._sink.tuning.discard_seconds):
+                await self._drop()
+        except TimeoutError:
+            await self._steps.abandon()
+            log.debug("The upload of %s may remain: S3 did not answer in time.", self._location)
+        self._sink.forget(self)
+
+    async def leave(self) -> None:
+        await self._stop_sending()
+        await self._steps.abandon()
+        self._sink.forget(self)
+
+    async def begin(self) -> None:
+        """Create the upload, unless it exists. `discard` aborts it even where this call is cancelled."""
+        if self._upload_id is None:
+            with edge(f"begin the upload of {self._location}", DestinationError):
+                await self._steps.run(self._create())
+
+    async def _create(self) -> None:
+        reply = await self._sink.client.call("create_multipart_upload", **self._address, **self._sink.parameters)
+        self._upload_id = reply["UploadId"]
+
+    async def _send(self) -> None:
+        """Send the collected blocks as one part, once there is a slot for it."""
+        await self.begin()
+        while len(self._tasks) >= self._sink.tuning.parts_of_file_in_flight:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._raise_failure()
+        await self._sink.slots.acquire()
+        number = len(self._ends) + 1
+        self._ends.append((self._ends[-1] if self._ends else 0) + self._waiting)
+        body = PartBody(self._blocks, self._crc)
+        self._blocks, self._waiting, self._crc = [], 0, 0
+        task = asyncio.create_task(self._upload(number, body))
+        self._tasks.add(task)
+        task.add_done_callback(self._sent)
+
+    async def _upload(self, number: int, body: PartBody) -> None:
+        with edge(f"store part {number} of {self._location}", DestinationError):
+            reply = await self._sink.client.call(
+                "upload_part",
+                **self._address,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                Body=body,
+                ChecksumCRC32=body.crc32,
+            )
+            etag = reply["ETag"].strip('"')
+        end = self._ends[number - 1]
+        crc = reply.get("ChecksumCRC32", "")
+        if crc not in ("", body.crc32):
+            raise DestinationError(f"Could not store part {number} of {self._location}: S3 has stored other bytes.")
+        self._stored[number] = uploads.Part(end, etag, crc)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._sink.slots.release()
+        if not task.cancelled() and self._failure is None:
+            self._failure = task.exception()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _durable(self) -> int:
+        while self._contiguous + 1 in self._stored:
+            self._contiguous += 1
+        return self._ends[self._contiguous - 1] if self._contiguous else 0
+
+    def _durable_parts(self) -> list[uploads.Part]:
+        self._durable()
+        return [self._stored[number] for number in range(1, self._contiguous + 1)]
+
+    async def _complete(self) -> None:
+        if not await uploads.complete(self._sink.client, self._address, str(self._upload_id), self._durable_parts()):
+            hint = "It was aborted: check that no lifecycle rule aborts uploads this soon, then run again and resume."
+            raise DestinationError(f"Could not complete {self._location}: the upload is gone.", hint=hint)
+        self._sealed = True
+        self._sink.forget(self)
+
+    async def _stop_sending(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._blocks.clear()
+
+    async def _drop(self) -> None:
+        await self._stop_sending()
+        await self._steps.settle()
+        if self._sealed or self._upload_id is None:
+            return
+        with edge(f"abort the upload of {self._location}", DestinationError):
+            await self._steps.run(uploads.abort(self._sink.client, self._address, self._upload_id))
+        self._upload_id = None
