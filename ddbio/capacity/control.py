@@ -16,7 +16,8 @@ Plan = Callable[[Capacity], Awaitable[Pace]]
 
 
 class Control:
-    """Steers a running job: hand one to `export_table`, `import_table` or `verify_export`, and call it from the same event loop.
+    """Steers a running job: hand one to `export_table`, `import_table` or `verify_export`, and call it from the same
+    event loop.
 
     Every process keeps to a change within two seconds. What is called before the job begins holds from its beginning.
     One job at a time; the next one begins with the capacity of its own options, not paused.
