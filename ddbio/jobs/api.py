@@ -27,6 +27,7 @@ from ddbio.jobs.run import Run
 from ddbio.jobs.sources import FoundSource, common_types, find_all, lossy, untold
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
+from ddbio.ledger.law import ExportLaw, ImportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import sweep
 from ddbio.names import is_file_of, stem
@@ -77,13 +78,13 @@ async def export_table(
         wanted = 1 if streams else planning.affordable(options.processes, fastest, planning.PAGE_UNITS)
         total = planning.segment_count(options.segments, table.size_bytes, wanted)
         opened = Opened(run, await asyncio.to_thread(export_identity, options, table), total)
-        ledger = Ledger()
+        ledger = Ledger(ExportLaw())
         if not streams:
             before = await look(sink, overwrite=options.overwrite)
             if options.resume and before.manifest is not None and before.state == "finished":
                 await before.journal.remove()
                 return finished_report(before.manifest, opened.identity, sink, observer)
-            ledger = Ledger(before.journal)
+            ledger = Ledger(ExportLaw(), before.journal)
             stack.push_async_callback(ledger.leave)
             opened = await begin_export(options, sink, before, ledger, opened, observer)
             await _warn_of_names(sink, table.name, observer)
@@ -157,7 +158,7 @@ async def import_table(
         hints = [source.hints for source in found]
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
         opened = Opened(run, identity, 0, tuple(splits))
-        ledger, lock = Ledger(None, rejects_file(options, state, run)), None
+        ledger, lock = Ledger(ImportLaw(), None, rejects_file(options, state, run)), None
         if not streams:
             lock = await stack.enter_async_context(state.lock(run))
             before = await look(state)
@@ -166,7 +167,7 @@ async def import_table(
                 report = finished_report(before.manifest, opened.identity, state, observer)
                 return replace(report, files=sum(map(len, files)))
             ledger, opened = await begin_import(options, state, before, opened, observer)
-            stack.push_async_callback(ledger.leave)
+        stack.push_async_callback(ledger.leave)
         splits = list(opened.splits)
         processes = planning.process_count(wanted, fastest, planning.BATCH_UNITS, planning.largest_source(splits))
         facts = _source_facts(options, found, buckets)

@@ -20,7 +20,9 @@ from ddbio.ledger.checkpoint import (
     same_files,
     same_job,
 )
-from ddbio.ledger.entries import Identity, Opened
+from ddbio.ledger.entries import Opened
+from ddbio.ledger.identity import Identity
+from ddbio.ledger.law import ImportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.manifest import Manifest, TableRecord, Totals, encode, read_manifest
 from ddbio.ledger.recovery import recover, sweep
@@ -63,7 +65,7 @@ async def begin_import(
         same_job(before.opened.identity, opened.identity)
         check_splits(before.opened.splits, opened.splits)
         rejects = rejects_file(options, state, before.opened.run)
-        ledger = Ledger(before.journal, rejects)
+        ledger = Ledger(ImportLaw(), before.journal, rejects)
         await _replay(before, ledger)
         check_order(before.opened.splits, ledger)
         await rejects.cut(before.journal.rejects_bytes)
@@ -74,7 +76,7 @@ async def begin_import(
         raise UsageError(f"{state.location} holds an export.", hint="Choose another folder with --state.")
     await before.journal.remove()
     await state.delete(MANIFEST)
-    ledger = Ledger(before.journal, rejects_file(options, state, opened.run))
+    ledger = Ledger(ImportLaw(), before.journal, rejects_file(options, state, opened.run))
     await ledger.record([opened])
     return ledger, opened
 
@@ -150,7 +152,7 @@ async def conclude(
     """
     hints, mixed = types or (ledger.types.hints(), ledger.types.mixed())
     manifest = Manifest(
-        ddbio_manifest=1,
+        ddbio_manifest=2,
         run=opened.run,
         identity=opened.identity,
         table=TableRecord(

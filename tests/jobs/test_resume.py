@@ -43,6 +43,7 @@ from ddbio.report import JobReport
 from ddbio.storage.base import JOURNAL, MANIFEST, OWN_FOLDER
 from ddbio.storage.local.sink import LocalSink
 from ddbio.storage.s3 import sink as s3
+from ddbio.storage.tokens import LocalToken
 from tests.conftest import StartCounting
 from tests.kit.places import PREFIX, Bucket, Folder, Place
 from tests.kit.powerloss import VARIANTS, recording
@@ -524,7 +525,7 @@ async def test_a_journal_that_names_other_files_is_not_obeyed(local: Exports, tm
     entries = [entry for chunk in [chunk async for chunk in journal.read()] for entry in chunk]
     mine = next(entry for entry in entries if isinstance(entry, Commit) and entry.file is not None)
     assert mine.file is not None
-    hostile = msgspec.structs.replace(mine.file, name=name, token={"part": "victim.run.part"}, bytes=1, sealed=False)
+    hostile = msgspec.structs.replace(mine.file, name=name, token=LocalToken("victim.run.part"), bytes=1, sealed=False)
     await journal.append([msgspec.structs.replace(mine, file=hostile)])
     for options in ({"resume": True}, {}):
         with pytest.raises(JournalError, match="can't be trusted"):

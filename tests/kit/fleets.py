@@ -20,6 +20,7 @@ from ddbio.fleet.desk import Desk
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome
 from ddbio.fleet.worker import Worker
 from ddbio.ledger.entries import Split, Used
+from ddbio.ledger.law import ExportLaw, ImportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover
 from ddbio.ledger.rejects import RejectsFile
@@ -76,7 +77,10 @@ class Fleet:
         self.coordinator = Coordinator(
             self.splits, workers=self.workers, budget=Budget(Pace(self.budget, self.most)), rng=random.Random(7)
         )
-        self.ledger = Ledger(rejects=RejectsFile(self.rejects, "run") if self.rejects else None)
+        self.ledger = Ledger(
+            ImportLaw() if isinstance(self.job, ImportJob) else ExportLaw(),
+            rejects=RejectsFile(self.rejects, "run") if self.rejects else None,
+        )
         self.desk = Desk(
             self.coordinator,
             self.ledger,

@@ -28,6 +28,7 @@ from ddbio.storage.s3.lock import Lease, hold
 from ddbio.storage.s3.parts import PartBody
 from ddbio.storage.s3.retry import insist
 from ddbio.storage.steps import Steps
+from ddbio.storage.tokens import Part, Token, UploadToken
 from ddbio.words import count
 
 T = TypeVar("T")
@@ -158,9 +159,9 @@ class S3Sink(Sink):
 
         await self.insist(send)
 
-    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
+    async def recover(self, name: str, size: int, token: Token | None) -> bool:
         self.refuse_if_lost()
-        if "upload_id" not in token:
+        if not isinstance(token, UploadToken):
             return False
         with edge(f"complete {self.location}{name}", DestinationError):
             return await uploads.recover(self.client, self.address(name), size, token)
@@ -222,16 +223,16 @@ class S3OutputFile(OutputFile):
         self._blocks: list[bytes] = []
         self._waiting = self._crc = 0
         self._ends: list[int] = []
-        self._stored: dict[int, uploads.Part] = {}
+        self._stored: dict[int, Part] = {}
         self._contiguous = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._sealed = False
 
     @property
-    def resume_token(self) -> Mapping[str, object] | None:
-        """`upload_id`, and the stored `parts`; None before the upload exists."""
-        return None if self._upload_id is None else uploads.token(self._upload_id, self._durable_parts())
+    def resume_token(self) -> UploadToken | None:
+        """The upload and its stored parts; None before the upload exists."""
+        return None if self._upload_id is None else UploadToken(self._upload_id, tuple(self._durable_parts()))
 
     async def write(self, block: bytes) -> None:
         self._raise_failure()
@@ -316,7 +317,7 @@ class S3OutputFile(OutputFile):
         crc = reply.get("ChecksumCRC32", "")
         if crc not in ("", body.crc32):
             raise DestinationError(f"Could not store part {number} of {self._place}: S3 has something else.")
-        self._stored[number] = uploads.Part(end, etag, crc)
+        self._stored[number] = Part(end, etag, crc)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -333,7 +334,7 @@ class S3OutputFile(OutputFile):
             self._contiguous += 1
         return self._ends[self._contiguous - 1] if self._contiguous else 0
 
-    def _durable_parts(self) -> list[uploads.Part]:
+    def _durable_parts(self) -> list[Part]:
         self._durable()
         return [self._stored[number] for number in range(1, self._contiguous + 1)]
 

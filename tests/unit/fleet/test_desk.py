@@ -21,7 +21,9 @@ from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.hints import NS, SS, B, S
 from ddbio.ledger.entries import Commit, Lease, Reject, Split, Used
 from ddbio.ledger.journal import Journal
+from ddbio.ledger.law import ImportLaw
 from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.positions import AtOffset
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.pipeline.meter import Usage
 from ddbio.wire.signing import Credentials
@@ -71,7 +73,7 @@ class Office:
             budget=Budget(Pace(100)),
             rng=random.Random(1),
         )
-        self.ledger = Ledger(journal, RejectsFile(path, "run"))
+        self.ledger = Ledger(ImportLaw(), journal, RejectsFile(path, "run"))
         self.source = Source()
         self.events: list[Event] = []
         self.recovered: list[int] = []
@@ -125,7 +127,7 @@ def commit(lease: Lease, seq: int = 1, *, rejects: tuple[Reject, ...] = (), **fa
         split=lease.split.id,
         epoch=lease.epoch,
         seq=seq,
-        position="p",
+        position=AtOffset(7),
         rejects=rejects,
         rejected=len(rejects),
         **facts,
@@ -253,7 +255,7 @@ async def test_what_a_lost_worker_had_reported_is_made_durable(office: Office) -
     assert await office.desk.lost(0, LOST)
     assert office.ledger.read == 1
     leases = {one.split.id: one for one in await office.lease_all(1)}
-    assert leases[lease.split.id].position == "p"
+    assert leases[lease.split.id].position == AtOffset(7)
 
 
 async def test_a_grant_waits_until_its_commits_are_durable(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,7 +395,7 @@ async def test_a_lost_worker_is_replaced_and_its_unit_goes_on_where_it_was_commi
     assert await office.desk.lost(0, LOST)
     assert office.recovered == [lease.split.id]
     leases = {one.split.id: one for one in await office.lease_all(1)}
-    assert leases[lease.split.id].position == "p"
+    assert leases[lease.split.id].position == AtOffset(7)
     assert leases[lease.split.id].epoch > lease.epoch
     assert office.coordinator.failure is None
     assert [event.message for event in office.events if isinstance(event, Warned)] == [

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ddbio.fleet import coordinator
 from ddbio.jobs import planning
+from ddbio.ledger.positions import AtOffset
 from ddbio.storage.local.source import LocalSource
 from ddbio.wire.transport import Reply
 from tests.kit.fakes import FakeTable, error_reply, reply, run_virtual
@@ -87,7 +88,8 @@ def test_a_file_that_is_broken_fails_the_job_when_what_was_read_of_it_is_in(tmp_
     assert {f"zip {number}" for number in range(10)} <= fleet.table.items.keys()
     (number,) = [split.id for split in fleet.splits if split.file.endswith(".gz")]
     assert not fleet.ledger.split(number).done
-    assert int(fleet.ledger.split(number).position) == len("".join(f"{line(f'zip {n}')}\n" for n in range(10))) - 1
+    done = "".join(f"{line(f'zip {n}')}\n" for n in range(10))
+    assert fleet.ledger.split(number).position == AtOffset(len(done) - 1)
 
 
 @pytest.mark.parametrize("whole", [0, 3])

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from ddbio.errors import DestinationError, JournalError
 from ddbio.hints import NS, SS, B, S
 from ddbio.ledger.entries import (
-    END,
     Commit,
     FileState,
     JournalEntry,
@@ -26,10 +25,13 @@ from ddbio.ledger.entries import (
     by_reason,
 )
 from ddbio.ledger.journal import Journal
+from ddbio.ledger.law import ExportLaw, ImportLaw
 from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.positions import END, START, AfterKey, Position
 from ddbio.ledger.recovery import recover
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.storage.base import JOURNAL
+from ddbio.storage.tokens import Part, UploadToken
 from tests.kit.fakes import MemorySink, all_entries, let_run
 
 
@@ -76,24 +78,24 @@ class Segment:
                 return [Recovered(self.split, self._sealed())]
             case "gone" if self.file is not None:
                 file, self.file = self.file, None
-                self.page = int(file.first or 0)
+                self.page = _page(file.first)
                 return [Recovered(self.split, file, gone=True)]
         return []
 
     def _page(self, size: int) -> Commit:
         before = self.file or FileState(
-            f"T-{self.split}-{self.number}", self.split, self.number, str(self.page or ""), "", 0, 0, 0, 0, sealed=False
+            f"T-{self.split}-{self.number}", self.split, self.number, _after(self.page), START, 0, 0, 0, 0, sealed=False
         )
         self.page += 1
         self.number = before.number + 1
-        told = before.token["after"] + 1 if before.token else 0
+        told = before.token.parts_told if before.token else 0
         self.file = msgspec.structs.replace(
             before,
-            last=str(self.page),
+            last=_after(self.page),
             read=before.read + size,
             items=before.items + size,
             bytes=before.bytes + size * 10,
-            token={"upload_id": before.name, "after": told, "parts": [[told, f"tag{self.page}", ""]]},
+            token=UploadToken(before.name, (Part(told, f"tag{self.page}", ""),), told),
         )
         types = {f"a{size}": [S, SS, NS, B][size % 4]}
         return self._commit(file=self.file, read=size, written=size, bytes=size * 10, types=types)
@@ -103,8 +105,17 @@ class Segment:
         file, self.file = self.file, None
         return msgspec.structs.replace(file, sealed=True, token=None)
 
-    def _commit(self, position: str = "", **facts: Any) -> Commit:
-        return Commit(self.split, 1, self.seq, position or str(self.page), **facts)
+    def _commit(self, position: Position = START, **facts: Any) -> Commit:
+        return Commit(self.split, 1, self.seq, position if position == END else _after(self.page), **facts)
+
+
+def _after(page: int) -> Position:
+    """Where a segment goes on after so many pages."""
+    return AfterKey(str(page)) if page else START
+
+
+def _page(position: Position) -> int:
+    return int(position.key) if isinstance(position, AfterKey) else 0
 
 
 steps = st.tuples(
@@ -119,11 +130,11 @@ steps = st.tuples(
 def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int]], chunk: int) -> None:
     async def play() -> None:
         sink = MemorySink()
-        ledger, segments = Ledger(Journal(sink)), [Segment(split) for split in range(3)]
+        ledger, segments = Ledger(ExportLaw(), Journal(sink)), [Segment(split) for split in range(3)]
         entries = [entry for split, what, size in history for entry in segments[split].step(what, size)]
         for first in range(0, len(entries), chunk):
             await ledger.record(entries[first : first + chunk])
-        again = Ledger(Journal(sink))
+        again = Ledger(ExportLaw(), Journal(sink))
         again.replay(await all_entries(Journal(sink)))
         assert summary(again) == summary(ledger)
         for segment in segments:
@@ -132,7 +143,7 @@ def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int
             assert state.open_file == (segment.file and segment.file.name)
             if not segment.done:
                 assert state.number == segment.number
-                assert state.position == str(segment.page) or (state.position, segment.page) == ("", 0)
+                assert state.position == _after(segment.page)
         # Files that are gone are out of the counts: what is left agrees once it is sealed.
         for segment in segments:
             await again.record(segment.step("end", 1))
@@ -145,11 +156,11 @@ def test_a_replayed_ledger_is_the_recorded_one(history: list[tuple[int, str, int
     "entry",
     [
         KnownSplit(0, SplitState(open_file="T-0-0")),
-        Recovered(0, FileState("T-0-0", 0, 0, "", "", 0, 0, 0, 0, sealed=False), gone=True),
+        Recovered(0, FileState("T-0-0", 0, 0, START, START, 0, 0, 0, 0, sealed=False), gone=True),
     ],
 )
 async def test_a_file_that_a_journal_names_and_does_not_tell_of_is_damage(entry: JournalEntry) -> None:
-    ledger = Ledger(Journal(MemorySink()))
+    ledger = Ledger(ExportLaw(), Journal(MemorySink()))
     with pytest.raises(JournalError, match="T-0-0"):
         ledger.replay([entry])
         await recover(ledger, MemorySink())
@@ -173,7 +184,7 @@ class SlowSink(MemorySink):
 
 
 def commit(split: int, seq: int = 1, **facts: Any) -> Commit:
-    return Commit(split=split, epoch=1, seq=seq, position=str(seq), read=1, written=1, **facts)
+    return Commit(split=split, epoch=1, seq=seq, position=AfterKey(str(seq)), read=1, written=1, **facts)
 
 
 async def begin(ledger: Ledger, *entries: Sequence[JournalEntry]) -> list[asyncio.Task[list[str]]]:
@@ -184,7 +195,7 @@ async def begin(ledger: Ledger, *entries: Sequence[JournalEntry]) -> list[asynci
 
 async def test_callers_that_wait_share_a_chunk() -> None:
     sink = SlowSink()
-    ledger = Ledger(Journal(sink))
+    ledger = Ledger(ExportLaw(), Journal(sink))
     tasks = await begin(ledger, *([commit(split)] for split in range(9)))
     assert not any(task.done() for task in tasks)
     assert ledger.written == 0
@@ -199,7 +210,7 @@ async def test_callers_that_wait_share_a_chunk() -> None:
 
 async def test_a_write_that_fails_fails_every_caller_then_and_later() -> None:
     sink = SlowSink()
-    ledger = Ledger(Journal(sink))
+    ledger = Ledger(ExportLaw(), Journal(sink))
     sink.error = DestinationError("Could not write.")
     tasks = await begin(ledger, [commit(0)], [commit(1)], [commit(2)])
     sink.open_gate.set()
@@ -217,10 +228,10 @@ async def test_a_write_that_fails_fails_every_caller_then_and_later() -> None:
 async def test_a_file_is_not_sealed_where_the_journal_may_hold_more_of_it() -> None:
     """A failed write may have landed: sealed by what the ledger knows, the file is not what the journal claims."""
     sink = SlowSink()
-    ledger = Ledger(Journal(sink))
+    ledger = Ledger(ExportLaw(), Journal(sink))
     sink.open_gate.set()
     file = await sink.create("T-0000-00000.json", max_bytes=99)
-    state = FileState(file.name, 0, 0, "", "1", 1, 1, 5, 1, sealed=False)
+    state = FileState(file.name, 0, 0, START, AfterKey("1"), 1, 1, 5, 1, sealed=False)
     await ledger.record([commit(0, file=state)])
     sink.error = DestinationError("The reply was lost.")
     with pytest.raises(DestinationError):
@@ -232,7 +243,7 @@ async def test_a_file_is_not_sealed_where_the_journal_may_hold_more_of_it() -> N
 
 async def test_what_a_cancelled_caller_handed_in_is_taken_in() -> None:
     sink = SlowSink()
-    ledger = Ledger(Journal(sink))
+    ledger = Ledger(ExportLaw(), Journal(sink))
     tasks = await begin(ledger, [commit(0)], [commit(1)])
     for task in tasks:
         task.cancel()
@@ -244,14 +255,14 @@ async def test_what_a_cancelled_caller_handed_in_is_taken_in() -> None:
     sink.open_gate.set()
     await settling
     assert ledger.written == 2
-    again = Ledger()
+    again = Ledger(ExportLaw())
     again.replay(await all_entries(Journal(sink)))
     assert summary(again) == summary(ledger)
 
 
 async def test_a_write_that_does_not_end_is_given_up() -> None:
     sink = SlowSink()
-    ledger = Ledger(Journal(sink))
+    ledger = Ledger(ExportLaw(), Journal(sink))
     (task,) = await begin(ledger, [commit(0)])
     await ledger.leave()
     with pytest.raises(asyncio.CancelledError):
@@ -270,7 +281,7 @@ async def test_rejects_are_durable_before_the_chunk_that_passes_them(tmp_path: P
             await super().put(name, data)
 
     sink = Watching()
-    ledger = Ledger(Journal(sink), RejectsFile(path, "run"))
+    ledger = Ledger(ImportLaw(), Journal(sink), RejectsFile(path, "run"))
     bad = Reject("f", 0, 1, 1, "not_json", "No.", b"{")
     await ledger.record([commit(0, rejected=2, rejects=(bad, bad))])
     await ledger.record([commit(0, 2, rejected=1, rejects=(bad,))])
@@ -279,10 +290,11 @@ async def test_rejects_are_durable_before_the_chunk_that_passes_them(tmp_path: P
     read = await all_entries(journal)
     assert journal.rejects_bytes == path.stat().st_size
     assert all(entry.rejects == () for entry in read if isinstance(entry, Commit))
-    again = Ledger(journal, RejectsFile(path, "run"))
+    again = Ledger(ImportLaw(), journal, RejectsFile(path, "run"))
     again.replay(read)
     assert again.rejected == 3
     assert len([name for name in sink.small if name.startswith(JOURNAL)]) == 2
+    await ledger.leave()
 
 
 async def test_reasons_of_rejects_are_counted_over_all_runs_with_the_example_closest_to_a_beginning(
@@ -295,13 +307,15 @@ async def test_reasons_of_rejects_are_counted_over_all_runs_with_the_example_clo
         return commit(0, seq, rejected=len(rejects), rejects=rejects, reasons=by_reason(rejects))
 
     sink = MemorySink()
-    ledger = Ledger(Journal(sink), RejectsFile(tmp_path / "r.jsonl", "run"))
+    ledger = Ledger(ImportLaw(), Journal(sink), RejectsFile(tmp_path / "r.jsonl", "run"))
     await ledger.record([rejected(1, reject("b", 9, "not_json"), reject("b", 12, "key_empty"))])
+    await ledger.leave()
     journal = Journal(sink)
-    again = Ledger(journal, RejectsFile(tmp_path / "r.jsonl", "run"))
+    again = Ledger(ImportLaw(), journal, RejectsFile(tmp_path / "r.jsonl", "run"))
     again.replay(await all_entries(journal))
     await again.record([rejected(2, reject("b", 0, "not_json"), reject("a", 0, "not_json"))])
     assert {reason: (found.count, found.message) for reason, found in again.reasons.items()} == {
         "not_json": (3, "a 0"),
         "key_empty": (1, "b 12"),
     }
+    await again.leave()
