@@ -92,9 +92,12 @@ class Fleet:
             clock=self.clock,
             observer=self.events.append,
         )
-        async with self.desk, asyncio.TaskGroup() as group:
-            for number in range(self.workers):
-                group.create_task(self._fill(number))
+        try:
+            async with self.desk, asyncio.TaskGroup() as group:
+                for number in range(self.workers):
+                    group.create_task(self._fill(number))
+        finally:
+            await self.ledger.leave()
 
     def kill(self, number: int) -> None:
         """End a worker at once, as the end of its process would."""

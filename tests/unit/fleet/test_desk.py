@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,8 @@ class Office:
             budget=Budget(Pace(100)),
             rng=random.Random(1),
         )
-        self.ledger = Ledger(ImportLaw(), journal, RejectsFile(path, "run"))
+        self.rejects = RejectsFile(path, "run")
+        self.ledger = Ledger(ImportLaw(), journal, self.rejects)
         self.source = Source()
         self.events: list[Event] = []
         self.recovered: list[int] = []
@@ -135,8 +136,10 @@ def commit(lease: Lease, seq: int = 1, *, rejects: tuple[Reject, ...] = (), **fa
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
-    return Office(tmp_path / "state" / "rejects.jsonl")
+def office(tmp_path: Path) -> Iterator[Office]:
+    office = Office(tmp_path / "state" / "rejects.jsonl")
+    yield office
+    office.rejects.close()
 
 
 async def test_what_a_grant_acknowledges_is_in_the_ledger(office: Office, tmp_path: Path) -> None:
