@@ -1,4 +1,4 @@
-"""Where a job begins: anew, or where an earlier run of the same job left off."""
+"""What an earlier run left at a place, and whether a job may resume it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ddbio.ledger.manifest import read_manifest
 from ddbio.ledger.vetting import Vetting, vet_opening
 from ddbio.storage.base import MANIFEST, Sink
 
-ANEW = "The import can't be resumed: begin it anew with another --state."
+START_OVER = "The import can't be resumed: start it over with another --state."
 OTHER_SOURCE = (
     "A file has changed if its size or its modification time (S3: its ETag) differs. To import what is there now, "
     "choose another --state."
@@ -75,8 +75,8 @@ async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
         return nothing_to_do
 
 
-async def refuse_unfinished(checkpoint: Checkpoint, location: str, anew: str) -> None:
-    """An unfinished job is not overwritten; `anew` is the option with which another one begins nevertheless.
+async def refuse_unfinished(checkpoint: Checkpoint, location: str, option: str) -> None:
+    """Refuse to overwrite an unfinished job; `option` is the one with which a job can start over.
 
     Raises UnfinishedJobError, or JournalError where it can't be resumed either.
     """
@@ -84,8 +84,8 @@ async def refuse_unfinished(checkpoint: Checkpoint, location: str, anew: str) ->
         async for _ in checkpoint.entries():
             pass
         raise UnfinishedJobError(
-            f"An unfinished job lies in {location}.",
-            hint=f"Go on with --resume; to begin anew, use {anew}.",
+            f"There is an unfinished job in {location}.",
+            hint=f"Resume it with --resume, or start over with {option}.",
         )
 
 
@@ -122,7 +122,7 @@ def check_splits(begun: Sequence[Split], asked: Iterable[Split]) -> None:
     sources = [split.source for split in begun]
     is_ordered = [split.id for split in begun] == list(range(len(begun))) and sources == sorted(sources)
     if not is_ordered or spans.keys() != set(map(_file, asked)) or not all(map(_is_whole, spans.values())):
-        raise JournalError("The journal speaks of other files, or parts of files, than the import reads.", hint=ANEW)
+        raise JournalError("The journal names other files, or parts of files, than the import reads.", hint=START_OVER)
 
 
 def check_order(splits: Sequence[Split], ledger: Ledger) -> None:
@@ -134,7 +134,7 @@ def check_order(splits: Sequence[Split], ledger: Ledger) -> None:
         (split.source for split in splits if split.id in ledger.done or split.id in ledger.splits), default=None
     )
     if left is not None and begun is not None and begun > left:
-        raise JournalError("The journal speaks of a source that is begun before an earlier one is done.", hint=ANEW)
+        raise JournalError("By the journal, a source was begun before an earlier one is done.", hint=START_OVER)
 
 
 def _file(split: Split) -> Split:

@@ -21,8 +21,8 @@ VERSION = 2
 """Of the journal's format. It is raised when members are removed or change their meaning, not when some are added."""
 _NAME = re.compile(re.escape(JOURNAL) + r"(\d{8,})(-compacted)?\.json")
 _DAMAGED = "The journal in {} is damaged: {}."
-_ANEW = "start it anew: an export with --overwrite, an import with another --state."
-_RUINED = f"The job can't be resumed; {_ANEW}"
+_START_OVER = "start over: an export with --overwrite, an import with another --state."
+_RUINED = f"The job can't be resumed; {_START_OVER}"
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -117,7 +117,7 @@ def _other_version(version: int, location: str) -> JournalError:
     return JournalError(
         f"The journal in {location} was written by {age} version of ddbio: its format is {version}, and this version "
         f"reads format {VERSION}.",
-        hint=f"Finish the job with the version that began it, or {_ANEW}",
+        hint=f"Finish the job with the version that began it, or {_START_OVER}",
     )
 
 

@@ -39,9 +39,9 @@ class Journal:
         self._sink = sink
         self._compact_after = compact_after or COMPACT_AFTER
         self._compact_bytes = compact_bytes
-        self._start_anew()
+        self._reset()
 
-    def _start_anew(self) -> None:
+    def _reset(self) -> None:
         self._next = 1
         self._opening = b""
         """The line that says which job this is; a compacted chunk begins with it, too."""
@@ -116,7 +116,7 @@ class Journal:
         first = _beginning(found)
         await self._delete(chunk for chunk in found if chunk != first)
         await self._delete(chunk for chunk in found if chunk == first)
-        self._start_anew()
+        self._reset()
 
     async def discard(self) -> None:
         """Delete all chunks, first those where reading could begin: after a crash, the rest can't be resumed.
@@ -129,7 +129,7 @@ class Journal:
         await self._delete(chunk for chunk in found if chunk.begins and chunk != first)
         await self._delete(chunk for chunk in found if chunk == first)
         await self._delete(chunk for chunk in found if not chunk.begins)
-        self._start_anew()
+        self._reset()
 
     async def _chunks(self) -> list[Chunk]:
         found = (chunks.parse(file.name) for file in await self._sink.list(JOURNAL))

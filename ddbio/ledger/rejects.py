@@ -20,6 +20,7 @@ from msgspec import UNSET, UnsetType
 from ddbio.errors import DdbioError, DestinationError, PreflightError
 from ddbio.ledger.entries import Reject
 from ddbio.model import Reason, Refused
+from ddbio.storage.local.disk import sync_folder
 from ddbio.unreadable import UNREADABLE
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ class RejectsFile:
             elif kind is PreflightError:
                 hint = "Give another place with --rejects or --state."
             else:  # a job that has begun keeps to its file
-                hint = "See that it can be written again, and resume; or begin anew with another --rejects and --state."
+                hint = "See that it can be written again, and resume; or start over with another --rejects and --state."
             raise kind(f"The rejects file {self.path} can't be written: {error.strerror}.", hint=hint) from error
 
     def _missing(self) -> list[Path]:
@@ -169,7 +170,7 @@ class RejectsFile:
         file.flush()
         os.fsync(file.fileno())
         for path in new:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         return file.tell()
 
     def _cut(self, size: int) -> int:
@@ -219,15 +220,6 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _encode(reject: Reject, run: str) -> bytes:

@@ -134,7 +134,7 @@ class JobState:
         if found is None:
             raise JournalError(
                 f"The journal is damaged: it names {name}, and does not say what is in it.",
-                hint="The job can't be resumed: start it anew with --overwrite.",
+                hint="The job can't be resumed: start it over with --overwrite.",
             )
         return found
 

@@ -94,5 +94,5 @@ def _is_token(token: Token | None, name: str) -> bool:
 def _refused(location: str, what: str) -> JournalError:
     return JournalError(
         f"The journal in {location} can't be trusted: {what} is not one that ddbio writes for this job.",
-        hint="Find out who has changed it. To start anew, use --overwrite (export) or another --state (import).",
+        hint="Find out who has changed it. To start over, use --overwrite (export) or another --state (import).",
     )

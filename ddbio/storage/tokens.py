@@ -14,10 +14,10 @@ class LocalToken(msgspec.Struct, frozen=True, tag_field="kind", tag="local"):
     """The name of the file while it is unfinished."""
 
     @property
-    def parts_told(self) -> int:
+    def parts_recorded(self) -> int:
         return 0
 
-    def since(self, told: int) -> LocalToken:  # noqa: ARG002 (as `UploadToken.since`)
+    def since(self, recorded: int) -> LocalToken:  # noqa: ARG002 (as `UploadToken.since`)
         return self
 
     def joined(self, known: Token | None) -> LocalToken:  # noqa: ARG002 (as `UploadToken.joined`)
@@ -41,13 +41,13 @@ class UploadToken(msgspec.Struct, frozen=True, tag_field="kind", tag="s3"):
     """How many parts earlier commits hold, before `parts`."""
 
     @property
-    def parts_told(self) -> int:
+    def parts_recorded(self) -> int:
         """How many parts are known once this token is joined to the earlier ones."""
         return self.after + len(self.parts)
 
-    def since(self, told: int) -> UploadToken:
-        """A whole token without its first `told` parts."""
-        return UploadToken(self.upload_id, self.parts[told:], told)
+    def since(self, recorded: int) -> UploadToken:
+        """A whole token without its first `recorded` parts."""
+        return UploadToken(self.upload_id, self.parts[recorded:], recorded)
 
     def joined(self, known: Token | None) -> UploadToken:
         """The whole token, where `known` is the file's token so far. Joining it twice changes nothing."""

@@ -83,7 +83,7 @@ async def test_an_export_with_a_journal_of_format_1_is_refused(resume: bool, mot
     with pytest.raises(JournalError, match="by an earlier version of ddbio: its format is 1") as caught:
         await export_table(options)
     assert caught.value.hint is not None
-    assert caught.value.hint.startswith("Finish the job with the version that began it, or start it anew")
+    assert caught.value.hint.startswith("Finish the job with the version that began it, or start over")
     assert sorted(path.name for path in folder.rglob("*") if path.name != "lock") == before
 
 

@@ -44,8 +44,8 @@ class _Current:
     crc: int = 0
     fingerprint: int = 0
     fingerprinted: bool = True
-    parts_told: int = 0
-    """So many parts of its token are in commits."""
+    parts_recorded: int = 0
+    """How many parts of its token are in commits."""
 
     def add(self, page: Page, block: bytes) -> None:
         self.last = position_after(page)
@@ -205,6 +205,6 @@ class SegmentFiles:
         token = self._current.file.resume_token
         if token is None:
             return state
-        token = token.since(self._current.parts_told)
-        self._current.parts_told = token.parts_told
+        token = token.since(self._current.parts_recorded)
+        self._current.parts_recorded = token.parts_recorded
         return msgspec.structs.replace(state, token=token)

@@ -73,9 +73,9 @@ async def test_nothing() -> None:
 async def test_a_journal_is_an_unfinished_job() -> None:
     found = await look(await journaled(OPENED, COMMIT))
     assert (found.state, found.opened) == ("unfinished", OPENED)
-    with pytest.raises(UnfinishedJobError, match="An unfinished job lies in /out") as caught:
+    with pytest.raises(UnfinishedJobError, match="There is an unfinished job in /out") as caught:
         await refuse_unfinished(found, "/out", "--overwrite")
-    assert caught.value.hint == "Go on with --resume; to begin anew, use --overwrite."
+    assert caught.value.hint == "Resume it with --resume, or start over with --overwrite."
 
 
 async def test_a_manifest_is_a_finished_job() -> None:

@@ -88,7 +88,7 @@ class Segment:
         )
         self.page += 1
         self.number = before.number + 1
-        told = before.token.parts_told if before.token else 0
+        told = before.token.parts_recorded if before.token else 0
         self.file = msgspec.structs.replace(
             before,
             last=_after(self.page),

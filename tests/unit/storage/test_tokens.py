@@ -30,7 +30,7 @@ def test_pieces_make_the_whole(grown: list[int]) -> None:
         known = piece.joined(known)
         assert known == whole
         assert piece.joined(known) == whole
-        told = piece.parts_told
+        told = piece.parts_recorded
         assert told == len(whole.parts)
 
 
