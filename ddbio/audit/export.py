@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import msgspec
 
 from ddbio.audit.items import ItemReader
-from ddbio.audit.manifest import Options, read_options
+from ddbio.audit.manifest import read_options
 from ddbio.errors import NoInputError, PreflightError, SourceError, UsageError
 from ddbio.hints import MAX_PATHS
 from ddbio.ledger.entries import FileState
+from ddbio.ledger.identity import ExportIdentity
 from ddbio.ledger.manifest import Manifest, read_manifest
 from ddbio.model import KeyType, OutputFormat
 from ddbio.storage.base import MANIFEST, Source, SourceFile, Survey
@@ -27,7 +28,7 @@ class Export:
     """A finished export. `files` are those of the manifest that are there, by their names in it."""
 
     manifest: Manifest
-    options: Options
+    options: ExportIdentity
     files: dict[str, SourceFile]
     strangers: tuple[str, ...]
     """Files that an import would read and that the manifest does not list."""
@@ -35,7 +36,7 @@ class Export:
     @property
     def table(self) -> str:
         """The table that was exported."""
-        return self.manifest.identity.table
+        return self.options.table
 
     @property
     def format(self) -> OutputFormat:
@@ -45,7 +46,7 @@ class Export:
     @property
     def keys(self) -> Sequence[tuple[str, KeyType]]:
         """The primary key: names and types, the partition key first."""
-        return self.manifest.identity.keys
+        return self.options.keys
 
     @property
     def lossy(self) -> str | None:
@@ -86,10 +87,11 @@ class Export:
 
     def refuse_comparison(self, key: Sequence[tuple[str, str]], table: str) -> None:
         """Raises UsageError where the files don't hold whole items of a table with this key."""
-        for option in ("index", "filter expression", "projection expression"):
-            if self.manifest.identity.what[option] is not None:
+        for option in ("index", "filter_expression", "projection_expression"):
+            if getattr(self.options, option) is not None:
+                words = option.replace("_", " ")
                 raise UsageError(
-                    f"This export has an option that keeps it from being compared with a table: its {option}.",
+                    f"This export has an option that keeps it from being compared with a table: its {words}.",
                     hint="Leave --table out: the files are still held against their manifest.",
                 )
         if tuple(key) != tuple(self.keys):
@@ -128,11 +130,11 @@ async def find_export(source: Source) -> Export:
     )
 
 
-def _usable(manifest: Manifest, source: Source) -> Options:
+def _usable(manifest: Manifest, source: Source) -> ExportIdentity:
     """The options of the export. Raises SourceError where its files can't be read by what the manifest says."""
     try:
         options = read_options(manifest)
-        ItemReader(manifest.identity.keys, options.format, manifest.type_hints, complete=False)
+        ItemReader(options.keys, options.format, manifest.type_hints, complete=False)
     except ValueError as error:
         raise SourceError(
             f"The manifest of {source.location} can't be used: {error}.",

@@ -21,6 +21,7 @@ from ddbio.jobs.stages import Begun, Prepared
 from ddbio.jobs.start import begin_export
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
+from ddbio.ledger.law import ExportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover, sweep
 from ddbio.names import is_file_of, is_hidden
@@ -102,11 +103,11 @@ class Export(Prepared):
             self.observer(Warned(warning))
         lock = await stack.enter_async_context(sink.lock(self.name))
         if self.state is None:
-            return self._begun(self.opened, Ledger(), lock)
+            return self._begun(self.opened, Ledger(ExportLaw()), lock)
         before = await look(sink, overwrite=options.overwrite)
         if options.resume and (report := await already_finished(before, self.opened.identity, sink, self.observer)):
             return report
-        ledger = Ledger(before.journal)
+        ledger = Ledger(ExportLaw(), before.journal)
         stack.push_async_callback(ledger.leave)
         begun = await begin_export(options, sink, before, ledger, self.opened, self.observer)
         await self._warn_of_names()

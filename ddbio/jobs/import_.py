@@ -22,6 +22,7 @@ from ddbio.jobs.stages import Begun, Prepared
 from ddbio.jobs.start import begin_import, rejects_file
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
+from ddbio.ledger.law import ImportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.model import WRITE_UNIT_BYTES
 from ddbio.names import stem
@@ -121,7 +122,9 @@ class Import(Prepared):
         rejects = rejects_file(options, self.folder, self.name)
         await refuse_rejects_among(self.sources, rejects)
         if state is None:
-            return self._begun(self.opened, Ledger(None, rejects), None)
+            ledger = Ledger(ImportLaw(), None, rejects)
+            stack.push_async_callback(ledger.leave)
+            return self._begun(self.opened, ledger, None)
         lock = await stack.enter_async_context(state.lock(self.name))
         before = await look(state)
         if options.resume and (report := await already_finished(before, self.opened.identity, state, self.observer)):

@@ -31,7 +31,7 @@ from ddbio.options import ScanFilter, VerifyOptions
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter, peak_rss_bytes
 from ddbio.pipeline.table_client import TableClient, connect
-from ddbio.report import Difference, VerifyReport
+from ddbio.report import Difference, Spending, VerifyReport
 from ddbio.runtime import threads
 from ddbio.storage import S3, parse_location
 from ddbio.storage.base import Source
@@ -205,12 +205,19 @@ class _Run:
             repaired=self._repaired,
             read_units=self._reading.spent if self._reading else 0.0,
             write_units=self._writing.spent if self._writing else 0.0,
+            used=self._used(),
+            peak_rss_bytes=peak_rss_bytes(),
+        )
+
+    def _used(self) -> Spending:
+        governors = [governor for governor in (self._reading, self._writing) if governor is not None]
+        return Spending(
+            capacity_units=sum(governor.spent for governor in governors),
             requests=self._meter.requests,
             throttles=self._meter.throttles,
             retries=self._meter.retries,
             seconds=self._clock.now() - self._began,
             cpu_seconds=time.process_time() - self._cpu_before,
-            peak_rss_bytes=peak_rss_bytes(),
         )
 
     def _look_at_manifest(self) -> None:

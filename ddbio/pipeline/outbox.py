@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ddbio.ledger.entries import Commit, Lease
+from ddbio.ledger.positions import Position
 from ddbio.pipeline.channel import ByteBudget
 
 LIMIT_BYTES = 16 * 1024 * 1024
@@ -76,15 +77,15 @@ class Committer:
         """Whether the outbox has every commit: none was cancelled on its way there."""
         return self._taken == self._seq
 
-    async def commit(self, position: str, **facts: Any) -> None:
+    async def commit(self, position: Position, **facts: Any) -> None:
         """Commit what has become durable; returns as soon as it is on its way."""
         await self._push(position, facts, urgent=False)
 
-    async def commit_and_wait(self, position: str, **facts: Any) -> None:
+    async def commit_and_wait(self, position: Position, **facts: Any) -> None:
         """Commit, and return when the coordinator has made it durable."""
         await (await self._push(position, facts, urgent=True))
 
-    async def _push(self, position: str, facts: dict[str, Any], *, urgent: bool) -> asyncio.Future[None]:
+    async def _push(self, position: Position, facts: dict[str, Any], *, urgent: bool) -> asyncio.Future[None]:
         self._seq += 1
         commit = Commit(split=self._lease.split.id, epoch=self._lease.epoch, seq=self._seq, position=position, **facts)
         acknowledged = await self._outbox.push(commit, urgent=urgent)

@@ -184,7 +184,7 @@ async def test_files_alone_need_no_aws(case: Case, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     report = await verify_export(VerifyOptions(source=f"{case.source}/"), observer=case.events.append)
     assert report.clean
-    assert (report.items, report.files, report.requests) == (ITEMS, len(case.files()), 0)
+    assert (report.items, report.files, report.used.requests) == (ITEMS, len(case.files()), 0)
     (plan,) = [event for event in case.events if isinstance(event, CheckPlanned)]
     assert (plan.files, plan.bytes, plan.table) == (report.files, report.bytes, case.table)
 

@@ -265,7 +265,7 @@ async def test_an_unfinished_import_is_refused_without_resume(imports: Imports) 
     await imports.interrupt(2)
     with pytest.raises(UnfinishedJobError) as caught:
         await imports.run()
-    assert caught.value.hint == "Go on with --resume; to begin anew, use another --state."
+    assert caught.value.hint == "Resume it with --resume, or start over with another --state."
     imports.check(await imports.run(resume=True))
 
 

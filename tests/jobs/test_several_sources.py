@@ -20,6 +20,7 @@ from ddbio.jobs import planning
 from ddbio.ledger.entries import Commit, Opened
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import read_manifest
+from ddbio.ledger.positions import AtOffset
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.pipeline.importing import importer as importing
 from ddbio.report import JobReport
@@ -213,7 +214,8 @@ async def test_a_journal_that_begins_a_source_too_early_is_refused(imports: Impo
         await journal.remove()
         assert opened is not None
         split = next(split for split in opened.splits if split.source == 1)
-        await journal.append([opened, Commit(split.id, 1, 1, str(split.size), done=True)])
+        assert split.size is not None
+        await journal.append([opened, Commit(split.id, 1, 1, AtOffset(split.size), done=True)])
     before = imports.service.served
     with pytest.raises(JournalError, match="begun before an earlier one is done"):
         await imports.run(resume=True)

@@ -27,6 +27,7 @@ from ddbio.fleet.worker import Worker
 from ddbio.jobs.export import WrittenFiles
 from ddbio.jobs.run import Run
 from ddbio.ledger.entries import Split
+from ddbio.ledger.law import ExportLaw, ImportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.model import KeyAttribute
@@ -88,13 +89,20 @@ class Fleet:
 
     async def run(self) -> None:
         """Let the workers run until the job is done or has failed; nothing is sealed or judged after that."""
-        await self.start().work()
+        run = self.start()
+        try:
+            await run.work()
+        finally:
+            await self.ledger.leave()
 
     def start(self) -> Run:
         """The run, before its first Report."""
         self.carrier = Virtual(self)
         options = replace(self.job.options, **self.limits)  # type: ignore[arg-type]
-        self.ledger = Ledger(rejects=RejectsFile(self.rejects, "run") if self.rejects else None)
+        self.ledger = Ledger(
+            ImportLaw() if isinstance(self.job, ImportJob) else ExportLaw(),
+            rejects=RejectsFile(self.rejects, "run") if self.rejects else None,
+        )
         run = Run(
             job=msgspec.structs.replace(self.job, options=options),
             splits=self.splits,

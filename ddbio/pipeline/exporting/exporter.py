@@ -15,6 +15,7 @@ from contextlib import aclosing
 
 from ddbio.clock import Clock
 from ddbio.ledger.entries import Lease
+from ddbio.ledger.positions import AfterKey
 from ddbio.model import Page
 from ddbio.pipeline.channel import Channel
 from ddbio.pipeline.exporting.scanning import SegmentScan
@@ -78,7 +79,8 @@ class Exporter:
             await files.leave()
 
     async def _read(self, lease: Lease, channel: Channel[Page]) -> None:
-        async with aclosing(self._scan.pages(lease.split.id, lease.position)) as pages:
+        after = lease.position.key if isinstance(lease.position, AfterKey) else ""
+        async with aclosing(self._scan.pages(lease.split.id, after)) as pages:
             while (page := await self._next(pages)) is not None:
                 self._meter.items += page.items
                 await channel.put(page, len(page.records))

@@ -15,8 +15,8 @@ from ddbio.clock import Clock
 from ddbio.codec.compression import compress, crc32
 from ddbio.codec.fingerprint import MASK
 from ddbio.hints import PathTypes
-from ddbio.ledger.entries import END, FileState, Lease
-from ddbio.ledger.tokens import since
+from ddbio.ledger.entries import FileState, Lease
+from ddbio.ledger.positions import END, AfterKey, Position
 from ddbio.model import Page
 from ddbio.names import file_name
 from ddbio.pipeline.job import ExportJob
@@ -36,16 +36,16 @@ class _Current:
     file: OutputFile
     segment: int
     number: int
-    first: str
-    last: str
+    first: Position
+    last: Position
     read: int = 0
     items: int = 0
     size: int = 0
     crc: int = 0
     fingerprint: int = 0
     fingerprinted: bool = True
-    parts_told: int = 0
-    """So many parts of its token are in commits."""
+    parts_recorded: int = 0
+    """How many parts of its token are in commits."""
 
     def add(self, page: Page, block: bytes) -> None:
         self.last = position_after(page)
@@ -71,16 +71,16 @@ class _Current:
         )
 
 
-def position_after(page: Page) -> str:
-    """Where a Scan goes on after this page; `END` behind the segment's last one."""
-    return END if page.last_key is None else page.last_key.decode()
+def position_after(page: Page) -> Position:
+    """Where a Scan goes on after this page."""
+    return END if page.last_key is None else AfterKey(page.last_key.decode())
 
 
 class _Mark(NamedTuple):
     """A page's end: the file as it is there, and how to go on after it."""
 
     state: FileState | None
-    position: str
+    position: Position
     read: int
     written: int
     bytes: int
@@ -202,6 +202,9 @@ class SegmentFiles:
     def _with_token(self, state: FileState | None) -> FileState | None:
         if state is None or self._current is None:
             return state
-        token = since(self._current.file.resume_token or {}, self._current.parts_told)
-        self._current.parts_told += len(token.get("parts", ()))
+        token = self._current.file.resume_token
+        if token is None:
+            return state
+        token = token.since(self._current.parts_recorded)
+        self._current.parts_recorded = token.parts_recorded
         return msgspec.structs.replace(state, token=token)

@@ -24,6 +24,7 @@ from ddbio.codec import EncodedRecord, count_lines
 from ddbio.codec.framing import Block, Record
 from ddbio.errors import LedgerError, SourceError
 from ddbio.ledger.entries import Lease, Reject, by_reason
+from ddbio.ledger.positions import AtOffset
 from ddbio.model import Reason
 from ddbio.pipeline.channel import ByteBudget
 from ddbio.pipeline.importing.encoding import Encoded, encode_block
@@ -102,7 +103,7 @@ class _SpanImport:
         self._split = lease.split
         self._reader, self._encoder = engine.inputs[lease.split.source]
         self._committer = Committer(lease, engine.outbox)
-        self._start = int(lease.position or lease.split.start)
+        self._start = lease.position.offset if isinstance(lease.position, AtOffset) else lease.split.start
         self._watermark = Watermark(self._start)
         self._sender = engine.dispatcher.sender(self._refused)
         self._fault: SourceError | None = None
@@ -225,7 +226,7 @@ class _SpanImport:
         self._engine.meter.bytes += size
         commit = self._committer.commit_and_wait if wait else self._committer.commit
         await commit(
-            str(settled.position),
+            AtOffset(settled.position),
             done=done,
             read=settled.read,
             written=settled.written,

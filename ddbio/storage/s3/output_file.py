@@ -22,6 +22,7 @@ from ddbio.storage.s3.errors import edge
 from ddbio.storage.s3.parts import PartBody
 from ddbio.storage.s3.tuning import MIB, S3Tuning
 from ddbio.storage.steps import Steps
+from ddbio.storage.tokens import Part, UploadToken
 
 MOST_PARTS = 10_000
 """Parts of one upload (S3 User Guide, "Multipart upload limits")."""
@@ -73,16 +74,16 @@ class S3OutputFile(OutputFile):
         self._blocks: list[bytes] = []
         self._waiting = self._crc = 0
         self._ends: list[int] = []
-        self._stored: dict[int, uploads.Part] = {}
+        self._stored: dict[int, Part] = {}
         self._contiguous = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._sealed = False
 
     @property
-    def resume_token(self) -> Mapping[str, object] | None:
+    def resume_token(self) -> UploadToken | None:
         """`upload_id`, and the stored `parts`; None before the upload exists."""
-        return None if self._upload_id is None else uploads.token(self._upload_id, self._durable_parts())
+        return None if self._upload_id is None else UploadToken(self._upload_id, tuple(self._durable_parts()))
 
     async def write(self, block: bytes) -> None:
         self._raise_failure()
@@ -166,7 +167,7 @@ class S3OutputFile(OutputFile):
         crc = reply.get("ChecksumCRC32", "")
         if crc not in ("", body.crc32):
             raise DestinationError(f"Could not store part {number} of {self._location}: S3 has stored other bytes.")
-        self._stored[number] = uploads.Part(end, etag, crc)
+        self._stored[number] = Part(end, etag, crc)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -183,7 +184,7 @@ class S3OutputFile(OutputFile):
             self._contiguous += 1
         return self._ends[self._contiguous - 1] if self._contiguous else 0
 
-    def _durable_parts(self) -> list[uploads.Part]:
+    def _durable_parts(self) -> list[Part]:
         self._durable()
         return [self._stored[number] for number in range(1, self._contiguous + 1)]
 

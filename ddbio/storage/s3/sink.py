@@ -20,6 +20,7 @@ from ddbio.storage.s3.errors import edge
 from ddbio.storage.s3.lock import Lock, hold
 from ddbio.storage.s3.output_file import S3OutputFile, part_size
 from ddbio.storage.s3.tuning import S3Tuning
+from ddbio.storage.tokens import Token, UploadToken
 from ddbio.words import count
 
 
@@ -125,9 +126,9 @@ class S3Sink(Sink):
                 keys = [self.key(name) for name in names[first : first + most]]
                 await delete(self._guarded, self.bucket, keys)
 
-    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
+    async def recover(self, name: str, size: int, token: Token | None) -> bool:
         self.refuse_if_lost()
-        if "upload_id" not in token:
+        if not isinstance(token, UploadToken):
             return False
         with edge(f"complete {self.location}{name}", DestinationError):
             return await uploads.recover(self.client, self.address(name), size, token)

@@ -20,8 +20,9 @@ from ddbio.audit.stage import BATCH, Row, Stage, Verdict
 from ddbio.codec import RecordEncoder, item_fingerprint
 from ddbio.codec.fingerprint import MASK
 from ddbio.errors import JobFailedError
-from ddbio.ledger.entries import END, FileState
+from ddbio.ledger.entries import FileState
 from ddbio.ledger.manifest import read_manifest
+from ddbio.ledger.positions import END, START, AfterKey, Position
 from ddbio.model import KeyAttribute, KeyType, Put
 from tests.kit.damage import GOLDEN
 
@@ -143,7 +144,7 @@ def said(
         name=name,
         segment=0,
         number=0,
-        first="",
+        first=START,
         last=END,
         read=items,
         items=items,
@@ -213,15 +214,18 @@ def test_a_manifests_wrong_count_and_fingerprint_are_found() -> None:
     assert fingerprint.endswith("but the manifest says 0000000000000000.")
 
 
+A, B, C, D, E = map(AfterKey, "abcde")
+
+
 @pytest.mark.parametrize(
     "positions",
     [
-        [("", "a"), ("a", "b"), ("b", END)],
-        [("", "a"), ("b", "c"), ("d", "e")],
-        [("a", "b"), ("b", END)],
+        [(START, A), (A, B), (B, END)],
+        [(START, A), (B, C), (D, E)],
+        [(A, B), (B, END)],
     ],
 )
-def test_a_segment_may_have_gaps_where_pages_held_no_items(positions: list[tuple[str, str]]) -> None:
+def test_a_segment_may_have_gaps_where_pages_held_no_items(positions: list[tuple[Position, Position]]) -> None:
     manifest = read_manifest((GOLDEN / "_ddbio" / "manifest.json").read_bytes(), "golden")
     files = [
         # Numbers have gaps too: a file that is gone when its segment is resumed is written again under the next one.

@@ -10,7 +10,8 @@ from zlib import crc32
 import pytest
 
 from ddbio.errors import DestinationError
-from ddbio.ledger.entries import END, Commit, Lease, Split
+from ddbio.ledger.entries import Commit, Lease, Split
+from ddbio.ledger.positions import END, AfterKey
 from ddbio.model import Page
 from ddbio.pipeline.exporting.segment_files import MEGABYTE, SegmentFiles
 from ddbio.pipeline.outbox import Outbox
@@ -56,7 +57,7 @@ class Segment:
         pending = self.outbox.pending()
         self.commits += pending
         self.outbox.acknowledge(len(pending))
-        self.sink.calls += [("acknowledge", commit.position) for commit in pending]
+        self.sink.calls += [("acknowledge", str(commit.position)) for commit in pending]
         return self.commits
 
     def check(self) -> None:
@@ -149,7 +150,10 @@ async def test_what_is_durable_is_committed_once_a_second(segment: Segment) -> N
         segment.clock.advance(0.3)
         await files.add(page(1_000, items=5, last=f'{{"n":{number}}}'))
     commits = segment.collect()
-    assert [(commit.position, commit.written) for commit in commits] == [('{"n":3}', 20), ('{"n":7}', 20)]
+    assert [(commit.position, commit.written) for commit in commits] == [
+        (AfterKey('{"n":3}'), 20),
+        (AfterKey('{"n":7}'), 20),
+    ]
     assert [commit.file.bytes for commit in commits if commit.file] == [4_000, 8_000]
     await files.leave()
 
@@ -161,8 +165,8 @@ async def test_only_pages_that_are_durable_are_committed(segment: Segment) -> No
         segment.clock.advance(1)
         await files.add(page(1_000, last=f'{{"n":{number}}}'))
     assert [(one.position, one.file and one.file.bytes) for one in segment.collect()] == [
-        ('{"n":0}', 1_000),
-        ('{"n":1}', 2_000),
+        (AfterKey('{"n":0}'), 1_000),
+        (AfterKey('{"n":1}'), 2_000),
     ]
     await files.finish()
     segment.collect()
@@ -186,12 +190,12 @@ async def test_every_page_is_counted_once_whatever_the_rhythm(segment: Segment) 
 
 
 async def test_a_successor_starts_a_file_after_the_last_commit(segment: Segment) -> None:
-    files = segment.open(Lease(Split(3), 2, '{"n":41}', 7))
+    files = segment.open(Lease(Split(3), 2, AfterKey('{"n":41}'), 7))
     await files.add(page(10, last='{"n":42}'))
     await files.add(page(10, last=None))
     await files.finish()
     (state,) = {commit.file for commit in segment.collect() if commit.file and commit.file.sealed}
-    assert (state.name, state.number, state.first, state.last) == ("T-0003-00007.json", 7, '{"n":41}', END)
+    assert (state.name, state.number, state.first, state.last) == ("T-0003-00007.json", 7, AfterKey('{"n":41}'), END)
     assert {commit.epoch for commit in segment.commits} == {2}
     assert segment.commits[-1].position == END
 
