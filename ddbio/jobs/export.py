@@ -16,7 +16,7 @@ from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
 from ddbio.jobs.identity import export_identity
 from ddbio.jobs.opening import Services, new_run, opened, table_facts
 from ddbio.jobs.run import NoOutput
-from ddbio.jobs.sources import lossy, untold
+from ddbio.jobs.sources import cut_off_types, lossy
 from ddbio.jobs.stages import Begun, Prepared
 from ddbio.jobs.start import begin_export
 from ddbio.ledger.checkpoint import look
@@ -135,7 +135,7 @@ class Export(Prepared):
         if mixed := types.mixed():
             self.observer(Warned(lossy(mixed, self.table.name)))
         if types.cut_off:
-            self.observer(Warned(untold(self.table.name)))
+            self.observer(Warned(cut_off_types(self.table.name)))
         if self.state is None:
             return report
         with needs_only_finishing():
