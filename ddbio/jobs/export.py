@@ -46,7 +46,7 @@ async def export_table(
     WireError later; after these, `resume=True` continues the job.
     """
     async with opened(options.connection, output, options.destination) as services:
-        export = await Export.prepare(options, services, tolerant(observer), output, control or Control())
+        export = await Export.prepare(options, services, tolerant(observer), control or Control())
         return await export.carry_out()
 
 
@@ -59,9 +59,7 @@ class Export(Prepared):
     s3: S3Facts | None
 
     @classmethod
-    async def prepare(
-        cls, options: ExportOptions, services: Services, observer: Observer, output: BinaryIO | None, control: Control
-    ) -> Export:
+    async def prepare(cls, options: ExportOptions, services: Services, observer: Observer, control: Control) -> Export:
         """Describe the table and work out budget, segments and processes."""
         name = new_run()
         sink, s3 = await services.sink(options.destination, name, options.s3)
@@ -82,7 +80,6 @@ class Export(Prepared):
             location=sink.location,
             observer=observer,
             control=control,
-            stream=output,
             options=options,
             sink=sink,
             s3=s3,
