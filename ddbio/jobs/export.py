@@ -16,7 +16,7 @@ from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
 from ddbio.jobs.identity import export_identity
 from ddbio.jobs.opening import Services, new_run, opened, table_facts
 from ddbio.jobs.run import NoOutput
-from ddbio.jobs.sources import lossy, untold
+from ddbio.jobs.sources import cut_off_types, lossy
 from ddbio.jobs.stages import Begun, Prepared
 from ddbio.jobs.start import begin_export
 from ddbio.ledger.checkpoint import look
@@ -47,7 +47,7 @@ async def export_table(
     WireError later; after these, `resume=True` continues the job.
     """
     async with opened(options.connection, output, options.destination) as services:
-        export = await Export.prepare(options, services, tolerant(observer), output, control or Control())
+        export = await Export.prepare(options, services, tolerant(observer), control or Control())
         return await export.carry_out()
 
 
@@ -60,9 +60,7 @@ class Export(Prepared):
     s3: S3Facts | None
 
     @classmethod
-    async def prepare(
-        cls, options: ExportOptions, services: Services, observer: Observer, output: BinaryIO | None, control: Control
-    ) -> Export:
+    async def prepare(cls, options: ExportOptions, services: Services, observer: Observer, control: Control) -> Export:
         """Describe the table and work out budget, segments and processes."""
         name = new_run()
         sink, s3 = await services.sink(options.destination, name, options.s3)
@@ -83,7 +81,6 @@ class Export(Prepared):
             location=sink.location,
             observer=observer,
             control=control,
-            stream=output,
             options=options,
             sink=sink,
             s3=s3,
@@ -136,7 +133,7 @@ class Export(Prepared):
         if mixed := types.mixed():
             self.observer(Warned(lossy(mixed, self.table.name)))
         if types.cut_off:
-            self.observer(Warned(untold(self.table.name)))
+            self.observer(Warned(cut_off_types(self.table.name)))
         if self.state is None:
             return report
         with needs_only_finishing():

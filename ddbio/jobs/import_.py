@@ -51,7 +51,7 @@ async def import_table(
     these, `resume=True` continues the job.
     """
     async with opened(options.connection, input, *options.sources) as services:
-        job = await Import.prepare(options, services, tolerant(observer), input, control or Control())
+        job = await Import.prepare(options, services, tolerant(observer), control or Control())
         return await job.carry_out()
 
 
@@ -67,9 +67,7 @@ class Import(Prepared):
     """The folder of the import's own files."""
 
     @classmethod
-    async def prepare(
-        cls, options: ImportOptions, services: Services, observer: Observer, stream: BinaryIO | None, control: Control
-    ) -> Import:
+    async def prepare(cls, options: ImportOptions, services: Services, observer: Observer, control: Control) -> Import:
         """Describe the table, look at the sources, and work out budget, spans and processes."""
         name, stack = new_run(), services.stack
         pairs = [await services.source(location) for location in options.sources]
@@ -95,7 +93,6 @@ class Import(Prepared):
             location=", ".join(source.location for source in sources),
             observer=observer,
             control=control,
-            stream=stream,
             source_bytes=planning.plain_bytes([file for each in files for file in each]),
             max_rejects=0 if options.strict else options.max_rejects,
             options=options,

@@ -32,6 +32,8 @@ class Services:
     opener: Opener
     executor: Executor
     stack: AsyncExitStack
+    stream: BinaryIO | None
+    """What the location `-` stands for."""
 
     async def sink(self, destination: str, run: str, options: S3Options) -> tuple[Sink, S3Facts | None]:
         """The sink that `destination` names, and where its bucket is, if it is in S3."""
@@ -57,7 +59,7 @@ async def opened(connection: Connection, stream: BinaryIO | None, *locations: st
         session = await stack.enter_async_context(Session(connection))
         await session.credentials()
         opener = Opener(stack, session.credential_provider(), executor, stream)
-        yield Services(session=session, opener=opener, executor=executor, stack=stack)
+        yield Services(session=session, opener=opener, executor=executor, stack=stack, stream=stream)
 
 
 def table_facts(table: TableInfo, session: Session) -> TableFacts:

@@ -6,7 +6,6 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Budget, Control, Pace
@@ -58,7 +57,6 @@ class Prepared(ABC):
     """Where the files go to or come from."""
     observer: Observer
     control: Control
-    stream: BinaryIO | None
 
     source_bytes: int | None = None
     """What an import will read; None if that is not known."""
@@ -117,7 +115,7 @@ class Prepared(ABC):
 
     def _carrier(self, begun: Begun, clock: Clock) -> Carrier:
         if begun.processes == 1:
-            return Inline(clock=clock, stream=self.stream)
+            return Inline(clock=clock, stream=self.services.stream)
         return Processes(workers=begun.processes, inherited=() if begun.lock is None else (begun.lock,))
 
     def _planned(self, begun: Begun) -> JobPlanned:

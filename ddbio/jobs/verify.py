@@ -73,7 +73,7 @@ async def verify_export(
             run.plan_files()
             await run.auditor.check()
         else:
-            async with _table(options, session, export, executor) as (table, client):
+            async with _table(options, session, export, run.meter, executor) as (table, client):
                 await run.compare(session, table, client, on_difference)
         return run.report()
 
@@ -95,7 +95,7 @@ async def _source(options: VerifyOptions, session: Session | None, stack: AsyncE
 
 @asynccontextmanager
 async def _table(
-    options: VerifyOptions, session: Session, export: Export, executor: Executor
+    options: VerifyOptions, session: Session, export: Export, meter: Meter, executor: Executor
 ) -> AsyncIterator[tuple[TableInfo, TableClient]]:
     """The table, if it can be compared with the export, and a client of it."""
     table = await session.describe_table(options.table or "")
@@ -109,7 +109,7 @@ async def _table(
         table_facts(table, session),
         connections=max(options.concurrency, BATCHES),
         credentials=session.credential_provider(),
-        meter=Meter(),
+        meter=meter,
         clock=LoopClock(),
         executor=executor,
         retry_seconds=options.retry_seconds,
@@ -131,7 +131,7 @@ class _Run:
         self._clock = LoopClock()
         self._began = self._told = self._clock.now()
         self._cpu_before = time.process_time()
-        self._meter = Meter()
+        self.meter = Meter()
         self._reading: Governor | None = None
         self._writing: Governor | None = None
         self._found: Counter[str] = Counter()
@@ -162,7 +162,6 @@ class _Run:
     ) -> None:
         """Read the files and the table, tell what differs, and repair it if that is wanted."""
         options, export = self._options, self._export
-        self._meter = client.meter
         self._reading = Governor(read_pace(options.capacity, table).start, self._clock)
         if options.repair:
             self._writing = Governor(write_pace(options.write_capacity, table).start, self._clock)
@@ -213,9 +212,9 @@ class _Run:
         governors = [governor for governor in (self._reading, self._writing) if governor is not None]
         return Spending(
             capacity_units=sum(governor.spent for governor in governors),
-            requests=self._meter.requests,
-            throttles=self._meter.throttles,
-            retries=self._meter.retries,
+            requests=self.meter.requests,
+            throttles=self.meter.throttles,
+            retries=self.meter.retries,
             seconds=self._clock.now() - self._began,
             cpu_seconds=time.process_time() - self._cpu_before,
         )
@@ -264,7 +263,7 @@ class _Run:
                 items=self.auditor.scanned if self._reading else self.auditor.items,
                 bytes=self.auditor.bytes,
                 units=self._reading.settled if self._reading else 0.0,
-                throttles=self._meter.throttles,
+                throttles=self.meter.throttles,
                 rejected=0,
                 splits_done=self.auditor.done,
             )
@@ -291,7 +290,7 @@ class _Run:
             return
         encoder = RecordEncoder(table.keys, self._export.format, self._export.manifest.type_hints)
         refusals: list[str] = []
-        before = self._meter.items
+        before = self.meter.items
         async with client.dispatcher(client.requester(governor), Lanes(BATCHES)) as dispatcher:
             repair = Repair(
                 self._source,
@@ -303,7 +302,7 @@ class _Run:
             )
             async with aclosing(_places(rest)) as places:
                 await repair.write(places)
-        self._repaired = self._meter.items - before
+        self._repaired = self.meter.items - before
         if refusals:
             self._problem(f"{count(len(refusals), 'item')} could not be written back, the first because: {refusals[0]}")
 

@@ -20,7 +20,7 @@ from ddbio.errors import WorkerLostError
 from ddbio.events import Event
 from ddbio.fleet.carrier import fill_slots
 from ddbio.fleet.desk import Desk
-from ddbio.fleet.engine import Engine, Outside, Tools, open_engine
+from ddbio.fleet.engine import Engine, EngineFactory, Outside, Tools, open_engine
 from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.fleet.tuning import DEFAULT, Tuning
 from ddbio.fleet.worker import Worker
@@ -65,6 +65,53 @@ def opening(sink: Sink) -> type[Opener]:
 
 
 @dataclass
+class Virtual:
+    """A `Carrier` of several workers in one event loop: for a clock that is virtual, and workers that can be killed.
+
+    `grants` are all Grants, with the instant and the worker.
+    """
+
+    workers: int
+    clock: Clock
+    open_engine: EngineFactory
+    on_report: Callable[[Report], None] = lambda _: None
+    reports: list[tuple[float, Report]] = field(default_factory=list)
+    grants: list[tuple[float, int, Grant]] = field(default_factory=list)
+    in_this_process: bool = True
+    _working: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _answering: dict[int, asyncio.Future[Grant]] = field(default_factory=dict)
+
+    async def carry(self, job: Job, desk: Desk, credentials: Credentials) -> None:
+        await fill_slots(job, desk, credentials, self.workers, partial(self._serve, desk))
+
+    def kill(self, number: int) -> None:
+        """End a worker at once, as the end of its process would."""
+        self._working[number].cancel()
+
+    async def _serve(self, desk: Desk, welcome: Welcome) -> WorkerLostError | None:
+        worker = Worker(welcome, partial(self._exchange, desk), self.clock, self.open_engine)
+        working = self._working[welcome.worker] = asyncio.create_task(worker.run())
+        try:
+            await asyncio.wait([working])
+        finally:
+            working.cancel()
+            await asyncio.wait([working])
+        if not working.cancelled():
+            await working
+            return None
+        await asyncio.wait([self._answering[welcome.worker]])
+        return WorkerLostError(f"Worker {welcome.worker} is gone.")
+
+    async def _exchange(self, desk: Desk, report: Report) -> Grant:
+        self.reports.append((self.clock.now(), report))
+        self.on_report(report)
+        answering = self._answering[report.worker] = asyncio.ensure_future(desk.answer(report))
+        grant = await asyncio.shield(answering)
+        self.grants.append((self.clock.now(), report.worker, grant))
+        return grant
+
+
+@dataclass
 class Fleet:
     """The parts of a job, run by the virtual carrier. `grants` are all Grants, with the instant and the worker."""
 
@@ -97,7 +144,7 @@ class Fleet:
 
     def start(self) -> Run:
         """The run, before its first Report."""
-        self.carrier = Virtual(self)
+        self.carrier = Virtual(self.workers, self.clock, self.open_engine, self.on_report, self.reports, self.grants)
         options = replace(self.job.options, **self.limits)  # type: ignore[arg-type]
         self.ledger = Ledger(
             ImportLaw() if isinstance(self.job, ImportJob) else ExportLaw(),
@@ -128,43 +175,4 @@ class Fleet:
 
     def kill(self, number: int) -> None:
         """End a worker at once, as the end of its process would."""
-        self.carrier.working[number].cancel()
-
-
-class Virtual:
-    """A `Carrier` of several workers in one event loop: for a clock that is virtual, and workers that can be killed."""
-
-    in_this_process = True
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self.workers = fleet.workers
-        self.working: dict[int, asyncio.Task[None]] = {}
-        self._answering: dict[int, asyncio.Future[Grant]] = {}
-
-    async def carry(self, job: Job, desk: Desk, credentials: Credentials) -> None:
-        await fill_slots(job, desk, credentials, self.workers, partial(self._serve, desk))
-
-    async def _serve(self, desk: Desk, welcome: Welcome) -> WorkerLostError | None:
-        exchange = partial(self._exchange, desk)
-        working = asyncio.create_task(Worker(welcome, exchange, self._fleet.clock, self._fleet.open_engine).run())
-        self.working[welcome.worker] = working
-        try:
-            await asyncio.wait([working])
-        finally:
-            working.cancel()
-            await asyncio.wait([working])
-        if not working.cancelled():
-            await working
-            return None
-        await asyncio.wait([self._answering[welcome.worker]])
-        return WorkerLostError(f"Worker {welcome.worker} is gone.")
-
-    async def _exchange(self, desk: Desk, report: Report) -> Grant:
-        fleet = self._fleet
-        fleet.reports.append((fleet.clock.now(), report))
-        fleet.on_report(report)
-        answering = self._answering[report.worker] = asyncio.ensure_future(desk.answer(report))
-        grant = await asyncio.shield(answering)
-        fleet.grants.append((fleet.clock.now(), report.worker, grant))
-        return grant
+        self.carrier.kill(number)
