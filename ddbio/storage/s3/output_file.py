@@ -34,7 +34,7 @@ def part_size(max_bytes: int, smallest: int) -> int:
 
 
 class Owner(Protocol):
-    """The sink that a file belongs to."""
+    """What a file needs of its sink."""
 
     client: S3Client
     tuning: S3Tuning
@@ -42,17 +42,13 @@ class Owner(Protocol):
     parameters: Mapping[str, str]
 
     @property
-    def location(self) -> str:
-        """The URL that names are relative to."""
+    def location(self) -> str: ...
 
-    def address(self, name: str) -> dict[str, str]:
-        """Bucket and key of a relative name, as request parameters."""
+    def address(self, name: str) -> dict[str, str]: ...
 
-    def refuse_if_lost(self) -> None:
-        """Raise `JobLockedError` where the sink has lost its lock."""
+    def refuse_if_lost(self) -> None: ...
 
-    def forget(self, file: Any) -> None:
-        """The file is sealed, discarded or left."""
+    def forget(self, file: Any) -> None: ...
 
 
 class S3OutputFile(OutputFile):
