@@ -102,7 +102,7 @@ class S3Source(Source):
     async def _listed(
         self, prefix: str, root: str
     ) -> tuple[list[SourceFile], list[SourceFile], tuple[ExportFolder, ...]]:
-        """The input files under a prefix, those that are hidden, and the exports; `root` is the prefix of the source."""
+        """The input files under a prefix, those that are hidden, and the exports; `root` is the source's own prefix."""
         files: list[SourceFile] = []
         hidden: list[SourceFile] = []
         exports: dict[str, ExportFolder] = {}
