@@ -35,25 +35,21 @@ def part_size(max_bytes: int, smallest: int) -> int:
 
 
 class Owner(Protocol):
-    """The sink that a file belongs to."""
+    """What a file needs of its sink."""
 
     client: S3Client
+    guarded: S3Client
+    """A client that refuses requests once the sink has lost its lock."""
     tuning: S3Tuning
     slots: asyncio.Semaphore
     parameters: Mapping[str, str]
 
     @property
-    def location(self) -> str:
-        """The URL that names are relative to."""
+    def location(self) -> str: ...
 
-    def address(self, name: str) -> dict[str, str]:
-        """Bucket and key of a relative name, as request parameters."""
+    def address(self, name: str) -> dict[str, str]: ...
 
-    def refuse_if_lost(self) -> None:
-        """Raise `JobLockedError` where the sink has lost its lock."""
-
-    def forget(self, file: Any) -> None:
-        """The file is sealed, discarded or left."""
+    def forget(self, file: Any) -> None: ...
 
 
 class S3OutputFile(OutputFile):
@@ -109,7 +105,6 @@ class S3OutputFile(OutputFile):
     async def seal(self) -> None:
         if not self._sealed:
             await self.finish()
-            self._sink.refuse_if_lost()
             with edge(f"complete {self._location}", DestinationError):
                 await self._steps.run(self._complete())
 
@@ -189,7 +184,7 @@ class S3OutputFile(OutputFile):
         return [self._stored[number] for number in range(1, self._contiguous + 1)]
 
     async def _complete(self) -> None:
-        if not await uploads.complete(self._sink.client, self._address, str(self._upload_id), self._durable_parts()):
+        if not await uploads.complete(self._sink.guarded, self._address, str(self._upload_id), self._durable_parts()):
             hint = "It was aborted: check that no lifecycle rule aborts uploads this soon, then run again and resume."
             raise DestinationError(f"Could not complete {self._location}: the upload is gone.", hint=hint)
         self._sealed = True
