@@ -200,7 +200,7 @@ async def test_a_journal_that_names_another_file_is_refused(
         others = [split for split in opened.splits if split.file != imports.options.sources[1]]
         forged = msgspec.structs.replace(opened.splits[0], id=99, file=str(secret), start=0, end=None, source=1)
         await journal.append([msgspec.structs.replace(opened, splits=(*others, forged)), *entries[1:]])
-    with pytest.raises(JournalError, match="speaks of other files"):
+    with pytest.raises(JournalError, match="names other files"):
         await imports.run(resume=True)
     assert "secret" not in {item["pk"]["S"] for item in imports.server.stored().items}
 

@@ -221,7 +221,7 @@ def test_another_command_is_another_job() -> None:
         same_job(EXPORT, IMPORT)
 
 
-def test_other_files_are_another_job_which_says_how_files_are_compared() -> None:
+def test_other_files_are_another_job() -> None:
     other = msgspec.structs.replace(IMPORT, source_files=SourceFiles(2, 99, "00"))
     with pytest.raises(
         CheckpointMismatchError, match=r"source files: 1 of 90 bytes .* before, 2 of 99 bytes"

@@ -34,7 +34,7 @@ def test_pieces_make_the_whole(grown: list[int]) -> None:
         assert told == len(whole.parts)
 
 
-def test_a_token_without_parts_and_one_told_whole_stand_for_themselves() -> None:
+def test_a_token_without_parts_stands_for_itself() -> None:
     assert LocalToken("a.part").since(0) == LocalToken("a.part")
     assert LocalToken("b.part").joined(LocalToken("a.part")) == LocalToken("b.part")
     assert upload(5).joined(upload(3)) == upload(5)
