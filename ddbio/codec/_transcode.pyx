@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The codec in C, one pass and no Python object an attribute: see `reference.py` for what it does, to the byte."""
+"""The native codec: one pass, and no Python object per attribute. `ddbio.codec.reference` specifies it to the byte."""
 
 import os
 
@@ -14,14 +14,13 @@ from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from ddbio.codec.reference import numbers as _numbers
 from ddbio.codec import fingerprint as _fingerprint
+from ddbio.codec import numbers as _numbers
 from ddbio import hints as _hints
 from ddbio import model as _model
-from ddbio.codec.faults import refusal
-from ddbio.codec.reference.keys import Keys, hint_tree
-from ddbio.codec.reference.pages import malformed, missing
-from ddbio.codec.reference.paths import child_path
+from ddbio.codec.faults import malformed, missing, refusal
+from ddbio.codec.keys import hint_tree, key_rules
+from ddbio.codec.paths import child_path
 from ddbio.model import Page, Put, Reason
 
 cdef extern from "Python.h":
@@ -248,7 +247,7 @@ cdef class EncodedRecord:
     cdef readonly Py_ssize_t length
     cdef public object written
     cdef public int returned
-    cdef readonly Py_ssize_t owner
+    cdef public Py_ssize_t owner
 
     def __init__(self, request, key, Py_ssize_t size, block, Py_ssize_t offset, Py_ssize_t length):
         self.request = request
@@ -341,10 +340,10 @@ cdef class RecordEncoder:
     cdef list texts
 
     def __cinit__(self, keys, fmt, hints):
-        rules = Keys(keys)
+        rules = key_rules(keys)
         self.format = _FORMATS[fmt]
         self.texts = []
-        self.key_names = tuple([rule.name for rule in rules.rules.values()])
+        self.key_names = tuple([rule.name for rule in rules.values()])
         self.lay_keys(rules)
         self.lay_hints(hint_tree(hints, rules))
         self.take_room(&self.room, SMALL_RECORD)
@@ -467,11 +466,11 @@ cdef class RecordEncoder:
 
     cdef int lay_keys(self, object rules) except -1:
         cdef int index
-        self.schema.key_count = len(rules.rules)
+        self.schema.key_count = len(rules)
         self.schema.keys = <Key *>PyMem_RawCalloc(max(self.schema.key_count, 1), sizeof(Key))
         if self.schema.keys == NULL:
             raise MemoryError
-        for index, (name, rule) in enumerate(rules.rules.items()):
+        for index, (name, rule) in enumerate(rules.items()):
             self.schema.keys[index].text = self.keep(name)
             self.schema.keys[index].length = len(name)
             self.schema.keys[index].type = _KINDS[rule.type]

@@ -17,7 +17,7 @@ XXH3 of short contents is the same for contents that differ in those).
 | type | tag | content |
 |---|---|---|
 | S | 1 | the string |
-| N | 2 | the number in the form of `number` below |
+| N | 2 | the number in the canonical form below |
 | B | 3 | the value in base64 (RFC 4648, section 4, padded), as JSON holds it |
 | BOOL | 4 | `true` or `false` |
 | NULL | 5 | nothing |
@@ -27,18 +27,13 @@ XXH3 of short contents is the same for contents that differ in those).
 | NS | 9 | le(the sum over all elements of X(the number as in N, 0)) |
 | BS | 10 | le(the sum over all elements of X(the base64 text, 0)) |
 
+The canonical form of a number is `-`, its digits without zeros at either end, `e`, and the power of ten of the first of
+them: `-1.50` is `-15e0`. Zero is `0`. A text that the service would not accept as a number is left as it is.
+
 The fingerprint of an item is H(the map of its attributes, 0); that of a page or file is the sum over its items.
 """
 
 from __future__ import annotations
-
-import json
-from collections.abc import Iterable
-from typing import Any
-
-from xxhash import xxh3_64_intdigest
-
-from ddbio.codec.reference.numbers import Number, read_number
 
 MASK = 2**64 - 1
 SEEDS = {
@@ -46,61 +41,3 @@ SEEDS = {
     for tag, kind in enumerate(("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"), start=1)
 }
 """What the type of a value adds to its place."""
-
-_Members = tuple[tuple[str, Any], ...]
-"""An object of JSON with all of its members, also those that come twice."""
-_parse = json.JSONDecoder(object_pairs_hook=tuple).decode
-
-
-def item_fingerprint(item: bytes) -> int:
-    """The fingerprint of one item, given as valid DynamoDB JSON without a wrapper: `{"id":{"S":"a"}}`."""
-    return _hash("M", _parse(item.decode()), 0)
-
-
-def number(text: bytes) -> bytes:
-    """A number's value as `-`, its digits without zeros at either end, `e`, and the power of ten of the first of them:
-    `-1.50` is `-15e0`. Zero is `0`; what the service would not take for a number is left as it is.
-    """
-    value = read_number(text)
-    return value.canonical if isinstance(value, Number) else text
-
-
-def _value(value: _Members, place: int) -> int:
-    ((kind, content),) = value
-    return _hash(kind, content, place)
-
-
-def _hash(kind: str, content: Any, place: int) -> int:
-    return xxh3_64_intdigest(_content(kind, content), (place + SEEDS[kind]) & MASK)
-
-
-def _content(kind: str, content: Any) -> bytes:
-    match kind:
-        case "S" | "N" | "B":
-            return _text(kind, content)
-        case "BOOL":
-            return b"true" if content else b"false"
-        case "NULL":
-            return b""
-        case "M":
-            return _sum(_value(value, xxh3_64_intdigest(_text("S", name))) for name, value in content)
-        case "L":
-            return _chain(content)
-        case _:
-            return _sum(xxh3_64_intdigest(_text(kind[0], element)) for element in content)
-
-
-def _text(kind: str, text: str) -> bytes:
-    content = text.encode(errors="replace")
-    return number(content) if kind == "N" else content
-
-
-def _sum(hashes: Iterable[int]) -> bytes:
-    return (sum(hashes) & MASK).to_bytes(8, "little")
-
-
-def _chain(elements: Iterable[_Members]) -> bytes:
-    place = 0
-    for element in elements:
-        place = _value(element, place)
-    return place.to_bytes(8, "little")

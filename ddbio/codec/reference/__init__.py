@@ -53,11 +53,10 @@ Invalid UTF-8 anywhere comes before everything else, at the first byte that begi
 
 from __future__ import annotations
 
-from ddbio.codec.fingerprint import item_fingerprint
+from ddbio.codec.reference.fingerprint import item_fingerprint
 from ddbio.codec.framing import count_lines
-from ddbio.codec.records import EncodedRecord, count_settled, settle, take_off, weigh
 from ddbio.codec.reference.pages import transcode_page
-from ddbio.codec.reference.records import RecordEncoder
+from ddbio.codec.reference.records import EncodedRecord, RecordEncoder, count_settled, settle, take_off, weigh
 
 __all__ = [
     "EncodedRecord",

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from ddbio.codec.fingerprint import MASK, number
+from ddbio.codec.fingerprint import MASK
+from ddbio.codec.reference.fingerprint import number
 from ddbio.model import MalformedPageError, OutputFormat
 from tests.kit.codec_cases import IMPLEMENTATIONS, Typed, dumped, items, numbers
 from tests.unit.codec.test_codec_twins import TOKENS, good_pages, soups, spoiled
