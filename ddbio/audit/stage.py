@@ -31,8 +31,8 @@ _UNEQUAL = """
     FROM entry GROUP BY key HAVING stored = 0 OR scanned = 0 OR min(print) <> max(print)
 """
 _REST = f"SELECT * FROM entry WHERE key IN (SELECT key FROM ({_UNEQUAL}))"  # noqa: S608 - no outside text
-_VERDICTS = f"""
-    CREATE TABLE IF NOT EXISTS verdict AS
+_FINDINGS = f"""
+    CREATE TABLE IF NOT EXISTS finding AS
     SELECT CASE WHEN scanned = 0 THEN 'missing' WHEN stored = 0 THEN 'extra' ELSE 'different' END AS kind,
            unequal.key, coalesce(entry.segment, unequal.segment) AS segment, entry.file, entry.offset
     FROM ({_UNEQUAL}) AS unequal LEFT JOIN entry ON entry.rowid = unequal.latest
@@ -50,7 +50,7 @@ class Row(NamedTuple):
     offset: int | None = None
 
 
-class Verdict(NamedTuple):
+class Finding(NamedTuple):
     """One key for which the sides differ; file and offset are None where no file has it."""
 
     kind: str
@@ -113,15 +113,15 @@ class Stage:
         while rows := await self.run(cursor.fetchmany, BATCH):
             await other.run(other._insert, rows)
 
-    async def verdicts(self) -> AsyncGenerator[list[Verdict]]:
+    async def findings(self) -> AsyncGenerator[list[Finding]]:
         """The keys for which the sides differ, some at a time, in the order of the files; those of no file come first.
 
         The comparison is made once: afterwards no rows may be added.
         """
-        await self.run(self._execute, _VERDICTS)
-        cursor = await self.run(self._execute, "SELECT * FROM verdict ORDER BY rowid")
+        await self.run(self._execute, _FINDINGS)
+        cursor = await self.run(self._execute, "SELECT * FROM finding ORDER BY rowid")
         while rows := await self.run(cursor.fetchmany, BATCH):
-            yield [Verdict(*row) for row in rows]
+            yield [Finding(*row) for row in rows]
 
     def _open(self) -> None:
         # Any thread may use it, one at a time.

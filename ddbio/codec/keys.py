@@ -27,9 +27,7 @@ def key_rules(keys: Sequence[KeyAttribute]) -> dict[bytes, KeyRule]:
         other = rules.get(name, KeyRule(*key))
         if other.type != key.type:
             raise ValueError(f"the key attribute {key.name!r} can't be both {other.type} and {key.type}")
-        rules[name] = KeyRule(
-            key.name, key.type, min(key.limit, other.limit), required=key.required or other.required
-        )
+        rules[name] = KeyRule(key.name, key.type, min(key.limit, other.limit), required=key.required or other.required)
     return rules
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from ddbio.capacity import Governor
 from ddbio.capacity.adaptive import scope
-from ddbio.capacity.adaptive_lanes import AdaptiveLanes
+from ddbio.capacity.concurrency import AdaptiveConcurrency
 from ddbio.clock import Clock, LoopClock, sleep
 from ddbio.fleet import frames
 from ddbio.fleet.credential_box import CredentialBox
@@ -61,7 +61,7 @@ class Worker:
         self._outbox = Outbox(self._wake.set)
         self._meter = Meter()
         fixed, most = welcome.job.options.concurrency, most_lanes(welcome.job)
-        self._count = AdaptiveLanes(fewest=fixed or 1, first=fixed or FIRST_LANES, most=most, now=clock.now())
+        self._count = AdaptiveConcurrency(fewest=fixed or 1, first=fixed or FIRST_LANES, most=most, now=clock.now())
         self._lanes = Lanes(self._count.count)
         self._leases: asyncio.Queue[Lease | None] = asyncio.Queue()
         self._open = 0

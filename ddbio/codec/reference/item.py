@@ -10,7 +10,7 @@ from ddbio.codec.numbers import read_number
 from ddbio.codec.paths import HintTree
 from ddbio.codec.reference.keys import Scalar, checked_key, primary_key
 from ddbio.codec.reference.lexical import Fault, decoded, each, expect, skip_space, string_end
-from ddbio.model import MAX_ITEM_BYTES, MAX_NESTING, Put, Reason
+from ddbio.model import MAX_ITEM_BYTES, Put, Reason
 
 _NO_KEYS: Mapping[bytes, KeyRule] = {}
 

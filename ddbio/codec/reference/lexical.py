@@ -47,9 +47,9 @@ def skip_space(data: bytes, pos: int) -> int:
 
 
 def loose_string_end(data: bytes, pos: int) -> int:
-    """The position after the string that opens at `pos`. Unpaired surrogate escapes are accepted, since what the service
+    """The position after the string that opens at `pos`. Unpaired surrogate escapes are accepted: what the service
     sent is copied rather than checked.
-   """
+    """
     match = _loose(data, pos)
     if match is None:
         raise Fault(Reason.NOT_JSON, pos)

@@ -49,7 +49,7 @@ class PlainItem(Item):
         return end
 
     def _list_or_set(self, pos: int, level: int, hints: HintTree | None) -> int:
-        """Read an array. Where the hint says set, but there are no elements or some can't be of that set, it is a list."""
+        """Read an array. If the hint says set, but the elements are none or not of that set, it is a list."""
         elements = {"SS": self._string, "NS": self._number, "BS": self._binary}
         if hints and hints.kind in elements:
             written, size = len(self.out), self.size

@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from ddbio.fleet.worker import Worker
 from ddbio.jobs import planning
 from ddbio.ledger.entries import Split
 from ddbio.options import RETRY_SECONDS
-from ddbio.pipeline.importing import encoding
-from ddbio.pipeline.importing import importer as pipeline_importing
+from ddbio.pipeline.importing import encoding, span
+from ddbio.pipeline.importing.importer import Importer
+from ddbio.pipeline.tuning import Tuning
 from ddbio.storage.local.source import LocalSource
 from ddbio.wire.signing import Credentials
 from ddbio.wire.transport import Reply
@@ -512,7 +514,7 @@ def test_a_record_that_does_not_get_in_holds_back_what_is_too_far_behind_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That would all have to be sent again."""
-    monkeypatch.setattr(pipeline_importing, "AHEAD_BYTES", 256 * 1024)
+    monkeypatch.setattr(engine, "Importer", partial(Importer, tuning=Tuning(ahead_bytes=256 * 1024)))
     fleet, seen = importing(tmp_path / "in.jsonl", put_lines(20_000), 10**9), []
 
     def keep_first(operation: str, payload: dict[str, Any]) -> Reply | None:
@@ -730,7 +732,7 @@ def test_a_record_that_the_encoder_loses_fails_the_job(tmp_path: Path, monkeypat
         encoded = encoding.encode_block(*given)
         return encoded._replace(entries=encoded.entries[:-1])
 
-    monkeypatch.setattr(pipeline_importing, "encode_block", lossy)
+    monkeypatch.setattr(span, "encode_block", lossy)
     fleet = importing(tmp_path / "in.jsonl", [*put_lines(20), " ", ""], 10**9)
     run(fleet, monkeypatch)
     assert fleet.coordinator.failure is not None

@@ -21,7 +21,7 @@ ENOUGH = 0.9
 """With requests that wait for capacity during this share of the time, more of them would bring nothing."""
 
 
-class AdaptiveLanes:
+class AdaptiveConcurrency:
     """`count` lanes: `first` so many, never under `fewest` nor over `most`. `update` it as often as you like."""
 
     def __init__(self, *, fewest: int, first: int, most: int, now: float) -> None:
