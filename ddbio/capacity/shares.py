@@ -1,4 +1,4 @@
-"""How a budget is shared: everybody gets what they can use, and nobody more than an equal part of what is left."""
+"""How a budget is shared: each demand is met as far as equal shares of the rest allow."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 PARTITION_READ = 3_000.0
 """Read units a second that one partition of a table bears (Developer Guide, "DynamoDB burst and adaptive capacity")."""
 FIRST_PART = 0.9
-"""Nobody comes first where those who would can use more than this part of the budget: they can do so later, too."""
+"""There is no precedence where it would take more than this part of the budget."""
 
 
 def share(budget: float, demands: Sequence[float], first: Sequence[float] = ()) -> list[float]:
     """Split `budget` by `demands` (units per second, infinity for "all I can get").
 
-    Small demands are met in full; the others share the rest equally. What nobody demands is spread equally over those
-    who demand anything, so that they can grow. The sum never exceeds `budget`. Of each demand, as much as `first` says
-    is met before all others, where that leaves something to them (`FIRST_PART`).
+    Small demands are met in full; the others share the rest equally. What is not demanded is divided equally among
+    those with any demand, so that they can grow. The sum never exceeds `budget`. The part of each demand that `first`
+    gives takes precedence over all others, provided that it leaves them something (`FIRST_PART`).
     """
     ahead = [0.0] * len(demands)
     if 0 < sum(first) <= budget * FIRST_PART:

@@ -18,7 +18,8 @@ from ddbio.pipeline.exporting.item_collections import CollectionTurns
 from ddbio.pipeline.exporting.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
 from ddbio.pipeline.tuning import Tuning
-from ddbio.wire.dynamodb import DynamoDB, ScanPlan, credible
+from ddbio.wire.dynamodb import DynamoDB, ScanPlan
+from ddbio.wire.replies import credible
 
 FULL_PAGE_UNITS = 128.5
 """The cost of an eventually consistent page of 1 MB, and of the item that crosses its end."""

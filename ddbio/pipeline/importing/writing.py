@@ -14,7 +14,8 @@ from ddbio.pipeline.importing.batcher import Batch
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import CostRatio, Requester
 from ddbio.pipeline.tuning import Tuning
-from ddbio.wire.dynamodb import BatchReply, DynamoDB
+from ddbio.wire.dynamodb import DynamoDB
+from ddbio.wire.replies import BatchReply
 
 SPLIT_CODES = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException", "RequestEntityTooLarge"})
 """Error codes that a single record can cause; the service then writes nothing of the batch."""
