@@ -45,8 +45,7 @@ class Bucket:
         self.level = 0.0
         self.credit = 0.0
         self.used_up = 0.0
-        """Units that accrued and were not left unspent, spread evenly over the time. Those of a burst count when they are
-        taken."""
+        """Units that accrued and were not left unspent, spread evenly over time; those of a burst count when taken."""
         self._at = now
         self._reusable = 0.0
         self._reused_at = now

@@ -1,11 +1,11 @@
-"""A fingerprint of items: equal for equal items, and added up for a page, a file or a table.
+"""The fingerprint of items: equal for equal items, and added up for a page, a file or a table.
 
-It is the same however an item is spelled: whatever the order of its attributes, of a map's members and of a set's
-elements, the escapes in its strings, the white space, and the notation of its numbers. It tells a set from a list, the
-number 1 from the string "1", and everything else that the service tells apart. It finds accidents; it is not meant to
-withstand somebody who forges items on purpose.
+It does not depend on the notation of an item: the order of attributes, of the members of a map and of the elements of a
+set, the escapes in strings, white space, and the notation of numbers. It distinguishes a set from a list, the number 1
+from the string "1", and everything else that the service distinguishes. It detects accidental differences, and does not
+protect from deliberate forgery.
 
-**How to compute it.** All arithmetic is modulo 2^64. X(bytes, seed) is XXH3 with 64 bits as its specification says;
+**Definition.** All arithmetic is modulo 2^64. X(bytes, seed) is XXH3 with 64 bits as its specification says;
 le(n) are the 8 bytes of n, the least significant first; strings and names are taken as UTF-8, with every escape decoded
 (half of a surrogate pair, which no item of the service holds, counts as `?`). The hash of a value at a place p is
 
@@ -40,4 +40,4 @@ SEEDS = {
     kind: tag * 0x9E3779B97F4A7C15 & MASK
     for tag, kind in enumerate(("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"), start=1)
 }
-"""What the type of a value adds to its place."""
+"""What each type adds to the place of a value."""
