@@ -1,4 +1,4 @@
-"""The auditor: reads an export's files, and the table's segments beside them, several at once, and counts.
+"""The auditor: reads the files of an export, and the segments of a table, several at a time, and counts.
 
 Memory: `concurrency` × (a chunk of 1 MiB or a page, its rows, and `stage.CACHE_KIB`), whatever the size of the table.
 """
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Auditor:
-    """Holds the files of one export against its manifest; `tell` is called after every step, `found` with problems."""
+    """Compares the files of one export with its manifest; `tell` is called after every step, `found` with problems."""
 
     def __init__(
         self,
@@ -58,10 +58,10 @@ class Auditor:
         await self._each(range(len(self._export.manifest.files)), self._check)
 
     async def compare(self, scan: SegmentScan, reader: ItemReader, rest: Stage) -> None:
-        """Read every file once, and the table's segments, which `reader` understands; what differs is put on `rest`.
+        """Read every file once, and the segments of the table with `reader`; what differs is added to `rest`.
 
-        Segments are compared one by one. A key that lies in another segment than it did during the export differs in
-        both, and meets its twin on `rest`.
+        Each segment is compared separately. A key that is in another segment than it was during the export differs in
+        both, and is matched on `rest`.
         """
         files = self._export.by_segment()
 
@@ -75,7 +75,7 @@ class Auditor:
         await self._each(range(self._export.manifest.segments), compare)
 
     async def _each(self, splits: Iterable[int], work: Callable[[int], Awaitable[None]]) -> None:
-        """Do all splits, so many at once; raises the first failure."""
+        """Process all splits, `concurrency` at a time; raises the first failure."""
         waiting = iter(splits)
 
         async def worker() -> None:
@@ -127,6 +127,6 @@ def _add_page(records: bytes, segment: int, reader: ItemReader, stage: Stage) ->
     for line in records.splitlines():
         item = reader.read(line)
         if isinstance(item, Refused):
-            raise JobFailedError(f"An item of segment {segment} of the table can't be understood: {item.message}")
+            raise JobFailedError(f"An item of segment {segment} of the table can't be read: {item.message}")
         rows.append(Row(item.key, item.fingerprint, segment))
     stage.add(rows)

@@ -1,4 +1,4 @@
-"""An export as an audit sees it: its manifest, the files that are there, and what can't be told from them."""
+"""An export for an audit: its manifest, the files that exist, and what can't be verified from them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ddbio.model import KeyType, OutputFormat
 from ddbio.storage.base import MANIFEST, Source, SourceFile, Survey
 
 _NAMED = 3
-"""So many attributes are named in a message."""
+"""The number of attributes that a message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """A finished export. `files` are those of the manifest that are there, by their names in it."""
+    """A finished export. `files` are the files of the manifest that exist, by their names in it."""
 
     manifest: Manifest
     options: ExportIdentity
     files: dict[str, SourceFile]
     strangers: tuple[str, ...]
-    """Files that an import would read and that the manifest does not list."""
+    """Files that an import would read but the manifest does not list."""
 
     @property
     def table(self) -> str:
@@ -50,7 +50,7 @@ class Export:
 
     @property
     def lossy(self) -> str | None:
-        """What plain JSON does not tell of these items, in words; None where they can be read as they were."""
+        """The types that plain JSON does not preserve in these items, in words; None if all are preserved."""
         mixed = self.manifest.mixed
         if self.manifest.types_cut_off:
             names = f"the attributes beyond the first {MAX_PATHS:,} paths"
@@ -58,22 +58,22 @@ class Export:
             names = ", ".join(mixed[:_NAMED]) + (f" and {len(mixed) - _NAMED:,} more" if len(mixed) > _NAMED else "")
         else:
             return None
-        return f"Plain JSON does not tell of which types {names} were"
+        return f"Plain JSON does not preserve the types of {names}"
 
     def said(self, number: int) -> FileState:
-        """What the manifest says of a file, as far as it can be verified."""
+        """The statement of the manifest about a file, as far as it can be verified."""
         said = self.manifest.files[number]
         return msgspec.structs.replace(said, fingerprint=None) if self.lossy else said
 
     def numbered(self) -> dict[int, SourceFile]:
-        """The files that are there, by their numbers in the manifest."""
+        """The files that exist, by their numbers in the manifest."""
         named = enumerate(self.manifest.files)
         return {number: self.files[file.name] for number, file in named if file.name in self.files}
 
     def by_segment(self) -> dict[int, list[int]]:
         """The numbers of each segment's files in the manifest, in the order in which they were written.
 
-        Files of a segment that the export can't have had are read with those of the first one.
+        Files of a segment that the export did not have are read with those of the first segment.
         """
         segments: defaultdict[int, list[int]] = defaultdict(list)
         for number, file in enumerate(self.manifest.files):
@@ -81,12 +81,12 @@ class Export:
         return segments
 
     def reader(self) -> ItemReader:
-        """What reads the records of the files."""
+        """A reader for the records of the files."""
         complete = self.options.projection_expression is None
         return ItemReader(self.keys, self.format, self.manifest.type_hints, complete=complete)
 
     def refuse_comparison(self, key: Sequence[tuple[str, str]], table: str) -> None:
-        """Raises UsageError where the files don't hold whole items of a table with this key."""
+        """Raises UsageError where the files do not contain complete items of a table with this key."""
         for option in ("index", "filter_expression", "projection_expression"):
             if getattr(self.options, option) is not None:
                 words = option.replace("_", " ")
@@ -103,7 +103,7 @@ class Export:
 async def find_export(source: Source) -> Export:
     """Read the manifest and look for the files.
 
-    Raises PreflightError or UsageError where there is no export, SourceError where the manifest is of no use.
+    Raises PreflightError or UsageError where there is no export, and SourceError where the manifest can't be used.
     """
     text = await source.manifest()
     if text is None:
@@ -131,7 +131,7 @@ async def find_export(source: Source) -> Export:
 
 
 def _usable(manifest: Manifest, source: Source) -> ExportIdentity:
-    """The options of the export. Raises SourceError where its files can't be read by what the manifest says."""
+    """The options of the export. Raises SourceError where its files can't be read as the manifest says."""
     try:
         options = read_options(manifest)
         ItemReader(options.keys, options.format, manifest.type_hints, complete=False)
@@ -144,7 +144,7 @@ def _usable(manifest: Manifest, source: Source) -> ExportIdentity:
 
 
 def _relative(name: str, source: Source) -> str:
-    """A file's name in the folder or under the prefix that is verified."""
+    """The name of a file relative to the folder or prefix that is verified."""
     root = re.sub(r"^s3://[^/]*/", "", source.location).rstrip("/")
     if root and not name.startswith(f"{root}/"):
         raise UsageError(

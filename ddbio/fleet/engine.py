@@ -22,6 +22,7 @@ from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.table_client import OpenTransport, TableClient, connect
+from ddbio.pipeline.tuning import Tuning
 from ddbio.wire.signing import CredentialProvider
 from ddbio.wire.transport import HttpTransport
 
@@ -52,10 +53,11 @@ class Tools:
 
 @dataclass(frozen=True, kw_only=True)
 class Outside:
-    """How an engine reaches what lies outside the process; tests hand in other ways."""
+    """How an engine reaches what lies outside the process, and its tuning; tests pass others."""
 
     open_transport: OpenTransport = HttpTransport
     opener: type[Opener] = Opener
+    tuning: Tuning | None = None
 
 
 EngineFactory = Callable[[Job, Tools], AbstractAsyncContextManager[Engine]]
@@ -103,6 +105,7 @@ async def _exporter(
         meter=tools.meter,
         executor=tools.executor,
         clock=tools.clock,
+        tuning=outside.tuning,
     )
 
 
@@ -118,6 +121,7 @@ async def _importer(
         meter=tools.meter,
         executor=tools.executor,
         clock=tools.clock,
+        tuning=outside.tuning,
     )
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from ddbio.capacity import Governor
 from ddbio.capacity.adaptive import scope
-from ddbio.capacity.adaptive_lanes import AdaptiveLanes
+from ddbio.capacity.concurrency import AdaptiveConcurrency
 from ddbio.clock import Clock, sleep
 from ddbio.fleet.credential_box import CredentialBox
 from ddbio.fleet.engine import Engine, EngineFactory, Tools
@@ -62,7 +62,7 @@ class Worker:
         self._outbox = Outbox(self._wake.set)
         self._meter = Meter()
         fixed, most = welcome.job.options.concurrency, welcome.job.most_lanes
-        self._count = AdaptiveLanes(fewest=fixed or 1, first=fixed or FIRST_LANES, most=most, now=clock.now())
+        self._count = AdaptiveConcurrency(fewest=fixed or 1, first=fixed or FIRST_LANES, most=most, now=clock.now())
         self._lanes = Lanes(self._count.count)
         self._leases: asyncio.Queue[Lease | None] = asyncio.Queue()
         self._open = 0

@@ -14,7 +14,7 @@ from ddbio.audit.export import Export, find_export
 from ddbio.audit.items import ItemReader, key_json
 from ddbio.audit.manifest import contradictions
 from ddbio.audit.repair import Repair
-from ddbio.audit.stage import Stage, Verdict
+from ddbio.audit.stage import Finding, Stage
 from ddbio.aws.opening import Opener
 from ddbio.aws.session import Session
 from ddbio.aws.table import TableInfo
@@ -178,7 +178,7 @@ class _Run:
         reader = ItemReader(export.keys, output, export.manifest.type_hints, complete=True)
         async with Stage(self._executor) as rest:
             await self.auditor.compare(scan, reader, rest)
-            async with aclosing(rest.verdicts()) as batches:
+            async with aclosing(rest.findings()) as batches:
                 async for batch in batches:
                     self._differ(batch, on_difference)
             if self._writing is not None and (self._found["missing"] or self._found["different"]):
@@ -273,7 +273,7 @@ class _Run:
         self._problems.append(problem)
         self._observer(ProblemFound(problem))
 
-    def _differ(self, verdicts: list[Verdict], on_difference: Callable[[Difference], None]) -> None:
+    def _differ(self, verdicts: list[Finding], on_difference: Callable[[Difference], None]) -> None:
         for verdict in verdicts:
             kind = cast("Literal['missing', 'extra', 'different']", verdict.kind)
             self._found[kind] += 1
@@ -309,7 +309,7 @@ class _Run:
 
 async def _places(rest: Stage) -> AsyncGenerator[tuple[int, int]]:
     """Where the files have what the table lacks."""
-    async with aclosing(rest.verdicts()) as batches:
+    async with aclosing(rest.findings()) as batches:
         async for batch in batches:
             for verdict in batch:
                 if verdict.file is not None and verdict.offset is not None:

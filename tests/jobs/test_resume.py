@@ -13,6 +13,7 @@ import shutil
 from collections import Counter
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,14 @@ from ddbio.errors import (
     UsageError,
 )
 from ddbio.events import Event, JobPlanned, Progress, Warned
+from ddbio.fleet import engine
 from ddbio.ledger.entries import Commit
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import Manifest, read_manifest
 from ddbio.options import Capacity, Connection, ExportOptions, S3Options, ScanFilter
 from ddbio.pipeline.exporting import segment_files
+from ddbio.pipeline.exporting.exporter import Exporter
+from ddbio.pipeline.tuning import Tuning
 from ddbio.report import JobReport
 from ddbio.storage.base import JOURNAL, MANIFEST, OWN_FOLDER
 from ddbio.storage.local.sink import LocalSink
@@ -63,7 +67,7 @@ REFUSED = error_reply("ValidationException", "Invalid FilterExpression.")
 @pytest.fixture(autouse=True)
 def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit each page, cut a file after a few, and store parts of a page or two where the server takes them."""
-    monkeypatch.setattr(segment_files, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "Exporter", partial(Exporter, tuning=Tuning(commit_seconds=0.0)))
     journal_at_once(monkeypatch)
     monkeypatch.setattr(segment_files, "MEGABYTE", 12_000)
     monkeypatch.setattr(s3_tuning, "DEFAULT", S3Tuning(smallest_part=4_000))

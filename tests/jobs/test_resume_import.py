@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from ddbio.errors import (
     UsageError,
 )
 from ddbio.events import Event, JobPlanned, Warned
+from ddbio.fleet import engine
 from ddbio.jobs import planning
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
-from ddbio.pipeline.importing import importer as importing
+from ddbio.pipeline.importing.importer import Importer
+from ddbio.pipeline.tuning import Tuning
 from ddbio.report import JobReport
 from ddbio.storage.base import MANIFEST, OWN_FOLDER
 from ddbio.storage.local.sink import LocalSink
@@ -46,7 +49,7 @@ KEY = (("pk", "S"), ("sk", "N"))
 @pytest.fixture(autouse=True)
 def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit often, and cut files into many spans."""
-    monkeypatch.setattr(importing, "COMMIT_SECONDS", 0.01)
+    monkeypatch.setattr(engine, "Importer", partial(Importer, tuning=Tuning(commit_seconds=0.01)))
     journal_at_once(monkeypatch)
     monkeypatch.setattr(planning, "SMALLEST_SPAN", 9_001)
 

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ import pytest
 from ddbio import export_table, import_table
 from ddbio.errors import CheckpointMismatchError, JournalError, NoInputError, UsageError
 from ddbio.events import Event, JobPlanned, Warned
+from ddbio.fleet import engine
 from ddbio.jobs import planning
 from ddbio.ledger.entries import Commit, Opened
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import read_manifest
 from ddbio.ledger.positions import AtOffset
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
-from ddbio.pipeline.importing import importer as importing
+from ddbio.pipeline.importing.importer import Importer
+from ddbio.pipeline.tuning import Tuning
 from ddbio.report import JobReport
 from ddbio.storage.base import MANIFEST
 from ddbio.storage.local.sink import LocalSink
@@ -42,7 +45,7 @@ KEY = (("pk", "S"), ("sk", "N"))
 @pytest.fixture(autouse=True)
 def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit often, and cut files into many spans."""
-    monkeypatch.setattr(importing, "COMMIT_SECONDS", 0.01)
+    monkeypatch.setattr(engine, "Importer", partial(Importer, tuning=Tuning(commit_seconds=0.01)))
     monkeypatch.setattr(planning, "SMALLEST_SPAN", 2_001)
 
 

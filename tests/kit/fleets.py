@@ -33,6 +33,7 @@ from ddbio.ledger.rejects import RejectsFile
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
+from ddbio.pipeline.tuning import Tuning as PipelineTuning
 from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
 from tests.kit.fakes import FakeTable, MemorySink
@@ -126,6 +127,7 @@ class Fleet:
     """`max_units` and `max_seconds`, as options of the job."""
     rejects: Path | None = None
     tuning: Tuning = DEFAULT
+    pipeline: PipelineTuning | None = None
     credentials: CredentialProvider = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
     clock: Clock = field(default_factory=LoopClock)
     sink: MemorySink = field(default_factory=MemorySink)
@@ -170,7 +172,7 @@ class Fleet:
 
     def open_engine(self, job: Job, tools: Tools) -> AbstractAsyncContextManager[Engine]:
         """The engine of a worker, whose table and destination are in memory."""
-        outside = Outside(open_transport=lambda **_: self.table, opener=opening(self.sink))
+        outside = Outside(open_transport=lambda **_: self.table, opener=opening(self.sink), tuning=self.pipeline)
         return open_engine(job, tools, outside)
 
     def kill(self, number: int) -> None:

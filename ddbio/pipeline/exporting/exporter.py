@@ -1,9 +1,9 @@
 """Export: one segment of a table, page by page, into files.
 
-Memory of a process: `concurrency` × (one page being read + `CHANNEL_BYTES` + one page being compressed and written),
-and for S3 the parts that the sink holds (see `ddbio.storage.s3.sink`).
+Memory of a process: `concurrency` × (one page being read + `Tuning.channel_bytes` + one page being compressed and
+written), and for S3 the parts that the sink holds (see `ddbio.storage.s3.sink`).
 Measured (`benchmarks/memory.py`): 50 MB + `concurrency` × 4 MB where pages are 1 MB of JSON; to S3 150 MB +
-`concurrency` × 11 MB, or 17 MB compressed. Where it is not given, `concurrency` grows to `job.MOST_PAGES` at most.
+`concurrency` × 11 MB, or 17 MB compressed. Unless it is given, `concurrency` grows to `job.MOST_PAGES`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ from ddbio.pipeline.job import ExportJob
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
+from ddbio.pipeline.tuning import Tuning
 from ddbio.storage.base import Sink
-
-CHANNEL_BYTES = 2 * 1024 * 1024
-"""Transcoded pages that wait to be written, for each segment."""
 
 
 class Exporter:
-    """Works on segments with one worker's connections, sink and share of the budget."""
+    """Exports segments with the connections and the sink of one worker and its share of the budget."""
 
     def __init__(
         self,
@@ -44,6 +42,7 @@ class Exporter:
         meter: Meter,
         executor: Executor,
         clock: Clock,
+        tuning: Tuning | None = None,
     ) -> None:
         self._job = job
         self._scan = scan
@@ -53,10 +52,11 @@ class Exporter:
         self._meter = meter
         self._executor = executor
         self._clock = clock
+        self._tuning = tuning or Tuning()
 
     async def work(self, lease: Lease) -> None:
-        """Export one segment; when this fails or is cancelled, an unfinished file is left to be recovered."""
-        channel: Channel[Page] = Channel(CHANNEL_BYTES)
+        """Export one segment; if this fails or is cancelled, an unfinished file remains to be recovered."""
+        channel: Channel[Page] = Channel(self._tuning.channel_bytes)
         files = SegmentFiles(
             self._job,
             lease=lease,
@@ -64,6 +64,7 @@ class Exporter:
             outbox=self._outbox,
             executor=self._executor,
             clock=self._clock,
+            tuning=self._tuning,
         )
         try:
             async with asyncio.TaskGroup() as group:

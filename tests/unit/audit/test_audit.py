@@ -16,7 +16,7 @@ import pytest
 from ddbio.audit.files import FileCheck
 from ddbio.audit.items import ItemReader, key_json
 from ddbio.audit.manifest import contradictions, read_options
-from ddbio.audit.stage import BATCH, Row, Stage, Verdict
+from ddbio.audit.stage import BATCH, Finding, Row, Stage
 from ddbio.codec import RecordEncoder, item_fingerprint
 from ddbio.codec.fingerprint import MASK
 from ddbio.errors import JobFailedError
@@ -36,8 +36,8 @@ async def executor() -> AsyncIterator[ThreadPoolExecutor]:
     executor.shutdown(wait=False)
 
 
-async def differences(stage: Stage) -> list[Verdict]:
-    return [verdict async for batch in stage.verdicts() for verdict in batch]
+async def differences(stage: Stage) -> list[Finding]:
+    return [verdict async for batch in stage.findings() for verdict in batch]
 
 
 async def test_a_stage_finds_what_is_on_one_side_only_or_differs(executor: ThreadPoolExecutor) -> None:
@@ -47,9 +47,9 @@ async def test_a_stage_finds_what_is_on_one_side_only_or_differs(executor: Threa
         await stage.run(stage.add, stored)
         await stage.run(stage.add, scanned)
         expected = [
-            Verdict("extra", b"extra", 3, None, None),
-            Verdict("different", b"different", 0, 0, 50),
-            Verdict("missing", b"missing", 0, 1, 40),
+            Finding("extra", b"extra", 3, None, None),
+            Finding("different", b"different", 0, 0, 50),
+            Finding("missing", b"missing", 0, 1, 40),
         ]
         assert await differences(stage) == expected
         assert await differences(stage) == expected
@@ -58,7 +58,7 @@ async def test_a_stage_finds_what_is_on_one_side_only_or_differs(executor: Threa
 async def test_of_a_key_twice_in_the_files_the_later_one_counts(executor: ThreadPoolExecutor) -> None:
     async with Stage(executor) as stage:
         await stage.run(stage.add, [Row(b"k", 1, 0, 0, 0), Row(b"k", 2, 0, 1, 9), Row(b"k", 3, 0)])
-        assert await differences(stage) == [Verdict("different", b"k", 0, 1, 9)]
+        assert await differences(stage) == [Finding("different", b"k", 0, 1, 9)]
 
 
 async def test_a_key_in_two_segments_is_paired_in_the_last_stage(executor: ThreadPoolExecutor) -> None:
@@ -70,7 +70,7 @@ async def test_a_key_in_two_segments_is_paired_in_the_last_stage(executor: Threa
             async with Stage(executor) as stage:
                 await stage.run(stage.add, rows)
                 await stage.hand_on(rest)
-        assert await differences(rest) == [Verdict("different", b"b", 0, 0, 20)]
+        assert await differences(rest) == [Finding("different", b"b", 0, 0, 20)]
 
 
 async def test_many_rows_come_in_the_order_of_the_files(executor: ThreadPoolExecutor) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from ddbio.ledger.entries import Commit, Lease, Reject, Split
 from ddbio.ledger.positions import AtOffset
-from ddbio.pipeline.outbox import LIMIT_BYTES, Committer, Outbox
+from ddbio.pipeline.outbox import Committer, Outbox
+from ddbio.pipeline.tuning import Tuning
 from tests.kit.fakes import let_run
 
 A, B, C = map(AtOffset, range(3))
@@ -94,7 +95,7 @@ async def test_who_stops_waiting_leaves_the_commit_in_place(outbox: Outbox) -> N
 
 async def test_a_commit_that_never_got_in_is_told(outbox: Outbox) -> None:
     committer = Committer(LEASE, outbox)
-    await committer.commit(A, rejects=rejects(LIMIT_BYTES))
+    await committer.commit(A, rejects=rejects(Tuning.outbox_bytes))
     assert committer.intact
     second = asyncio.create_task(committer.commit(B, rejects=rejects(1)))
     await let_run()
@@ -105,7 +106,7 @@ async def test_a_commit_that_never_got_in_is_told(outbox: Outbox) -> None:
 
 async def test_rejects_are_bounded(outbox: Outbox) -> None:
     committer = Committer(LEASE, outbox)
-    await committer.commit(A, rejects=rejects(LIMIT_BYTES - 10_000))
+    await committer.commit(A, rejects=rejects(Tuning.outbox_bytes - 10_000))
     second = asyncio.create_task(committer.commit(B, rejects=rejects(20_000)))
     await let_run()
     assert not second.done()
@@ -116,7 +117,7 @@ async def test_rejects_are_bounded(outbox: Outbox) -> None:
 
 
 async def test_more_than_the_limit_goes_alone(outbox: Outbox) -> None:
-    await Committer(LEASE, outbox).commit(A, rejects=rejects(2 * LIMIT_BYTES))
+    await Committer(LEASE, outbox).commit(A, rejects=rejects(2 * Tuning.outbox_bytes))
     assert len(outbox.pending()) == 1
 
 

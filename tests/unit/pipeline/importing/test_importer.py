@@ -25,6 +25,9 @@ from tests.kit.fakes import FakeClock
 
 
 class EmptyFile:
+    def place(self, split: Split) -> str:
+        return split.file
+
     async def blocks(self, *arguments: Any) -> AsyncIterator[list[Block]]:
         yield []
 

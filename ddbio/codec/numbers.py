@@ -1,4 +1,4 @@
-"""Numbers as the service sees them: by value, never as a float."""
+"""Numbers by value, as the service compares them; never as floats."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from ddbio.model import MAX_DIGITS, Reason
 
 MAX_EXPONENT = 125
 MIN_EXPONENT = -130
-"""A number's first significant digit stands between 1E-130 and 1E+125 (Developer Guide, "Constraints")."""
+"""The range of the power of ten of a number's first significant digit (Developer Guide, "Constraints")."""
 
 _SYNTAX = re.compile(
     rb"([+-]?)(?:([0-9]++)(?:\.([0-9]*+))?|\.([0-9]++))(?:[eE]([+-]?)0*+([0-9]*+)(?<=[0-9]))?"
 ).fullmatch
-INTEGER = rb"0|-?[1-9][0-9]{0,15}"
-"""A number in its most usual spelling."""
 _ABSURD = 10**15
-"""Stands for every exponent of more than 15 digits: no text is long enough to bring it back into range."""
+"""Stands for every exponent of more than 15 digits: no text is long enough to bring the value back into range."""
 
 
 class Number(NamedTuple):
-    """A number's value: `digits` without leading and trailing zeros (empty for zero), and the power of ten of the
-    first of them.
+    """The value of a number: its significant `digits`, without zeros at either end (empty for zero), and the power of
+    ten of the first of them.
     """
 
     negative: bool
@@ -31,9 +29,9 @@ class Number(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes that it counts in an item's size: two digits a byte, aligned at the decimal point.
+        """The bytes that the number adds to the size of an item: one per two digits, aligned at the decimal point.
 
-        The rule is fitted to what the service was seen to count; the guide says "approximately".
+        The Developer Guide gives an approximation only; this rule matches what the service was observed to count.
         """
         if not self.digits:
             return 1
@@ -43,26 +41,17 @@ class Number(NamedTuple):
 
     @property
     def canonical(self) -> bytes:
-        """Equal bytes if and only if the values are equal."""
+        """The canonical form: equal bytes if and only if the values are equal."""
         if not self.digits:
             return b"0"
         return b"%s%se%d" % (b"-" if self.negative else b"", self.digits, self.exponent)
 
 
-def integer_size(text: bytes) -> int:
-    """The size of a number that is spelled as `INTEGER` says."""
-    if text == b"0":
-        return 1
-    negative = text[0] == 0x2D
-    width = len(text) - negative
-    count = len(text.rstrip(b"0")) - negative
-    return 1 + (count + 1) // 2 + (count % 2 == 0 and width % 2 == 1) + negative
-
-
 def read_number(text: bytes) -> Number | Reason:
-    """The number that `text` spells, or why the service would not take it.
+    """Parse `text`; return the number, or the reason why the service would reject it.
 
-    The service takes more than JSON does: a leading `+`, leading zeros, `.5`, `5.`; but no spaces, `NaN` or `Infinity`.
+    The service accepts more than JSON does: a leading `+`, leading zeros, `.5` and `5.`, but no spaces, `NaN` or
+    `Infinity`.
     """
     match = _SYNTAX(text)
     if match is None:

@@ -16,7 +16,8 @@ from ddbio.pipeline.importing.batcher import Batch
 from ddbio.pipeline.importing.writing import TableWriter
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import CostRatio, Requester
-from ddbio.wire.dynamodb import BatchReply, DynamoDB
+from ddbio.wire.dynamodb import DynamoDB
+from ddbio.wire.replies import BatchReply
 from tests.kit.fakes import VirtualClock, run_virtual
 from tests.kit.fleets import FACTS
 

@@ -116,7 +116,7 @@ async def test_what_no_page_can_consume_is_not_believed(units: str) -> None:
 
 async def test_a_reply_that_leads_back_to_where_it_began_is_no_page() -> None:
     onward = reply(',"LastEvaluatedKey":{"id":{"S":"a"}}')
-    with pytest.raises(CorruptReplyError, match="go on where the request had begun"):
+    with pytest.raises(CorruptReplyError, match="continues at the key where the request began"):
         await pages_of(onward, onward, reply(""))
 
 
@@ -125,7 +125,7 @@ async def test_a_reply_that_leads_back_to_where_it_began_is_no_page() -> None:
 async def test_a_scan_that_goes_round_in_circles_ends(before: int, length: int) -> None:
     numbers = [*range(before), *(before + number % length for number in range(50))]
     free = ',"ConsumedCapacity":{"CapacityUnits":0},"LastEvaluatedKey":'
-    with pytest.raises(CorruptReplyError, match="has come to a place where it was before"):
+    with pytest.raises(CorruptReplyError, match="has returned to an earlier key"):
         await pages_of(*(reply(f'{free}{{"id":{{"S":"{number}"}}}}') for number in numbers))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import sys
 from collections import Counter
 from collections.abc import Coroutine
 from functools import partial
@@ -17,12 +18,12 @@ from hypothesis import strategies as st
 
 from ddbio.codec import EncodedRecord
 from ddbio.codec.framing import Block
-from ddbio.pipeline.importing import sending
 from ddbio.pipeline.importing.batcher import MAX_ITEMS, Batch
 from ddbio.pipeline.importing.sending import Dispatcher, Sender
 from ddbio.pipeline.importing.writing import Outcome, TableWriter
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.tuning import Tuning
 from ddbio.retry import Deadline
 from tests.kit.fakes import VirtualClock, let_run, run_virtual
 from tests.kit.marks import examples
@@ -71,9 +72,11 @@ def names(sent: list[EncodedRecord]) -> str:
     return "".join(one.key.decode() for one in sent)
 
 
-def dispatching(table: Table, lanes: int = 4) -> Dispatcher:
-    requester: Any = table  # of which only the deadline is asked for
-    return Dispatcher(table, requester=requester, lanes=Lanes(lanes), meter=Meter(), clock=VirtualClock())
+def dispatching(table: Table, lanes: int = 4, tuning: Tuning | None = None) -> Dispatcher:
+    requester: Any = table  # of which only the deadline is used
+    return Dispatcher(
+        table, requester=requester, lanes=Lanes(lanes), meter=Meter(), clock=VirtualClock(), tuning=tuning
+    )
 
 
 def refuse_none(refused: EncodedRecord, message: str) -> None:
@@ -103,7 +106,7 @@ def test_senders_fill_batches_together_and_flush_the_rest() -> None:
             await first.add(entries("abcdefghijklmnop"))
             await second.add(entries("ABCDEFGHIJKLMNOP"))
             settling = asyncio.create_task(settle(first))
-            await asyncio.sleep(sending.LEFT_SECONDS / 2)
+            await asyncio.sleep(Tuning.leftover_seconds / 2)
             assert table.sent == []
             assert not settling.done()
             await settle(second)
@@ -123,24 +126,23 @@ def test_what_is_left_does_not_wait_for_others_for_ever() -> None:
             began = asyncio.get_running_loop().time()
             await settle(ended)
             taken = asyncio.get_running_loop().time() - began
-            assert taken == pytest.approx(sending.LEFT_SECONDS + table.latency, abs=0.01)
+            assert taken == pytest.approx(Tuning.leftover_seconds + table.latency, abs=0.01)
             assert table.sent == ["abc"]
             await settle(slow)
 
     run(main())
 
 
-def test_who_waits_for_memory_has_ready_records_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_for_memory_has_ready_records_sent() -> None:
     """Though another one, which is idle, might bring more."""
-    monkeypatch.setattr(sending, "HELD_BYTES", 150)
 
     async def main() -> None:
         table = Table()
-        async with dispatching(table) as dispatcher:
+        async with dispatching(table, tuning=Tuning(held_bytes=150)) as dispatcher:
             other, pressed, idle = (dispatcher.sender(refuse_none) for _ in range(3))
             await other.add(entries("kk"))
             settling = asyncio.create_task(settle(other))
-            await asyncio.sleep(sending.LEFT_SECONDS / 2)
+            await asyncio.sleep(Tuning.leftover_seconds / 2)
             assert table.sent == []
             await pressed.add(entries("akk"))
             assert table.sent[:3] == ["a", "k", "k"]
@@ -151,12 +153,10 @@ def test_who_waits_for_memory_has_ready_records_sent(monkeypatch: pytest.MonkeyP
     run(main())
 
 
-def test_while_one_waits_for_memory_the_others_fill_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "HELD_BYTES", 150)
-
+def test_while_one_waits_for_memory_the_others_fill_batches() -> None:
     async def main() -> None:
         table = Table(latency=100.0)
-        async with dispatching(table) as dispatcher:
+        async with dispatching(table, tuning=Tuning(held_bytes=150)) as dispatcher:
             pressed, other = dispatcher.sender(refuse_none), dispatcher.sender(refuse_none)
             adding = asyncio.create_task(pressed.add(entries("kkk")))
             await let_run()
@@ -244,10 +244,10 @@ class Whimsical(Table):
     unprocessed=st.sampled_from([0.0, 0.3]),
     refused=st.sampled_from([0.0, 0.2]),
     lanes=st.integers(1, 4),
-    held=st.sampled_from([0, 300, inf]),
+    held=st.sampled_from([0, 300, sys.maxsize]),
 )
 def test_every_record_of_every_sender_is_settled_once_in_order(
-    keys: list[list[int]], seed: int, unprocessed: float, refused: float, lanes: int, held: float
+    keys: list[list[int]], seed: int, unprocessed: float, refused: float, lanes: int, held: int
 ) -> None:
     table, rng, told = Whimsical(seed, unprocessed, refused), random.Random(seed), Counter[bytes]()
 
@@ -264,10 +264,10 @@ def test_every_record_of_every_sender_is_settled_once_in_order(
         await settle(sender)
 
     async def main() -> None:
-        async with dispatching(table, lanes) as dispatcher, asyncio.TaskGroup() as group:
+        async with dispatching(table, lanes, Tuning(held_bytes=held)) as dispatcher, asyncio.TaskGroup() as group:
             for mine in records:
                 group.create_task(bring(dispatcher, mine))
-        assert dispatcher.bringing == set()
+        assert dispatcher.adding == set()
         assert dispatcher.pressed == 0
 
     records = [
@@ -278,9 +278,7 @@ def test_every_record_of_every_sender_is_settled_once_in_order(
         for sender, own in enumerate(keys)
     ]
     table.deadline = Deadline(lambda: 0.0, math.inf)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sending, "HELD_BYTES", held)
-        run(main())
+    run(main())
     for mine in records:
         taken = [one for one in table.taken if one in mine]
         assert all((one.written is True) + told[one.request] == 1 for one in mine)

@@ -1,4 +1,4 @@
-"""Attribute paths of `ddbio.hints`, written and read."""
+"""Attribute paths (see `ddbio.hints`): writing and parsing; shared by both implementations."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ddbio.hints import HintType
 
 
 def child_path(parent: str | None, name: bytes) -> str:
-    """The path of the member with this (decoded) name; `parent` is None for an attribute of the item itself."""
+    """The path of the member with this decoded name; `parent` is None for a top-level attribute."""
     step = name.decode().replace("\\", r"\\").replace(".", r"\.").replace("[", r"\[").replace("]", r"\]")
     return step if parent is None else f"{parent}.{step}"
 
 
 class HintTree:
-    """The hints at and below one path: what a pass carries along as it goes down into a value."""
+    """The hints at and below one path; a pass descends through it as it descends into a value."""
 
     __slots__ = ("elements", "kind", "members")
 
@@ -25,7 +25,7 @@ class HintTree:
 
     @classmethod
     def of(cls, hints: Mapping[str, HintType]) -> HintTree:
-        """The tree of all hints, whose members are the attributes of the item; raises ValueError for a bad path."""
+        """The tree of all hints; its members are the top-level attributes. Raises ValueError for a malformed path."""
         root = cls()
         for path, kind in hints.items():
             node = root
@@ -39,7 +39,7 @@ class HintTree:
 
 
 def _steps(path: str) -> Iterator[tuple[str, int]]:
-    """The names along a path, each with the number of `[]` behind it."""
+    """The names along a path, each with the number of `[]` that follow it."""
     name, lists = "", 0
     chars = iter(path)
     for char in chars:

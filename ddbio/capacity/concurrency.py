@@ -1,28 +1,28 @@
-"""How many requests a process keeps under way at once: pure state, the time and the counts are handed in.
+"""How many lanes a process uses: pure state, the time and the counts are passed in.
 
-It begins with few and doubles them while that brings more; where it did not, it goes back and tries one step up again
-later, for what the service sustains may change. Where requests wait for capacity, there are enough. Throttling takes as
-large a share of the lanes away as half of that of the requests which it refuses: a stray one takes none.
+The number begins low and doubles as long as that increases the throughput. When it does not, the last step is undone
+and tried again later, since what the service sustains may change. While requests wait for capacity, there are enough
+lanes. Throttling removes half of the share of the requests that were throttled, so that a single one removes no lane.
 """
 
 from __future__ import annotations
 
 GROWTH = 1.2
-"""Twice as many lanes have to bring a fifth more, or they are taken back: idle ones cost memory, and the caches."""
+"""Doubling the lanes must increase the throughput by this factor, or it is undone: idle lanes cost memory."""
 INTERVAL = 0.45
-"""Seconds that a number of lanes is tried for, at least; workers look at it twice a second."""
+"""Shortest trial of a number of lanes, in seconds; workers update it twice a second."""
 SAMPLES = 4
-"""Attempts in each lane that it is tried for too."""
+"""Attempts per lane in a trial."""
 LONGEST = 4.5
-"""Seconds after which it is judged by fewer: all that is under way may be held up by a few hot keys."""
+"""Seconds after which fewer attempts suffice, since a few hot keys may delay all requests."""
 PATIENCE = 10
-"""Trials after which one more step up is tried again; as many after one that took lanes away."""
+"""Trials after a step down, for whatever reason, until a step up is tried again."""
 ENOUGH = 0.9
-"""With requests that wait for capacity during this share of the time, more of them would bring nothing."""
+"""If requests wait for capacity during this share of the time, more lanes would not increase the throughput."""
 
 
-class AdaptiveLanes:
-    """`count` lanes: `first` so many, never under `fewest` nor over `most`. `update` it as often as you like."""
+class AdaptiveConcurrency:
+    """The number of lanes is `count`: `first` at the beginning, then from `fewest` to `most`."""
 
     def __init__(self, *, fewest: int, first: int, most: int, now: float) -> None:
         self.count = first
@@ -33,14 +33,16 @@ class AdaptiveLanes:
         self._throttles = 0
         self._waited = 0.0
         self._before = 0
-        """The number of lanes before the last step up; 0 where none is on trial."""
+        """The number of lanes before the step up that is being tried; 0 if there is none."""
         self._rate = 0.0
-        """Replies a second with those."""
+        """Replies per second with that number."""
         self._patience = 0
 
     def update(self, now: float, *, done: int, throttles: int, waited: float) -> int:
-        """Take in how many replies and throttles (by the table or the account) there were so far, in all, and for how
-        many seconds requests waited for capacity; return the number of lanes from now on.
+        """Return the number of lanes from now on. May be called at any time.
+
+        The arguments are totals: replies, throttles by the table or the account, and the seconds during which requests
+        waited for capacity.
         """
         elapsed, replies, refused = now - self._since, done - self._done, throttles - self._throttles
         attempts = replies + refused
