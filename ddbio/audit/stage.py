@@ -41,7 +41,7 @@ _FINDINGS = f"""
 
 
 class Row(NamedTuple):
-    """One item of one side. `file` and `offset` say where the files have it; on the side of the table they are None."""
+    """One item of one side. `file` and `offset` say where it is in the files; both are None on the side of a table."""
 
     key: bytes
     fingerprint: int

@@ -25,7 +25,7 @@ from tests.kit.fakes import FakeClock
 
 
 class EmptyFile:
-    def place(self, split: Split) -> str:
+    def location_of(self, split: Split) -> str:
         return split.file
 
     async def blocks(self, *arguments: Any) -> AsyncIterator[list[Block]]:
