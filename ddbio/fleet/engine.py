@@ -22,7 +22,7 @@ from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.table_client import OpenTransport, TableClient, connect
-from ddbio.pipeline.tuning import Tuning
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.wire.signing import CredentialProvider
 from ddbio.wire.transport import HttpTransport
 
@@ -57,7 +57,7 @@ class Outside:
 
     open_transport: OpenTransport = HttpTransport
     opener: type[Opener] = Opener
-    tuning: Tuning | None = None
+    tuning: Tuning = DEFAULT
 
 
 EngineFactory = Callable[[Job, Tools], AbstractAsyncContextManager[Engine]]
@@ -79,6 +79,7 @@ async def open_engine(job: Job, tools: Tools, outside: Outside = OUTSIDE) -> Asy
                 executor=tools.executor,
                 retry_seconds=job.options.retry_seconds,
                 open_transport=outside.open_transport,
+                tuning=outside.tuning,
             )
         )
         yield await _ENGINES[type(job)](job, tools, client, outside, stack)

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable
 
-from ddbio.pipeline.tuning import Tuning
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 
 
 class Lanes:
@@ -16,8 +16,8 @@ class Lanes:
     is sent alone.
     """
 
-    def __init__(self, requests: int, tuning: Tuning | None = None) -> None:
-        self._tuning = tuning or Tuning()
+    def __init__(self, requests: int, tuning: Tuning = DEFAULT) -> None:
+        self._tuning = tuning
         self._limit = requests
         self._requests = self._resting = 0
         self._bytes = 0

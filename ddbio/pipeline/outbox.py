@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ddbio.ledger.entries import Commit, Lease
 from ddbio.ledger.positions import Position
 from ddbio.pipeline.channel import ByteBudget
-from ddbio.pipeline.tuning import Tuning
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 
 _OVERHEAD = 1_024
 """Approximate memory of a commit besides its rejects."""
@@ -26,9 +26,9 @@ class _Entry(NamedTuple):
 class Outbox:
     """The commits that are not acknowledged. `report_now` is called when one should be reported immediately."""
 
-    def __init__(self, report_now: Callable[[], None], tuning: Tuning | None = None) -> None:
+    def __init__(self, report_now: Callable[[], None], tuning: Tuning = DEFAULT) -> None:
         self._report_now = report_now
-        self._budget = ByteBudget((tuning or Tuning()).outbox_bytes)
+        self._budget = ByteBudget(tuning.outbox_bytes)
         self._entries: deque[_Entry] = deque()
 
     async def push(self, commit: Commit, *, urgent: bool = False) -> asyncio.Future[None]:

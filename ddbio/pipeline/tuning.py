@@ -53,3 +53,6 @@ class Tuning:
     first_batch_seconds: float = 0.25
     """Until the first reply tells what the items cost that others replace, each batch is charged at least this many
     seconds of the budget: a second one might cost far more than expected."""
+
+
+DEFAULT = Tuning()

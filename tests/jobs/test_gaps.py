@@ -13,9 +13,7 @@ import pytest
 from ddbio import export_table, import_table
 from ddbio.errors import LimitReachedError, UsageError
 from ddbio.events import Event, Warned
-from ddbio.jobs import run
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
-from ddbio.pipeline.exporting import segment_files
 from ddbio.storage.base import MANIFEST
 from tests.conftest import StartCounting
 from tests.kit.servers.aws import Server
@@ -24,13 +22,6 @@ from tests.kit.servers.tables import Table
 
 ITEMS = 3_000
 FIRST, SECOND, THIRD = (f"T-000{number}-00000.json" for number in range(3))
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is, an export that stops has the time to seal its files."""
-    monkeypatch.setattr(segment_files, "SAVE_SECONDS", 60.0)
-    monkeypatch.setattr(run, "SEAL_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from ddbio.ledger.rejects import RejectsFile
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
+from ddbio.pipeline.tuning import DEFAULT as PIPELINE
 from ddbio.pipeline.tuning import Tuning as PipelineTuning
 from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
@@ -127,7 +128,7 @@ class Fleet:
     """`max_units` and `max_seconds`, as options of the job."""
     rejects: Path | None = None
     tuning: Tuning = DEFAULT
-    pipeline: PipelineTuning | None = None
+    pipeline: PipelineTuning = PIPELINE
     credentials: CredentialProvider = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
     clock: Clock = field(default_factory=LoopClock)
     sink: MemorySink = field(default_factory=MemorySink)

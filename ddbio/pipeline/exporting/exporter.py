@@ -24,7 +24,7 @@ from ddbio.pipeline.job import ExportJob
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
-from ddbio.pipeline.tuning import Tuning
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.storage.base import Sink
 
 
@@ -42,7 +42,7 @@ class Exporter:
         meter: Meter,
         executor: Executor,
         clock: Clock,
-        tuning: Tuning | None = None,
+        tuning: Tuning = DEFAULT,
     ) -> None:
         self._job = job
         self._scan = scan
@@ -52,7 +52,7 @@ class Exporter:
         self._meter = meter
         self._executor = executor
         self._clock = clock
-        self._tuning = tuning or Tuning()
+        self._tuning = tuning
 
     async def work(self, lease: Lease) -> None:
         """Export one segment; if this fails or is cancelled, an unfinished file remains to be recovered."""

@@ -17,7 +17,7 @@ from ddbio.model import MalformedPageError, OutputFormat, Page
 from ddbio.options import ScanFilter
 from ddbio.pipeline.exporting.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
-from ddbio.pipeline.tuning import Tuning
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.wire.dynamodb import DynamoDB, ScanPlan
 from ddbio.wire.replies import credible
 
@@ -44,7 +44,7 @@ class SegmentScan:
         executor: Executor,
         fingerprint: bool = False,
         partition_key: Sequence[str] = (),
-        tuning: Tuning | None = None,
+        tuning: Tuning = DEFAULT,
     ) -> None:
         self._plan = _plan(table, what, total)
         self._format = output
@@ -53,7 +53,7 @@ class SegmentScan:
         self._executor = executor
         self._fingerprint = fingerprint
         self._partition_key = partition_key
-        self._tuning = tuning or Tuning()
+        self._tuning = tuning
         whole = FULL_PAGE_UNITS * (2 if what.consistent else 1)
         # First pages are estimated separately: those of many empty segments say nothing about later pages.
         self._first_cost = CostEstimate(whole)

@@ -21,7 +21,7 @@ from ddbio.model import Page
 from ddbio.names import file_name
 from ddbio.pipeline.job import ExportJob
 from ddbio.pipeline.outbox import Committer, Outbox
-from ddbio.pipeline.tuning import Tuning
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.storage.base import OutputFile, Sink
 
 MEGABYTE = 1024 * 1024
@@ -96,9 +96,9 @@ class SegmentFiles:
         outbox: Outbox,
         executor: Executor,
         clock: Clock,
-        tuning: Tuning | None = None,
+        tuning: Tuning = DEFAULT,
     ) -> None:
-        self._tuning = tuning or Tuning()
+        self._tuning = tuning
         self._options = job.options
         self._table = job.table.name
         self._segment = lease.split.id

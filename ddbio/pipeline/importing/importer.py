@@ -27,7 +27,7 @@ from ddbio.pipeline.importing.sending import Dispatcher
 from ddbio.pipeline.importing.span import SpanImport
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
-from ddbio.pipeline.tuning import Tuning
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 
 _SPAN_BYTES = 8 * 1024
 """Approximate memory of a span besides its records."""
@@ -46,7 +46,7 @@ class Importer:
         meter: Meter,
         executor: Executor,
         clock: Clock,
-        tuning: Tuning | None = None,
+        tuning: Tuning = DEFAULT,
     ) -> None:
         self._inputs = inputs
         self._dispatcher = dispatcher
@@ -55,7 +55,7 @@ class Importer:
         self._meter = meter
         self._executor = executor
         self._clock = clock
-        self._tuning = tuning or Tuning()
+        self._tuning = tuning
         self._room = ByteBudget(self._tuning.settling_bytes)
 
     async def work(self, lease: Lease) -> None:

@@ -21,7 +21,7 @@ from ddbio.pipeline.importing.writing import Outcome, TableWriter
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
-from ddbio.pipeline.tuning import Tuning
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.retry import UNPROCESSED
 
 
@@ -39,14 +39,14 @@ class Dispatcher:
         lanes: Lanes,
         meter: Meter,
         clock: Clock,
-        tuning: Tuning | None = None,
+        tuning: Tuning = DEFAULT,
     ) -> None:
         self._writer = writer
         self._requester = requester
         self._lanes = lanes
         self._meter = meter
         self._clock = clock
-        self.tuning = tuning or Tuning()
+        self.tuning = tuning
         self._timer: Timer | None = None
         self._senders: dict[int, Sender] = {}
         self._numbers = count(1)

@@ -13,7 +13,7 @@ from ddbio.model import Put
 from ddbio.pipeline.importing.batcher import Batch
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import CostRatio, Requester
-from ddbio.pipeline.tuning import Tuning
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.wire.dynamodb import DynamoDB
 from ddbio.wire.replies import BatchReply
 
@@ -43,14 +43,14 @@ class TableWriter:
         requester: Requester,
         meter: Meter,
         echo: RecordEncoder,
-        tuning: Tuning | None = None,
+        tuning: Tuning = DEFAULT,
     ) -> None:
         self._table = table
         self._dynamodb = dynamodb
         self._requester = requester
         self._meter = meter
         self._echo = echo
-        self._tuning = tuning or Tuning()
+        self._tuning = tuning
         self._ratio = CostRatio()
         self._rate = 0.0
 

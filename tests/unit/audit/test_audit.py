@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import gzip
 import threading
 from collections.abc import AsyncIterator
@@ -234,6 +233,6 @@ def test_a_segment_may_have_gaps_where_pages_held_no_items(positions: list[tuple
         )
         for number, (a, b) in zip((0, 3, 4), positions, strict=False)
     ]
-    totals = dataclasses.replace(manifest.totals, items=5 * len(files), bytes=len(LINES) * len(files))
+    totals = msgspec.structs.replace(manifest.totals, items=5 * len(files), bytes=len(LINES) * len(files))
     changed = msgspec.structs.replace(manifest, files=files[::-1], totals=totals)
     assert list(contradictions(changed, read_options(changed))) == []

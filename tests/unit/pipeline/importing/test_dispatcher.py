@@ -23,7 +23,7 @@ from ddbio.pipeline.importing.sending import Dispatcher, Sender
 from ddbio.pipeline.importing.writing import Outcome, TableWriter
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
-from ddbio.pipeline.tuning import Tuning
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.retry import Deadline
 from tests.kit.fakes import VirtualClock, let_run, run_virtual
 from tests.kit.marks import examples
@@ -72,7 +72,7 @@ def names(sent: list[EncodedRecord]) -> str:
     return "".join(one.key.decode() for one in sent)
 
 
-def dispatching(table: Table, lanes: int = 4, tuning: Tuning | None = None) -> Dispatcher:
+def dispatching(table: Table, lanes: int = 4, tuning: Tuning = DEFAULT) -> Dispatcher:
     requester: Any = table  # of which only the deadline is used
     return Dispatcher(
         table, requester=requester, lanes=Lanes(lanes), meter=Meter(), clock=VirtualClock(), tuning=tuning
