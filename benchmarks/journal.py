@@ -21,16 +21,20 @@ from time import perf_counter
 from typing import NamedTuple
 
 from benchmarks.cases import run_s3
-from ddbio.ledger.entries import Commit, FileState, Identity, JournalEntry, Opened, Used
+from ddbio.ledger.entries import Commit, FileState, JournalEntry, Opened, Used
 from ddbio.ledger.journal import COMPACT_AFTER, Journal
+from ddbio.ledger.law import ExportLaw
 from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.positions import START, AfterKey
 from ddbio.report import Spending
 from ddbio.storage.base import Sink
 from ddbio.storage.local.sink import LocalSink
 from ddbio.storage.s3.sink import S3Sink
+from ddbio.storage.tokens import LocalToken
+from tests.kit.identities import EXPORT
 from tests.kit.places import s3_client
 
-OPENED = Opened("run", Identity("export", "1", "eu-west-1", "T", "id", (("pk", "S"),), "/out", {}), 1_000_000)
+OPENED = Opened("run", EXPORT, 1_000_000)
 KEY = '{"pk":{"S":"customer-%012d"},"sk":{"N":"20260101000000"}}'
 
 
@@ -62,23 +66,23 @@ def entries(chunks: int, files: int, units: int) -> Iterator[list[JournalEntry]]
                 f"T-{unit:04d}-00000.json",
                 unit,
                 0,
-                "",
-                KEY % chunk,
+                START,
+                AfterKey(KEY % chunk),
                 step * 99,
                 step * 99,
                 step * 10**6,
                 123_456_789,
                 sealed=done,
                 fingerprint="0123456789abcdef",
-                token=None if done else {"part": f"T-{unit:04d}-00000.json.20260101T000000Z-abcdef.part"},
+                token=None if done else LocalToken(f"T-{unit:04d}-00000.json.20260101T000000Z-abcdef.part"),
             )
-            found.append(Commit(unit, 1, step + 1, KEY % chunk, done, file, 99, 99, 10**6))
+            found.append(Commit(unit, 1, step + 1, AfterKey(KEY % chunk), done, file, 99, 99, 10**6))
         yield found
 
 
 async def measure(sink: Sink, other: Sink, chunks: int, files: int, units: int, compact_after: int) -> Figures:
     """Write at `sink`, then open at `other`, which is the same place."""
-    ledger, times = Ledger(Journal(sink, compact_after=compact_after)), []
+    ledger, times = Ledger(ExportLaw(), Journal(sink, compact_after=compact_after)), []
     await ledger.record([OPENED])
     for number, each in enumerate(entries(chunks, files, units)):
         began = perf_counter()
@@ -91,7 +95,7 @@ async def measure(sink: Sink, other: Sink, chunks: int, files: int, units: int, 
     began = perf_counter()
     journal = Journal(other)
     await journal.opened()
-    opened, again = perf_counter() - began, Ledger(journal)
+    opened, again = perf_counter() - began, Ledger(ExportLaw(), journal)
     async for found in journal.read():
         again.replay(found)
     read = perf_counter() - began

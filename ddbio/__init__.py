@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         ScanFilter,
         VerifyOptions,
     )
-    from ddbio.report import Difference, JobReport, Moment, Rejection, VerifyReport
+    from ddbio.report import Difference, JobReport, Moment, Rejection, Spending, VerifyReport
 
 _HOMES = {
     "export_table": "jobs.export",
@@ -120,6 +120,7 @@ _HOMES = {
     "JobReport": "report",
     "Moment": "report",
     "Rejection": "report",
+    "Spending": "report",
     "VerifyReport": "report",
     "verify_export": "jobs.verify",
 }
@@ -164,6 +165,7 @@ __all__ = [
     "ScanOptions",
     "ServiceError",
     "SourceError",
+    "Spending",
     "Steered",
     "ThrottledError",
     "TooManyRejectsError",

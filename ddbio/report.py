@@ -7,16 +7,10 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class CapacityUsed:
-    """The first counter of `Spending`."""
+class Spending:
+    """What a worker, a run or a whole job has used."""
 
     capacity_units: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effort:
-    """Requests, and the time that was spent on them."""
-
     requests: int = 0
     """Requests sent, including those that were throttled or failed."""
     throttles: int = 0
@@ -27,21 +21,10 @@ class Effort:
     cpu_seconds: float = 0.0
     """CPU time of all processes."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Spending(Effort, CapacityUsed):
-    """What a worker, a run or a whole job has used. Whatever reports these counters extends this class.
-
-    A dataclass takes the fields of its last base first, so `capacity_units` is reported before the others.
-    """
-
     def __add__(self, other: Spending) -> Spending:
         """Add the counters of `Spending` itself, not those that a subclass adds."""
-        return Spending(**{name: value + getattr(other, name) for name, value in self.counters().items()})
-
-    def counters(self) -> dict[str, Any]:
-        """Return the counters of `Spending` itself by name."""
-        return {each.name: getattr(self, each.name) for each in fields(Spending)}
+        names = [each.name for each in fields(Spending)]
+        return Spending(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +60,8 @@ class Rejection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
-    """What a job has moved."""
+class JobReport:
+    """What a job did and what it used, in all its runs if it was resumed (except `peak_rss_bytes`)."""
 
     command: Literal["export", "import", "verify"]
     table: str
@@ -92,14 +75,8 @@ class Moved:
     """Records that could not be written; `rejects` is the file that holds them."""
     rejects: str | None
 
-
-@dataclass(frozen=True, kw_only=True)
-class JobReport(Spending, Moved):
-    """What a job did and what it used, in all its runs if it was resumed (except `peak_rss_bytes`).
-
-    The spending of a run that was killed counts up to its last entry in the journal.
-    """
-
+    used: Spending
+    """Of a run that was killed, what it used up to its last entry in the journal."""
     peak_rss_bytes: int
     """Sum of the peak resident memory of all processes, in the last run."""
     resumed: bool
@@ -113,9 +90,16 @@ class JobReport(Spending, Moved):
     """Timeline of the last run: one row per second; after an hour one row per two seconds, and so on."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-compatible values, in the order of the fields."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
+        """Return the report as JSON-compatible values, in the order of the fields, with the members of `used`."""
+        return _flat(self)
+
+
+def _flat(report: JobReport | VerifyReport) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in asdict(report).items():
+        flat |= value if name == "used" else {name: value}
+    plain: dict[str, Any] = _plain(flat)
+    return plain
 
 
 def _plain(value: Any) -> Any:
@@ -144,8 +128,8 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verified:
-    """What was verified and what was found."""
+class VerifyReport:
+    """What was verified, what was found, and what that used."""
 
     command: Literal["verify"]
     source: str
@@ -167,13 +151,11 @@ class Verified:
     repaired: int
     """Missing and different items that were written to the table."""
     read_units: float
+    """Capacity units that reading the table used."""
     write_units: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerifyReport(Effort, Verified):
-    """What was verified, what was found, and what that used."""
-
+    """Capacity units that the repair used."""
+    used: Spending
+    """Reading and repair together."""
     peak_rss_bytes: int
 
     @property
@@ -182,6 +164,5 @@ class VerifyReport(Effort, Verified):
         return not self.problems and self.missing + self.different == self.repaired and not self.extra
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-compatible values, in the order of the fields."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
+        """Return the report as JSON-compatible values, in the order of the fields, with the members of `used`."""
+        return _flat(self)

@@ -172,6 +172,6 @@ UNPROCESSED = Backoff(cap=3.2)
 would often be idle."""
 S3 = Attempts(most=16, backoff=Backoff(base=0.25, cap=20.0))
 """S3 throttles while it splits a prefix into partitions, which takes minutes: about 100 seconds of pauses in all."""
-S3_PREFLIGHT = Attempts(most=8, backoff=Backoff(base=0.25, cap=20.0))
+S3_PREFLIGHT = Attempts(most=9, backoff=Backoff(base=0.25, cap=20.0))
 """For the first request to S3: somebody waits to be told that the endpoint is wrong. About 25 seconds in all."""
 CREDENTIALS = CredentialRetries()

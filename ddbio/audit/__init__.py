@@ -1,1 +1,1 @@
-"""The audit: an export's files held against their manifest, and against a table."""
+"""The audit: an export's files compared with their manifest and with a table."""

@@ -14,11 +14,12 @@ from functools import partial
 
 from ddbio.audit.export import Export
 from ddbio.audit.files import FileCheck
-from ddbio.audit.findings import Found, pack
 from ddbio.audit.items import ItemReader
+from ddbio.audit.ledger import Found, pack
 from ddbio.audit.stage import Row, Stage
 from ddbio.errors import JobFailedError
 from ddbio.ledger.entries import Lease
+from ddbio.ledger.positions import START
 from ddbio.model import Refused
 from ddbio.pipeline.exporting.scanning import SegmentScan
 from ddbio.pipeline.meter import Meter
@@ -121,7 +122,7 @@ class _SplitAudit:
         async with aclosing(stage.differing()) as batches:
             async for rows in batches:
                 if size >= PIECE_BYTES:
-                    await self._committer.commit_and_wait("", found=pack(Found(rows=piece)))
+                    await self._committer.commit_and_wait(START, found=pack(Found(rows=piece)))
                     piece, size = [], 0
                 piece += rows
                 size += _size(rows)
@@ -130,7 +131,7 @@ class _SplitAudit:
 
     async def _finish(self, rows: list[Row]) -> None:
         found = Found(rows=rows, handed_over=self._handed_over, scanned=self._scanned, problems=self._problems)
-        await self._committer.commit("", done=True, read=self._items, bytes=self._bytes, found=pack(found))
+        await self._committer.commit(START, done=True, read=self._items, bytes=self._bytes, found=pack(found))
 
 
 def _size(rows: Sequence[Row]) -> int:
@@ -142,6 +143,6 @@ def _add_page(records: bytes, segment: int, reader: ItemReader, stage: Stage) ->
     for line in records.splitlines():
         item = reader.read(line)
         if isinstance(item, Refused):
-            raise JobFailedError(f"An item of segment {segment} of the table can't be understood: {item.message}")
+            raise JobFailedError(f"An item of segment {segment} of the table can't be read: {item.message}")
         rows.append(Row(item.key, item.fingerprint, segment))
     stage.add(rows)

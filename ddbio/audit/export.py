@@ -1,4 +1,4 @@
-"""An export as an audit sees it: its manifest, the files that are there, and what can't be told from them."""
+"""An export for an audit: its manifest, the files that exist, and what can't be verified from them."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from dataclasses import dataclass
 import msgspec
 
 from ddbio.audit.items import ItemReader
-from ddbio.audit.manifest import Options, read_options
+from ddbio.audit.manifest import read_options
 from ddbio.errors import NoInputError, PreflightError, SourceError, UsageError
 from ddbio.hints import MAX_PATHS
 from ddbio.ledger.entries import FileState, Split
+from ddbio.ledger.identity import ExportIdentity
 from ddbio.ledger.manifest import Manifest, read_manifest
 from ddbio.model import KeyType, OutputFormat
 from ddbio.storage.base import MANIFEST, Source, SourceFile, Survey
 
 _NAMED = 3
-"""So many attributes are named in a message."""
+"""The number of attributes that a message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """A finished export. `files` are those of the manifest that are there, by their names in it."""
+    """A finished export. `files` are the files of the manifest that exist, by their names in it."""
 
     manifest: Manifest
-    options: Options
+    options: ExportIdentity
     files: dict[str, SourceFile]
     strangers: tuple[str, ...]
-    """Files that an import would read and that the manifest does not list."""
+    """Files that an import would read but the manifest does not list."""
 
     @property
     def table(self) -> str:
         """The table that was exported."""
-        return self.manifest.identity.table
+        return self.options.table
 
     @property
     def format(self) -> OutputFormat:
@@ -45,11 +46,11 @@ class Export:
     @property
     def keys(self) -> Sequence[tuple[str, KeyType]]:
         """The primary key: names and types, the partition key first."""
-        return self.manifest.identity.keys
+        return self.options.keys
 
     @property
     def lossy(self) -> str | None:
-        """What plain JSON does not tell of these items, in words; None where they can be read as they were."""
+        """The types that plain JSON does not preserve in these items, in words; None if all are preserved."""
         mixed = self.manifest.mixed
         if self.manifest.types_cut_off:
             names = f"the attributes beyond the first {MAX_PATHS:,} paths"
@@ -57,7 +58,7 @@ class Export:
             names = ", ".join(mixed[:_NAMED]) + (f" and {len(mixed) - _NAMED:,} more" if len(mixed) > _NAMED else "")
         else:
             return None
-        return f"Plain JSON does not tell of which types {names} were"
+        return f"Plain JSON does not preserve the types of {names}"
 
     @property
     def scan_format(self) -> OutputFormat:
@@ -68,9 +69,9 @@ class Export:
         return self.format if self.lossy else "dynamodb-json"
 
     def said(self, number: int) -> FileState:
-        """What the manifest says of a file, as far as it can be verified.
+        """The statement of the manifest about a file, as far as it can be verified.
 
-        A file of a segment that the export can't have had is read with those of the first one.
+        A file of a segment that the export did not have is read with those of the first segment.
         """
         said = self.manifest.files[number]
         segment = said.segment if said.segment < self.manifest.segments else 0
@@ -86,7 +87,7 @@ class Export:
         return [Split(number, file=file.name, size=file.bytes) for number, file in enumerate(self.manifest.files)]
 
     def numbered(self) -> dict[int, SourceFile]:
-        """The files that are there, by their numbers in the manifest."""
+        """The files that exist, by their numbers in the manifest."""
         named = enumerate(self.manifest.files)
         return {number: self.files[file.name] for number, file in named if file.name in self.files}
 
@@ -98,20 +99,21 @@ class Export:
         return segments
 
     def file_reader(self) -> ItemReader:
-        """What reads the records of the files."""
+        """A reader for the records of the files."""
         complete = self.options.projection_expression is None
         return ItemReader(self.keys, self.format, self.manifest.type_hints, complete=complete)
 
     def table_reader(self) -> ItemReader:
-        """What reads the items of the table, in `scan_format`."""
+        """A reader for the items of the table, in `scan_format`."""
         return ItemReader(self.keys, self.scan_format, self.manifest.type_hints, complete=True)
 
     def refuse_comparison(self, key: Sequence[tuple[str, str]], table: str) -> None:
-        """Raises UsageError where the files don't hold whole items of a table with this key."""
-        for option in ("index", "filter expression", "projection expression"):
-            if self.manifest.identity.what[option] is not None:
+        """Raises UsageError where the files do not contain complete items of a table with this key."""
+        for option in ("index", "filter_expression", "projection_expression"):
+            if getattr(self.options, option) is not None:
+                words = option.replace("_", " ")
                 raise UsageError(
-                    f"This export has an option that keeps it from being compared with a table: its {option}.",
+                    f"This export has an option that keeps it from being compared with a table: its {words}.",
                     hint="Leave --table out: the files are still held against their manifest.",
                 )
         if tuple(key) != tuple(self.keys):
@@ -123,7 +125,7 @@ class Export:
 async def find_export(source: Source, run: str | None = None) -> Export:
     """Read the manifest, which has to be that of `run` if one is given, and look for the files.
 
-    Raises PreflightError or UsageError where there is no export, SourceError where the manifest is of no use.
+    Raises PreflightError or UsageError where there is no export, and SourceError where the manifest can't be used.
     """
     text = await source.manifest()
     if text is None:
@@ -155,11 +157,11 @@ async def find_export(source: Source, run: str | None = None) -> Export:
     )
 
 
-def _usable(manifest: Manifest, source: Source) -> Options:
-    """The options of the export. Raises SourceError where its files can't be read by what the manifest says."""
+def _usable(manifest: Manifest, source: Source) -> ExportIdentity:
+    """The options of the export. Raises SourceError where its files can't be read as the manifest says."""
     try:
         options = read_options(manifest)
-        ItemReader(manifest.identity.keys, options.format, manifest.type_hints, complete=False)
+        ItemReader(options.keys, options.format, manifest.type_hints, complete=False)
     except ValueError as error:
         raise SourceError(
             f"The manifest of {source.location} can't be used: {error}.",
@@ -169,7 +171,7 @@ def _usable(manifest: Manifest, source: Source) -> Options:
 
 
 def _relative(name: str, source: Source) -> str:
-    """A file's name in the folder or under the prefix that is verified."""
+    """The name of a file relative to the folder or prefix that is verified."""
     root = re.sub(r"^s3://[^/]*/", "", source.location).rstrip("/")
     if root and not name.startswith(f"{root}/"):
         raise UsageError(

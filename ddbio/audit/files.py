@@ -1,4 +1,4 @@
-"""One exported file, held against what the manifest says of it."""
+"""One exported file, compared with the manifest."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Keep = Callable[[Sequence[Row]], None]
 
 
 class FileCheck:
-    """Counts a file up as its stored bytes come. Blocking calls, for a thread.
+    """Checks a file from its stored bytes. The calls block, so they belong in a thread.
 
-    `keep`, where it is given, gets a row for each item; `number` is the file's in those rows.
+    `keep`, if given, is called with a row for each item, in which the file has this `number`.
     """
 
     def __init__(self, said: FileState, reader: ItemReader, *, number: int = 0, keep: Keep | None = None) -> None:
@@ -39,7 +39,7 @@ class FileCheck:
         self.items = 0
 
     def feed(self, chunk: bytes) -> None:
-        """Take in the next stored bytes."""
+        """Process the next stored bytes."""
         self.bytes += len(chunk)
         self._crc = crc32(chunk, self._crc)
         if self._broken is None:
@@ -50,7 +50,7 @@ class FileCheck:
                 self._broken = str(error)
 
     def end(self) -> list[str]:
-        """The file is read: what is wrong with it, a sentence each."""
+        """Return what is wrong with the file, which is read to its end, in one sentence per problem."""
         if self._broken is None:
             self._take(records(self._framer.end()))
             try:

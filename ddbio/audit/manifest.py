@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
-from ddbio.ledger.entries import END, FileState
+from ddbio.ledger.entries import FileState
+from ddbio.ledger.identity import ExportIdentity
 from ddbio.ledger.manifest import Manifest
-from ddbio.model import Compression, OutputFormat
+from ddbio.ledger.positions import END, START, Position
 from ddbio.names import file_name
 from ddbio.options import MAX_SEGMENTS
 from ddbio.words import count
@@ -19,29 +18,20 @@ MAX_INDEX_KEYS = 8
 """Attributes in the key of a global index: four of each role."""
 
 
-class Options(msgspec.Struct, frozen=True, rename=lambda name: name.replace("_", " ")):
-    """What an export was asked for, as far as it matters to whoever reads its files."""
-
-    format: OutputFormat
-    compress: Compression
-    fingerprint: bool
-    index: str | None
-    filter_expression: str | None
-    projection_expression: str | None
-
-
-def read_options(manifest: Manifest) -> Options:
-    """The options of the export; raises ValueError where they, its segments or its key are impossible."""
-    options = msgspec.convert(manifest.identity.what, Options)
+def read_options(manifest: Manifest) -> ExportIdentity:
+    """The options of the export; raises ValueError where its segments or its key are impossible."""
+    export = manifest.identity
+    if export.command != "export":
+        raise ValueError("it is the manifest of an import")
     if not 1 <= manifest.segments <= MAX_SEGMENTS:
         raise ValueError(f"an export has 1 to {MAX_SEGMENTS:,} segments, not {manifest.segments:,}")
-    names, most = [name for name, _ in manifest.identity.keys], MAX_INDEX_KEYS if options.index else MAX_TABLE_KEYS
+    names, most = [name for name, _ in export.keys], MAX_INDEX_KEYS if export.index else MAX_TABLE_KEYS
     if not 1 <= len(names) <= most or not all(names) or len(set(names)) < len(names):
         raise ValueError(f"a key has 1 to {most} attributes with names of their own, not {names}")
-    return options
+    return export
 
 
-def contradictions(manifest: Manifest, options: Options) -> Iterator[str]:
+def contradictions(manifest: Manifest, options: ExportIdentity) -> Iterator[str]:
     """What can't be true of a finished export, a sentence each."""
     yield from _totals(manifest)
     for path in sorted(manifest.type_hints.keys() & set(manifest.mixed)):
@@ -71,7 +61,7 @@ def _totals(manifest: Manifest) -> Iterator[str]:
         yield "The manifest speaks of rejected records, which no export has."
 
 
-def _file(file: FileState, manifest: Manifest, options: Options) -> Iterator[str]:
+def _file(file: FileState, manifest: Manifest, options: ExportIdentity) -> Iterator[str]:
     name = file_name(manifest.identity.table, file.segment, file.number, options.compress)
     if file.name != name:
         yield f"as file {file.number:,} of segment {file.segment:,}, which the manifest says it is, it would be {name}."
@@ -89,7 +79,8 @@ def _file(file: FileState, manifest: Manifest, options: Options) -> Iterator[str
 
 def _positions(files: Sequence[FileState]) -> Iterator[str]:
     """The files of one segment may not overlap. Gaps are possible: the service sends pages without items."""
-    known, before = {""}, ""
+    known: set[Position] = {START}
+    before: Position = START
     for file in files:
         overlaps = (file.first in known and file.first != before) or file.last in known or file.last == file.first
         if overlaps or END in (file.first, before):

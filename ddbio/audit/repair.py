@@ -19,9 +19,9 @@ Places = AsyncGenerator[tuple[int, int]]
 
 
 class Repair:
-    """Writes records of an export's files to a table; `files` are those that the numbers of places stand for.
+    """Writes records of the files of an export to a table; `files` are the files by the numbers in places.
 
-    `refused` is told why a record can't be written, where one can't.
+    `refused` is called with the reason if a record can't be written.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Repair:
         self._refused = refused
 
     async def write(self, places: Places) -> None:
-        """Write the records at these places; returns when the service has them all."""
+        """Write the records at these places; returns when all are settled."""
         place = await anext(places, None)
         while place is not None:
             place = await self._from_file(place, places)
@@ -49,7 +49,7 @@ class Repair:
             await self._sender.push()
 
     async def _from_file(self, first: tuple[int, int], places: Places) -> tuple[int, int] | None:
-        """Write what is wanted of one file, reading it once; return the first place in another file."""
+        """Write the records of one file, reading it once; return the first place in another file."""
         number, offset = first
         file = self._files[number]
         place: tuple[int, int] | None = first

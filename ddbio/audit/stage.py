@@ -1,8 +1,8 @@
 """The stage: the items of two sides on disk, and the keys for which the sides differ.
 
-It is a temporary database of SQLite without a name, so it goes with the process, however that ends; SQLite puts it
-into the folder that SQLITE_TMPDIR or TMPDIR names. Rows are only added, about 100 bytes each, and sorted by SQLite at
-the end, in `CACHE_KIB` of memory.
+It is an unnamed temporary database of SQLite, which disappears with the process, however that ends. SQLite puts it into
+the folder that SQLITE_TMPDIR or TMPDIR names. Rows of about 100 bytes are only added; SQLite sorts them at the end, in
+`CACHE_KIB` of memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 CACHE_KIB = 8 * 1024
 BATCH = 500
 STEPS = 100_000
-"""Steps of SQLite's machine, of about 0.1 µs, after which a statement looks whether it is still wanted."""
+"""Steps of SQLite's virtual machine, of about 0.1 µs each, after which a statement checks whether to stop."""
 _SIGN = 1 << 63
 _TABLE = "CREATE TABLE entry (key BLOB, print INTEGER, segment INTEGER, file INTEGER, offset INTEGER)"
 _ADD = "INSERT INTO entry VALUES (?, ?, ?, ?, ?)"
@@ -31,8 +31,8 @@ _UNEQUAL = """
     FROM entry GROUP BY key HAVING stored = 0 OR scanned = 0 OR min(print) <> max(print)
 """
 _REST = f"SELECT * FROM entry WHERE key IN (SELECT key FROM ({_UNEQUAL}))"  # noqa: S608 - no outside text
-_VERDICTS = f"""
-    CREATE TABLE IF NOT EXISTS verdict AS
+_FINDINGS = f"""
+    CREATE TABLE IF NOT EXISTS finding AS
     SELECT CASE WHEN scanned = 0 THEN 'missing' WHEN stored = 0 THEN 'extra' ELSE 'different' END AS kind,
            unequal.key, coalesce(entry.segment, unequal.segment) AS segment, entry.file, entry.offset
     FROM ({_UNEQUAL}) AS unequal LEFT JOIN entry ON entry.rowid = unequal.latest
@@ -41,7 +41,7 @@ _VERDICTS = f"""
 
 
 class Row(NamedTuple):
-    """One item of one side: where it is in the files, or None twice for the table's."""
+    """One item of one side. `file` and `offset` say where it is in the files; both are None on the side of a table."""
 
     key: bytes
     fingerprint: int
@@ -50,8 +50,8 @@ class Row(NamedTuple):
     offset: int | None = None
 
 
-class Verdict(NamedTuple):
-    """One key for which the sides differ; file and offset are None where no file has it."""
+class Finding(NamedTuple):
+    """One key for which the sides differ; `file` and `offset` are None where no file has it."""
 
     kind: str
     key: bytes
@@ -63,7 +63,7 @@ class Verdict(NamedTuple):
 class Stage:
     """One comparison. An async context manager; its calls run in threads of `executor`, one at a time.
 
-    Every method raises JobFailedError where the database can't be used, for want of room on the disk above all.
+    Every method raises JobFailedError where the database can't be used, usually because the disk is full.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -89,13 +89,13 @@ class Stage:
             await self.run(self._db.close)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call something that blocks, and that may use `add`."""
+        """Call a blocking function, which may use `add`."""
         async with self._turn:
             call = partial(function, *arguments)
             self._running = asyncio.get_running_loop().run_in_executor(self._executor, call)
             self._running.add_done_callback(_looked_at)
             try:
-                # Shielded, since a thread can't be stopped: whoever leaves the stage waits for it.
+                # Shielded, since a thread can't be stopped; leaving the stage waits for it.
                 return await asyncio.shield(self._running)
             except sqlite3.Error as error:
                 raise JobFailedError(
@@ -104,28 +104,28 @@ class Stage:
                 ) from error
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Add rows; within `run`."""
+        """Add rows; to be called within `run`."""
         self._open_db.executemany(_ADD, ((row[0], row[1] - _SIGN, *row[2:]) for row in rows))
 
     def drop(self, segment: int) -> None:
-        """Remove the rows of a segment; within `run`."""
+        """Remove the rows of a segment; to be called within `run`."""
         self._open_db.execute("DELETE FROM entry WHERE segment = ?", (segment,)).close()
 
     async def differing(self) -> AsyncGenerator[list[Row]]:
-        """All rows of the keys for which the sides differ, some at a time."""
+        """All rows of the keys for which the sides differ, in batches."""
         cursor = await self.run(self._execute, _REST)
         while rows := await self.run(cursor.fetchmany, BATCH):
             yield [Row(row[0], row[1] + _SIGN, *row[2:]) for row in rows]
 
-    async def verdicts(self) -> AsyncGenerator[list[Verdict]]:
-        """The keys for which the sides differ, some at a time, in the order of the files; those of no file come first.
+    async def findings(self) -> AsyncGenerator[list[Finding]]:
+        """The keys for which the sides differ, in batches, in the order of the files; those without a file come first.
 
-        The comparison is made once: afterwards no rows may be added.
+        The comparison is made once; no rows may be added afterwards.
         """
-        await self.run(self._execute, _VERDICTS)
-        cursor = await self.run(self._execute, "SELECT * FROM verdict ORDER BY rowid")
+        await self.run(self._execute, _FINDINGS)
+        cursor = await self.run(self._execute, "SELECT * FROM finding ORDER BY rowid")
         while rows := await self.run(cursor.fetchmany, BATCH):
-            yield [Verdict(*row) for row in rows]
+            yield [Finding(*row) for row in rows]
 
     def _open(self) -> None:
         # Any thread may use it, one at a time.
@@ -133,7 +133,7 @@ class Stage:
         for setting in (f"cache_size = -{CACHE_KIB}", "temp_store = FILE", "journal_mode = OFF", "synchronous = OFF"):
             self._db.execute(f"PRAGMA {setting}").close()
         self._db.execute(_TABLE)
-        # Not `interrupt`, which is lost on a statement that is about to begin.
+        # Not `interrupt`, which has no effect on a statement that is about to begin.
         self._db.set_progress_handler(lambda: self._leaving, STEPS)
 
     def _execute(self, statement: str) -> sqlite3.Cursor:
@@ -147,6 +147,6 @@ class Stage:
 
 
 def _looked_at(call: asyncio.Future[Any]) -> None:
-    """An error of a call that nobody waits for any more is no news."""
+    """Mark the error of a call as retrieved, since the caller may have been cancelled."""
     if not call.cancelled():
         call.exception()

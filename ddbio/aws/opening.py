@@ -1,7 +1,4 @@
-"""The sources and destinations that locations name, opened for whoever has credentials: the job or one of its workers.
-
-S3 is opened here and nowhere else.
-"""
+"""Opens the sources and destinations that locations name, for a job or one of its workers, in S3 too."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The budget of a job as it is now: fixed, or feeling its way to what the table bears. Pure; the time is handed in.
+"""The current budget of a job: fixed, or adapting to what the table sustains. Pure state; the time is passed in.
 
-Feeling its way: up by a tenth of where it began each second while requests wait for capacity and nothing throttles,
-down to a half when something does. The rate at which that began is remembered, and from then on the way up is that of
-TCP CUBIC (RFC 9438, section 4.2): quickly towards that rate, slowly around it, and ever more quickly beyond it, where
-the table may bear more by now. Being throttled there once more takes off no more than `SETTLED_CUT`. So, once settled
-on a table that bears the same all the time, it stays between 0.85 and 1.15 times of that.
+An adapting budget grows each second by a tenth of its first value while requests wait for capacity and nothing is
+throttled, and is halved on throttling. The rate at which throttling began is remembered, and from then on the budget
+grows like the window of TCP CUBIC (RFC 9438, section 4.2): quickly towards that rate, slowly around it, and ever more
+quickly beyond it, since the table may sustain more by then. Throttling there reduces the budget to `SETTLED_CUT` only.
+So, for a table whose capacity is constant, it stays between 0.85 and 1.15 times that capacity.
 """
 
 from __future__ import annotations
@@ -16,66 +16,66 @@ from typing import Literal, NamedTuple
 
 STEP_SECONDS = 1.0
 STEP = 0.1
-"""Of the first rate, for each step up, until something throttles."""
+"""Each step up until the first throttling, as a share of the first rate."""
 CUT = 0.5
 ACCOUNT_CUT = 0.25
-"""The account's limit is shared with everything else that the account does."""
+"""The limit of the account is shared with everything else that the account does."""
 SETTLED_CUT = 0.85
 BACK_SECONDS = 15.0
-"""From there back to the rate at which throttling began; so long again until it is passed by as much. Saved capacity
-is used up by then.
+"""Time to return from there to the rate at which throttling began, and again to exceed it by as much. The table's saved
+capacity is used up by then.
 """
 BLIND_SECONDS = 2.0
-"""After a cut, throttles still tell of the rate before it: workers report twice a second, and replies take time."""
+"""Throttles soon after a cut are due to the rate before it: workers report twice a second, and replies take time."""
 AGAIN_SECONDS = 6.0
 ENOUGH = 0.8
-"""Throttled so soon after a cut, and served less than this part of the budget since: the cut was not enough."""
+"""A cut was not enough if there are throttles so soon after it, and less than this part of the budget was served."""
 TOLD_SECONDS = 10.0
-"""So long what has happened is told."""
+"""Time for which an event is shown."""
 LEAST = 1.0
-"""Units a second that are always asked for."""
+"""The lowest rate, in units per second."""
 
 UNPROCESSED_CUT = 0.05
-"""Where so large a share of the items came back, the table throttles; where it is smaller, a few hot keys do."""
+"""If this share of the items was unprocessed, the table throttles; if less, a few hot keys do."""
 JUDGED_SECONDS = 2.0
-"""That share is judged over so long a time."""
+"""The time over which that share is measured."""
 LEAST_CUT = 0.1
-"""Of the first rate: what is left at least where the service gives no reason."""
+"""The lowest rate where the service gives no reason, as a share of the first rate."""
 
 UNPROCESSED = "UnprocessedItems"
-"""Stands for the reason where there is none: items of a batch came back (Developer Guide, throttling)."""
+"""Stands for the reason where items of a batch were unprocessed, for which the service gives none."""
 
 Scope = Literal["table", "account", "range"]
 
 
 class Pace(NamedTuple):
-    """Units a second to begin with; with `most`, the budget adapts, and that is the most that it ever is."""
+    """Units per second at the beginning. With `most`, the budget adapts up to that limit."""
 
     start: float
     most: float | None = None
 
 
 def scope(reason: str) -> Scope:
-    """What a throttling reason (API Reference, ThrottlingReason) or error code is about."""
+    """What a throttling reason (API Reference, ThrottlingReason) or error code refers to."""
     if "AccountLimit" in reason or reason == "RequestLimitExceeded":
         return "account"
     return "range" if "KeyRange" in reason else "table"
 
 
 def index_of(reason: str) -> str | None:
-    """The index that a reason as `Meter.reasons` has it is about, if it is one."""
+    """The index that a reason in `Meter.reasons` refers to, if any."""
     name, _, index = reason.partition(" ")
     return index if name.startswith("Index") and index else None
 
 
 def _most_throttled_index(news: Mapping[str, int]) -> str | None:
-    """The index whose limit throttled most often, unless it was the table's own."""
+    """The index that was throttled most often, unless it was the table itself."""
     reasons = [reason for reason in news if reason != UNPROCESSED and scope(reason) == "table"]
     return index_of(max(reasons, key=news.__getitem__)) if reasons else None
 
 
 class Budget:
-    """Capacity units per second for the whole job. It can be changed, paused, and, with `Pace.most`, adapts."""
+    """Capacity units per second for the whole job. It can be changed and paused, and adapts with `Pace.most`."""
 
     def __init__(self, pace: Pace) -> None:
         self.paused = False
@@ -96,7 +96,7 @@ class Budget:
         return 0.0 if self.paused else self._rate
 
     def set(self, pace: Pace) -> None:
-        """Forget what was learned, and go on at this pace."""
+        """Continue at this pace, and forget what was learned."""
         self.pace = pace
         self._rate = pace.start if pace.most is None else min(pace.start, pace.most)
         self._first = self._rate
@@ -104,13 +104,13 @@ class Budget:
         self._told_until = -math.inf
 
     def limit(self, most: float) -> None:
-        """A budget that adapts never passes this from now on; what it has learned stays. A fixed one is what it is."""
+        """Limit an adapting budget from now on; what it has learned remains. A fixed budget does not change."""
         if self.pace.most is not None:
             self.pace = self.pace._replace(most=most)
             self._rate = min(self._rate, most)
 
     def told(self, now: float) -> str:
-        """What holds the job back, in words; empty where nothing does."""
+        """What limits the job, in words; empty if nothing does."""
         if self.paused:
             return "paused"
         return self._told if now < self._told_until else ""
@@ -125,10 +125,8 @@ class Budget:
         written: int = 0,
         returned: int = 0,
     ) -> None:
-        """Learn from the throttles so far, by reason; `hungry`: requests have been waiting for capacity.
-
-        The service has `served` so many units so far. `written` items are in, and `returned` came back unprocessed:
-        one that did so often counts once.
+        """Learn from the totals so far: `throttles` by reason, units `served`, items `written`, and items `returned` as
+        unprocessed, each counted once. `hungry` says whether requests have been waiting for capacity.
         """
         if self._observed_at is not None:
             self._allowed += self.rate * (now - self._observed_at)
@@ -140,7 +138,7 @@ class Budget:
             return
         worst = self._judge(news, now, self._share_returned(now, written, returned))
         if worst in ("table", "account"):
-            # Without a reason nobody knows whose limit it is: keys that are hotter than they look must not stop all.
+            # Without a reason, it is unknown whose limit it is: a few hot keys must not stop everything.
             self._slow_down(worst, news, now, least=LEAST if set(news) - {UNPROCESSED} else self._first * LEAST_CUT)
         elif worst == "range":
             self._tell("hot keys are throttled: only what reads or writes them waits", now)
@@ -151,7 +149,7 @@ class Budget:
             self._speed_up()
 
     def _share_returned(self, now: float, written: int, returned: int) -> float:
-        """Of the items sent for the first time in the last seconds, those that came back; 0 where it is too soon."""
+        """The unprocessed share of the items that were first sent in the last seconds; 0 if it is too soon to tell."""
         since, written_before, returned_before = self._judged or (now, 0, 0)
         self._judged = since, written_before, returned_before
         if now - since < JUDGED_SECONDS:
@@ -192,7 +190,7 @@ class Budget:
             self._tell(f"throttled by {what}: down from {before:,.0f} to {self._rate:,.0f} units/s", now)
 
     def _was_not_enough(self, now: float) -> bool:
-        """Whether the last cut was a moment ago, and the table bears much less than what it left."""
+        """Whether the last cut was recent, and the table sustains much less than the budget that it left."""
         is_soon = now - self._last_cut < AGAIN_SECONDS
         return is_soon and self._served - self._served_at_cut < ENOUGH * self._allowed
 

@@ -1,21 +1,21 @@
-"""The token bucket: pure state, the time is handed in.
+"""The token bucket: pure state, the time is passed in.
 
-A request may start whenever the level is not negative, whatever it costs: its cost then puts the bucket into debt,
-and the next request waits until the debt is paid. At rate 0 none may start, not even one that costs nothing in the
-end. So requests are paced evenly, and one that is larger than a second's worth is served rather than refused.
+A request may start whenever the level is not negative, whatever it costs: its cost puts the bucket into debt, and the
+next request waits until the debt is paid. At rate 0 no request may start, even if it will cost nothing. So requests are
+paced evenly, and a request that costs more than a second of the rate is served rather than rejected.
 
-Whoever waits is woken a little late: so units of up to `SLACK_SECONDS` are kept as they are, and spent at once. What a
-longer stall leaves unspent becomes credit. Credit is paid out slowly, at `CATCH_UP` of the rate on top of it, so that a
-stall costs no throughput and never ends in a burst.
+Since waiters wake up a little late, units of up to `SLACK_SECONDS` are kept, and may be spent immediately. What a
+longer stall leaves unspent becomes credit. Credit is paid out slowly, at `CATCH_UP` of the rate in addition to it, so
+that a stall costs no throughput and never ends in a burst.
 
-What requests took that was throttled is taken anew at once, but no more of it than `REUSED` of the rate; the rest
-becomes credit. Where all is throttled, ever more requests would be on their way otherwise, hold up each other, and come
-as a burst when the table bears them again.
+The units of throttled requests may be spent again immediately, up to `REUSED` of the rate; the rest becomes credit.
+Otherwise, when everything is throttled, ever more requests would be in flight, delay each other, and arrive as a burst
+when the table accepts them again.
 
-Together: in any window of W seconds at most (1 + `CATCH_UP`) × rate × W + rate × `SLACK_SECONDS` + one request, which
-is at most 1.02 × rate × W + one request where W ≥ 1. What was on its way again when throttling ends comes on top of
-that: `REUSED` × rate × the time that a reply takes. (More where a few keys alone, or parts of requests, were throttled:
-the governor gives more of these back at once.) So does a `burst`.
+Together, any window of W seconds contains at most (1 + `CATCH_UP`) × rate × W + rate × `SLACK_SECONDS` + one request,
+which is at most 1.02 × rate × W + one request for W ≥ 1. Requests that were in flight again when throttling ended add
+`REUSED` × rate × the time of a reply (more if only a few keys or parts of requests were throttled, since the governor
+gives back more of these immediately), and so does a `burst`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from __future__ import annotations
 import math
 
 CATCH_UP = 0.01
-"""Credit is spent at this share of the rate, on top of it."""
+"""Credit is spent at this share of the rate, in addition to it."""
 SLACK_SECONDS = 0.01
-"""An event loop is late by a millisecond when it is idle, and by several when it is busy."""
+"""An event loop is a millisecond late when it is idle, and several when it is busy."""
 REUSED = 0.1
 REUSE_SECONDS = 0.1
-"""Of what may be reused, so many seconds' worth is kept for requests that are refused together."""
+"""What may be reused accumulates for this time, for requests that are throttled together."""
 _ROUNDING_SECONDS = 1e-6
-"""Debt worth less than this time is rounding of the clock, and counts as none."""
+"""Debt of less than this time is a rounding error of the clock, and ignored."""
 
 
 class Bucket:
-    """Capacity units that accrue at `rate` per second from the instant `now` on.
+    """Capacity units that accrue at `rate` per second from `now` on.
 
-    Up to `burst` seconds' worth is kept as it is, and may be spent at once.
+    Those of up to `burst` seconds are kept, and may be spent immediately.
     """
 
     def __init__(self, rate: float, now: float, burst: float = 0.0) -> None:
@@ -45,16 +45,13 @@ class Bucket:
         self.level = 0.0
         self.credit = 0.0
         self.used_up = 0.0
-        """Units that accrued and were not left unspent: what requests take in lumps, evenly over the time.
-
-        Those of a burst count when they are taken.
-        """
+        """Units that accrued and were not left unspent, spread evenly over time; those of a burst count when taken."""
         self._at = now
         self._reusable = 0.0
         self._reused_at = now
 
     def advance(self, now: float) -> None:
-        """Let the units accrue up to `now` (an earlier instant changes nothing)."""
+        """Let units accrue up to `now`; an earlier time changes nothing."""
         elapsed = now - self._at
         if elapsed <= 0:
             return
@@ -76,12 +73,12 @@ class Bucket:
                 self.level -= surplus
 
     def set_rate(self, rate: float, now: float) -> None:
-        """Accrue at `rate` from `now` on; debt and credit stay."""
+        """Accrue at `rate` from `now` on; debt and credit remain."""
         self.advance(now)
         self._accrue(rate)
 
     def try_take(self, units: float, now: float) -> bool:
-        """Take `units` if the rate is not 0 and there is no debt at `now`; the bucket may go into debt by it."""
+        """Take `units` if the rate is not 0 and there is no debt at `now`; the bucket may go into debt by this."""
         self.advance(now)
         if self.level < self._clear:
             return False
@@ -92,9 +89,9 @@ class Bucket:
         return True
 
     def give_back(self, units: float, now: float) -> None:
-        """Return `units` that were taken and not used (negative: take more than was foreseen).
+        """Return `units` that were taken and not used (negative: take more than was estimated).
 
-        Somebody waited for them: whoever takes at the same instant may have them all.
+        All of them may be taken at the same moment, as somebody has waited for them.
         """
         self.advance(now)
         before = self.level - self._slack
@@ -106,7 +103,7 @@ class Bucket:
         self.level += units
 
     def spread(self, now: float) -> None:
-        """Of what has accrued up to `now`, keep no more at hand than the slack; the rest becomes credit."""
+        """Keep no more of what has accrued up to `now` than the slack; the rest becomes credit."""
         self.advance(now)
         surplus = self.level - self._slack
         if surplus > 0:
@@ -114,7 +111,7 @@ class Bucket:
             self.level -= surplus
 
     def refuse(self, units: float, now: float) -> None:
-        """Return `units` that were taken for what was throttled."""
+        """Return `units` that were taken for throttled requests."""
         fresh = self.rate * REUSED * (now - self._reused_at)
         self._reusable = min(self._reusable + fresh, self.rate * REUSED * REUSE_SECONDS)
         self._reused_at = now
@@ -124,7 +121,7 @@ class Bucket:
         self.credit += units - again
 
     def ready_at(self, now: float) -> float:
-        """The instant at which the debt will be paid; infinity while the rate is 0."""
+        """The time at which the debt will be paid; infinity while the rate is 0."""
         self.advance(now)
         if self.level >= self._clear:
             return now

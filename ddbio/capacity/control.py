@@ -1,4 +1,4 @@
-"""Steering a job while it runs."""
+"""Controlling a job while it runs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Plan = Callable[[Capacity], Awaitable[Pace]]
 
 
 class Control:
-    """Steers a running job: hand one to `export_table`, `import_table` or `verify_export`, and call it from the same
+    """Controls a running job: pass one to `export_table`, `import_table` or `verify_export`, and call it from the same
     event loop.
 
-    Every process keeps to a change within two seconds. What is called before the job begins holds from its beginning.
-    One job at a time; the next one begins with the capacity of its own options, not paused.
+    Changes take effect in every process within two seconds; those made before the job begins apply from its beginning.
+    A Control serves one job at a time. The next job begins with the capacity of its own options, and not paused.
     """
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class Control:
         return self._paused
 
     async def set_capacity(self, capacity: Capacity) -> float | None:
-        """Give the whole job this capacity from now on; the service is asked what the table has now.
+        """Set the capacity of the whole job; a percentage refers to what the table has now.
 
-        Returns how many units a second that is, or begins with; None before the job begins. Raises UsageError where
-        the table does not have that much, PreflightError where it can't be asked; before the job begins,
-        `export_table` and `import_table` do.
+        Returns the capacity units per second at which the job continues, or None before the job begins. Raises
+        UsageError where the table has less, and PreflightError where it can't be described; before the job begins,
+        `export_table` and `import_table` raise these instead.
         """
         async with self._one_by_one:
             budget, pace = self._budget, None
@@ -52,21 +52,21 @@ class Control:
             return pace and pace.start
 
     def pause(self) -> None:
-        """Send no new requests; what is on its way ends."""
+        """Send no new requests; those in flight are completed."""
         self._set_paused(True)
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Continue after a pause."""
         self._set_paused(False)
 
     @asynccontextmanager
     async def steering(self, budget: Budget, plan: Plan, capacity: Capacity) -> AsyncGenerator[None]:
-        """Set the `budget` of a job that begins with this `capacity`; `plan` says what another one means for its table.
+        """Control the `budget` of a job that begins with this `capacity`; `plan` translates another one for its table.
 
-        Raises UsageError where another job is steered.
+        Raises UsageError where this Control serves another job.
         """
         if self._budget is not None:
-            raise UsageError("A Control steers one job at a time.", hint="Give each job a Control of its own.")
+            raise UsageError("A Control serves one job at a time.", hint="Give each job a Control of its own.")
         self._one_by_one = asyncio.Lock()  # of the job's own event loop
         self._budget, self._plan = budget, plan
         budget.paused = self._paused
@@ -82,7 +82,7 @@ class Control:
             self._paused = False
 
     async def follow_table(self) -> None:
-        """Where the budget adapts up to what the table has, look what that is now. Raises PreflightError as above."""
+        """If the budget adapts up to the capacity of the table, update that limit. Raises PreflightError."""
         async with self._one_by_one:
             budget = self._budget
             if budget is None or self._plan is None or self._capacity is None:

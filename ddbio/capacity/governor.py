@@ -1,10 +1,10 @@
-"""The governor: coroutines wait here, first come first served, until the bucket lets them spend.
+"""The governor: coroutines wait here, first come, first served, until the bucket allows them to spend.
 
-Some have an instant from which on they are due: then they go first, and before it only if nobody else waits.
+A waiter may be due at a certain time: from then on it takes precedence, and before that it yields to all others.
 
-Two phases: `acquire` an estimate before the request, `settle` what the reply says it consumed, or `refuse` what it
-refused. A permit that is never settled (the reply was lost, the task was cancelled after sending) counts with its
-estimate: the service may have charged for it.
+There are two phases: `acquire` an estimate before the request, then `settle` what the reply says it consumed, or
+`refuse` what was throttled. A permit that is never settled, because the reply was lost or the task was cancelled,
+counts with its estimate, since the service may have charged for it.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ class Permit:
 
     def __init__(self, governor: Governor, units: float, since: float) -> None:
         self.since = since
-        """The instant at which it was given, on the governor's clock."""
+        """When it was granted, by the clock of the governor."""
         self._governor = governor
         self.units = self._reserved = units
-        """What it counts with: the estimate, until it is settled."""
+        """The units that it counts with: the estimate, until it is settled."""
 
     def settle(self, actual: float | None, *, evenly: bool = False) -> None:
-        """Replace the estimate by the units that were really consumed; None: nobody knows, the estimate stands.
+        """Replace the estimate by the units that were consumed; None where that is unknown and the estimate stands.
 
-        `evenly`: the estimate was to hold up others, and what accrued meanwhile is not for them at once.
+        `evenly`: the estimate was meant to delay others, so what is given back must not be spent immediately.
         """
         units = self.units if actual is None else actual
         self._governor.settle(self._reserved, self.units - units, evenly=evenly)
         self.units, self._reserved = units, 0.0
 
     def refuse(self, share: float = 1.0) -> None:
-        """For lack of capacity, the service has refused this share of the request, and charges nothing for it.
+        """Give back the share of the request that was throttled, for which the service does not charge.
 
-        As much as it has served may be taken anew at once: where it serves a half, nothing is wasted.
+        As much as was served may be spent again immediately, so that nothing is wasted where a half is served.
         """
         units = self.units * share
         self._governor.refuse(units, min(units, self.units - units))
@@ -57,14 +57,14 @@ class _Waiter(NamedTuple):
     due: float
 
     def instant(self) -> float:
-        """For the order of those that are due."""
+        """The order of waiters that are due."""
         return self.due
 
 
 class Governor:
-    """Lets requests through at `rate` capacity units per second, in the order in which they asked.
+    """Grants permits at `rate` capacity units per second, in the order in which they were requested.
 
-    What was left unspent for up to `burst` seconds may be spent at once.
+    What was left unspent for up to `burst` seconds may be spent immediately.
     """
 
     def __init__(self, rate: float, clock: Clock, burst: float = 0.0) -> None:
@@ -72,7 +72,7 @@ class Governor:
         self._bucket = Bucket(rate, clock.now(), burst)
         self._waiters: deque[_Waiter] = deque()
         self._due: list[_Waiter] = []
-        """Those that are due at an instant, the earliest first."""
+        """Waiters that are due at a certain time, the earliest first."""
         self._timer: Timer | None = None
         self._active = 0.0
         self._active_since = clock.now()
@@ -81,11 +81,11 @@ class Governor:
         self._waiting_since = clock.now()
         self._reserved = 0.0
         self.spent = 0.0
-        """Units taken so far: as settled, or as estimated where not settled yet."""
+        """Total of all permits: as settled, or as estimated where not settled yet."""
 
     @property
     def settled(self) -> float:
-        """Units of the requests that are settled."""
+        """Total of the permits that are settled."""
         return max(self.spent - self._reserved, 0.0)
 
     @property
@@ -95,34 +95,34 @@ class Governor:
 
     @property
     def waited(self) -> float:
-        """Seconds so far during which somebody waited: the time in which more capacity would have been used."""
+        """Seconds during which at least one request waited, that is, more capacity would have been used."""
         return self._waited + (self._clock.now() - self._waiting_since if self._waiting else 0.0)
 
     @property
     def queued(self) -> float:
-        """Seconds so far that each request waited, all added up."""
+        """Sum of the waiting times of all requests, in seconds."""
         return self._queued + self._waiting * (self._clock.now() - self._waiting_since)
 
     @property
     def used_up(self) -> float:
-        """Units so far that accrued and were not left unspent; at a rate that is used without a gap, rate × time."""
+        """Units that accrued and were not left unspent: rate × time, if the rate is used without a gap."""
         self._bucket.advance(self._clock.now())
         return self._bucket.used_up
 
     @property
     def active(self) -> float:
-        """Seconds so far during which the rate was not 0."""
+        """Seconds during which the rate was not 0."""
         return self._active + (self._clock.now() - self._active_since if self.rate > 0 else 0.0)
 
     def set_rate(self, rate: float) -> None:
-        """Change the rate, at once."""
+        """Change the rate immediately."""
         self._active, self._active_since = self.active, self._clock.now()
         self._bucket.set_rate(rate, self._clock.now())
         self._serve()
 
     async def acquire(self, estimate: Callable[[], float], due: float | None = None) -> Permit:
-        """Wait for the turn and for the capacity; `estimate` tells, when it is its turn, what the request will probably
-        consume: replies that came meanwhile may have taught it. `due`: the instant from which on it is the next.
+        """Wait until the request may be sent. `estimate` is called at that moment, since replies may have improved the
+        estimate meanwhile. `due` is the time from which on the request takes precedence.
         """
         now = self._clock.now()
         if not self._waiting and self._bucket.try_take(units := estimate(), now):
@@ -138,12 +138,12 @@ class Governor:
         try:
             return await waiter.permit
         except asyncio.CancelledError:
-            if not waiter.permit.cancelled():  # granted and cancelled in the same turn of the loop
+            if not waiter.permit.cancelled():  # granted and cancelled in the same iteration of the loop
                 waiter.permit.result().settle(0)
             raise
 
     def settle(self, reserved: float, unused: float, *, evenly: bool = False) -> None:
-        """Of what was taken, `reserved` is settled now; give back what was not used (negative: charge more)."""
+        """Settle `reserved` units, and give back those that were not used (negative: charge more)."""
         self._reserved -= reserved
         if unused:
             self.spent -= unused
@@ -154,7 +154,7 @@ class Governor:
                 self._serve()
 
     def refuse(self, units: float, at_once: float) -> None:
-        """So many units were taken for what was throttled; so many of them may be taken anew at once."""
+        """Give back `units` that were throttled; `at_once` of them may be spent again immediately."""
         now = self._clock.now()
         self._reserved -= units
         self.spent -= units
@@ -164,7 +164,7 @@ class Governor:
             self._serve()
 
     def _serve(self) -> None:
-        """Let through whoever may go now, and come back at the instant at which the next one may."""
+        """Grant the permits that are possible now, and set a timer for the next one."""
         now = self._clock.now()
         while (waiter := self._next(now)) is not None:
             units = waiter.estimate()
@@ -177,7 +177,7 @@ class Governor:
         self._set_timer(now)
 
     def _next(self, now: float) -> _Waiter | None:
-        """Who is to go now, if there is capacity."""
+        """The waiter that is next."""
         while self._waiters and self._waiters[0].permit.done():
             self._waiters.popleft()
         while self._due and self._due[0].permit.done():

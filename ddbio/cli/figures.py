@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from ddbio.events import CheckPlanned, JobPlanned, Progress, RecordsRejected
-from ddbio.report import JobReport, Rejection, VerifyReport
+from ddbio.report import JobReport, Rejection, Spending, VerifyReport
 from ddbio.words import count
 
 RECENT_SECONDS = 5.0
@@ -66,13 +66,13 @@ def _expected(plan: JobPlanned) -> str:
 def summary(report: JobReport, *, earlier: bool = False) -> list[str]:
     """Summarize a finished job in a few lines; `earlier` says that a previous run had finished it."""
     done, unit, arrow = ("Exported", "read", "from") if report.command == "export" else ("Imported", "write", "into")
-    rate = report.items / report.seconds if report.seconds else 0.0
+    used = report.used
+    rate = report.items / used.seconds if used.seconds else 0.0
     memory = "" if earlier else f", {size(report.peak_rss_bytes)} of memory"
     lines = [
         f"{done}{' earlier:' if earlier else ''} {count(report.items, 'item')} ({size(report.bytes)}, "
-        f"{count(report.files, 'file')}) {arrow} {report.table} in {duration(report.seconds)}: {rate:,.0f} items/s.",
-        f"Used {report.capacity_units:,.1f} {unit} units in {count(report.requests, 'request')}, "
-        f"{report.throttles:,} throttled, {report.retries:,} retried; {duration(report.cpu_seconds)} of CPU{memory}.",
+        f"{count(report.files, 'file')}) {arrow} {report.table} in {duration(used.seconds)}: {rate:,.0f} items/s.",
+        f"Used {used.capacity_units:,.1f} {unit} units in {_effort(used)}{memory}.",
     ]
     if report.manifest:
         lines.append(f"Manifest: {report.manifest}")
@@ -190,17 +190,23 @@ def verdict(report: VerifyReport) -> list[str]:
     """Summarize a verification in a few lines."""
     lines = [
         f"Checked {count(report.items, 'item')} ({size(report.bytes)}, {count(report.files, 'file')}) in "
-        f"{report.source} in {duration(report.seconds)}: {count(len(report.problems), 'problem')}."
+        f"{report.source} in {duration(report.used.seconds)}: {count(len(report.problems), 'problem')}."
     ]
     if report.table is not None:
         lines += [
             f"Compared them with {count(report.scanned, 'item')} of {report.table}: {report.missing:,} missing, "
             f"{report.extra:,} extra, {report.different:,} different; {report.repaired:,} repaired.",
-            f"Used {report.read_units:,.1f} read and {report.write_units:,.1f} write units in "
-            f"{count(report.requests, 'request')}, {report.throttles:,} throttled, {report.retries:,} retried; "
-            f"{duration(report.cpu_seconds)} of CPU, {size(report.peak_rss_bytes)} of memory.",
+            f"Used {report.read_units:,.1f} read and {report.write_units:,.1f} write units in {_effort(report.used)}, "
+            f"{size(report.peak_rss_bytes)} of memory.",
         ]
     return lines
+
+
+def _effort(used: Spending) -> str:
+    return (
+        f"{count(used.requests, 'request')}, {used.throttles:,} throttled, {used.retries:,} retried; "
+        f"{duration(used.cpu_seconds)} of CPU"
+    )
 
 
 def _rate(units: float) -> str:

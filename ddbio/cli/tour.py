@@ -147,8 +147,8 @@ def _step(text: str, began: float) -> None:
 
 
 def _job(text: str, report: JobReport) -> None:
-    rate = report.items / report.seconds
+    rate = report.items / report.used.seconds
     _print(
-        f"  {duration(report.seconds):>7}  {text}: {count(report.items, 'item')}, {size(report.bytes)}, "
-        f"{rate:,.0f} items/s, {count(report.requests, 'request')}."
+        f"  {duration(report.used.seconds):>7}  {text}: {count(report.items, 'item')}, {size(report.bytes)}, "
+        f"{rate:,.0f} items/s, {count(report.used.requests, 'request')}."
     )

@@ -1,7 +1,7 @@
-"""Bytes to bytes, no I/O: Scan replies to records, and records to puts; framing and compression.
+"""Bytes to bytes, without I/O: Scan replies to records, records to puts, framing and compression.
 
-`CODEC` tells which implementation serves: `native`, or `reference`, the same functions in Python, where the native one
-was not built. The environment variable `DDBIO_CODEC` names the one that must be taken.
+`CODEC` is the implementation in use: `native`, or, where that was not built, `reference`, which has the same functions
+in Python. The environment variable `DDBIO_CODEC` selects one of them.
 """
 
 from __future__ import annotations

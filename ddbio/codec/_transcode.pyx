@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The codec in C, one pass and no Python object an attribute: see `reference.py` for what it does, to the byte."""
+"""The native codec: one pass, and no Python object per attribute. `ddbio.codec.reference` specifies it to the byte."""
 
 import os
 
@@ -14,14 +14,13 @@ from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from ddbio.codec.reference import numbers as _numbers
 from ddbio.codec import fingerprint as _fingerprint
+from ddbio.codec import numbers as _numbers
 from ddbio import hints as _hints
 from ddbio import model as _model
-from ddbio.codec.faults import refusal
-from ddbio.codec.reference.keys import Keys, hint_tree
-from ddbio.codec.reference.pages import malformed, missing
-from ddbio.codec.reference.paths import child_path
+from ddbio.codec.faults import malformed, missing, refusal
+from ddbio.codec.keys import hint_tree, key_rules
+from ddbio.codec.paths import child_path
 from ddbio.model import Page, Put, Reason
 
 cdef extern from "Python.h":
@@ -66,7 +65,7 @@ cdef uint8_t[256] SEXTETS
 for _byte in range(256):
     SEXTETS[_byte] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".find(_byte) & 255
 
-# What stands for a list's elements among the names of a path: no name is spelled like that.
+# Stands for the elements of a list among the names of a path; it is not valid UTF-8, so no name is equal to it.
 cdef const uint8_t *ELEMENT = b"\xff"
 
 include "_transcode_text.pxi"
@@ -113,7 +112,7 @@ _KINDS = {None: OTHER, "S": S, "N": N, "B": B, "SS": SS, "NS": NS, "BS": BS}
 # Pages
 
 def transcode_page(body, str fmt not None, bint fingerprint=False):
-    """Turn the body of a Scan reply, which is bytes or a bytearray, into records; raises `MalformedPageError`."""
+    """See `reference.transcode_page`; `body` may be bytes or a bytearray."""
     cdef Reply p
     cdef Py_buffer held
     PyObject_GetBuffer(body, &held, PyBUF_SIMPLE)
@@ -138,7 +137,7 @@ def transcode_page(body, str fmt not None, bint fingerprint=False):
 
 
 def item_fingerprint(bytes item not None):
-    """The fingerprint of one item; the same as `fingerprint.item_fingerprint`. Raises ValueError where it is none."""
+    """See `reference.item_fingerprint`. Raises ValueError where the text is no item."""
     cdef Reply p
     cdef cursor at
     memset(&p, 0, sizeof(Reply))
@@ -158,7 +157,7 @@ def item_fingerprint(bytes item not None):
 
 
 cdef cursor read_item(Reply *p, cursor at) noexcept nogil:
-    """Read a text that is one item; what is written of it is of no use."""
+    """Read a text that is one item, for its fingerprint; what is written of it is discarded."""
     cdef Text *t = &p.text
     cdef cursor invalid = invalid_utf8(at, t.end)
     if invalid != t.end:
@@ -194,7 +193,7 @@ cdef object page_of(Reply *p, body):
 
 
 cdef bytes written(Reply *p):
-    """The records, without the room behind them."""
+    """The records, without the unused room after them."""
     resize_bytes(&p.records, p.to - <uint8_t *>bytes_of(p.records))
     return <bytes>p.records
 
@@ -238,7 +237,7 @@ _FORMATS = {"auto": AUTO, "jsonl": PLAIN, "dynamodb-json": TYPED}
 @cython.no_gc  # nothing that it refers to refers back, and there are many of them
 @cython.freelist(256)
 cdef class EncodedRecord:
-    """One record on its way into the table; the same as `reference.EncodedRecord`."""
+    """See `reference.EncodedRecord`."""
 
     cdef readonly object request
     cdef readonly object key
@@ -260,7 +259,7 @@ cdef class EncodedRecord:
 
 
 def weigh(list entries not None):
-    """The bytes of these entries' requests, and the write units of their items."""
+    """See `reference.weigh`."""
     cdef EncodedRecord entry
     cdef Py_ssize_t size = 0, units = 0
     for entry in entries:
@@ -270,7 +269,7 @@ def weigh(list entries not None):
 
 
 def take_off(list entries not None, dict flying not None, Py_ssize_t owner):
-    """Note whose these entries are, and add them to those that fly; those whose key was free, and the others."""
+    """See `reference.take_off`."""
     cdef EncodedRecord entry
     cdef list ready = [], held = []
     for entry in entries:
@@ -283,9 +282,7 @@ def take_off(list entries not None, dict flying not None, Py_ssize_t owner):
 
 
 def settle(list entries not None, bint written, dict flying not None, dict awaited not None):
-    """Note whether these entries were written, and take them out of those that fly; their keys that are awaited, and
-    how many entries each owner has.
-    """
+    """See `reference.settle`."""
     cdef EncodedRecord entry
     cdef object noted = written
     cdef list found = []
@@ -307,7 +304,7 @@ def settle(list entries not None, bint written, dict flying not None, dict await
 
 
 def count_settled(list entries not None):
-    """How many entries come before the first that is not settled, and how many of those are written."""
+    """See `reference.count_settled`."""
     cdef EncodedRecord entry
     cdef Py_ssize_t count = 0, written = 0
     for entry in entries:
@@ -319,7 +316,7 @@ def count_settled(list entries not None):
 
 
 def count_lines(bytes data not None):
-    """How many of these lines are not blank: a pass of its own, for the encoder to be judged by."""
+    """See `framing.count_lines`."""
     cdef cursor at = <cursor>PyBytes_AS_STRING(data), end = at + PyBytes_GET_SIZE(data), stop
     cdef Py_ssize_t count = 0
     while at < end:
@@ -332,7 +329,7 @@ def count_lines(bytes data not None):
 
 
 cdef class RecordEncoder:
-    """Turns records into puts for one table; the same as `reference.RecordEncoder`."""
+    """See `reference.RecordEncoder`."""
 
     cdef Schema schema
     cdef Format format
@@ -341,10 +338,10 @@ cdef class RecordEncoder:
     cdef list texts
 
     def __cinit__(self, keys, fmt, hints):
-        rules = Keys(keys)
+        rules = key_rules(keys)
         self.format = _FORMATS[fmt]
         self.texts = []
-        self.key_names = tuple([rule.name for rule in rules.rules.values()])
+        self.key_names = tuple([rule.name for rule in rules.values()])
         self.lay_keys(rules)
         self.lay_hints(hint_tree(hints, rules))
         self.take_room(&self.room, SMALL_RECORD)
@@ -467,11 +464,11 @@ cdef class RecordEncoder:
 
     cdef int lay_keys(self, object rules) except -1:
         cdef int index
-        self.schema.key_count = len(rules.rules)
+        self.schema.key_count = len(rules)
         self.schema.keys = <Key *>PyMem_RawCalloc(max(self.schema.key_count, 1), sizeof(Key))
         if self.schema.keys == NULL:
             raise MemoryError
-        for index, (name, rule) in enumerate(rules.rules.items()):
+        for index, (name, rule) in enumerate(rules.items()):
             self.schema.keys[index].text = self.keep(name)
             self.schema.keys[index].length = len(name)
             self.schema.keys[index].type = _KINDS[rule.type]

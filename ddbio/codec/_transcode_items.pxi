@@ -1,4 +1,4 @@
-# Items of a page: the counterpart of `_pages._Items`.
+# Items of a page: the counterpart of `_Items` in reference/pages.py.
 
 
 # Items

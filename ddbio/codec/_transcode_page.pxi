@@ -1,4 +1,4 @@
-# The reply itself, and JSON that is no item: the counterpart of `_pages._Reply`.
+# The reply itself, and JSON that is no item: the counterpart of `_Reply` in reference/pages.py.
 
 
 # Text without a verdict on surrogates

@@ -1,4 +1,4 @@
-# A page on its way to records: what is known of it, and the types seen at its paths. See `_paths.py`.
+# A page on its way to records: what is known of it, and the types seen at its paths. See paths.py.
 
 cdef enum:
     MAX_LEVELS = 100

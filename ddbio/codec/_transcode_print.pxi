@@ -1,4 +1,4 @@
-# The fingerprint of items: the counterpart of `fingerprint.py`, which says what it is.
+# The fingerprint of items: the counterpart of reference/fingerprint.py; fingerprint.py specifies it.
 
 cdef enum:
     # Digits of a whole number whose canonical form fits into a word, and bytes of one that is written without exponent.

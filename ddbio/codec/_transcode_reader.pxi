@@ -1,4 +1,4 @@
-# A record on its way to a put: what is known of it, its strings and scalars. See `_item.py`.
+# A record on its way to a put: what is known of it, its strings and scalars. See reference/item.py.
 
 cdef enum Kind:
     OTHER, S, N, B, BOOL, NULL_, M, L, SS, NS, BS

@@ -1,4 +1,4 @@
-# Whole records: the counterpart of `_keys.py`, `_formats.py` and `_records.py`.
+# Whole records: the counterpart of keys.py, formats.py and records.py in reference/.
 
 
 # Keys and hints

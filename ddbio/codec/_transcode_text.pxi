@@ -1,4 +1,4 @@
-# What a JSON text is made of: the counterpart of `_lexical.py` and `_numbers.py`.
+# What a JSON text is made of: the counterpart of reference/lexical.py and of numbers.py.
 
 ctypedef const uint8_t *cursor
 

@@ -1,4 +1,4 @@
-# Values, plain and typed: the counterpart of `_item.py`, `_plain.py` and `_typed.py`.
+# Values, plain and typed: the counterpart of item.py, plain.py and typed.py in reference/.
 
 
 # Members, lists and sets

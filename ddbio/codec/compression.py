@@ -1,4 +1,4 @@
-"""Compressed blocks, each a whole gzip member or zstd frame, and streams of them read back in bounded pieces."""
+"""Compression in blocks that are complete gzip members or zstd frames, and decompression in pieces of limited size."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from isal import igzip, igzip_lib, isal_zlib
 from ddbio.model import Compression
 
 PIECE_BYTES = 1 << 20
-"""A decompressor gives pieces of at most this size, however far a stream expands."""
+"""Limit of the pieces that a decompressor produces, however much a stream expands."""
 
 _GZIP_SLICE = 1 << 16
 _SKIPPABLE = b"\x2a\x4d\x18"
 
 
 class CorruptStreamError(ValueError):
-    """A compressed stream that is not what its name says, or whose checksum differs."""
+    """A compressed stream that is damaged, or not of the format that its name implies."""
 
 
 class TruncatedStreamError(ValueError):
@@ -26,9 +26,9 @@ class TruncatedStreamError(ValueError):
 
 
 def compress(kind: Compression, data: bytes) -> bytes:
-    """One block: a gzip member without a time stamp, or a zstd frame with its size and checksum.
+    """Compress a block into a gzip member without a time stamp, or a zstd frame with its size and a checksum.
 
-    Blocks put one behind the other are a valid file. The GIL is released.
+    Concatenated blocks are a valid file. The GIL is released.
     """
     if kind == "gzip":
         return igzip.compress(data, 1, mtime=0)
@@ -38,7 +38,7 @@ def compress(kind: Compression, data: bytes) -> bytes:
 
 
 def crc32(data: bytes, value: int = 0) -> int:
-    """The CRC-32 of `data`, going on from `value`."""
+    """The CRC-32 of `data`, continued from `value`."""
     return isal_zlib.crc32(data, value)
 
 
@@ -49,7 +49,7 @@ class _Stream(Protocol):
 
 
 class Decompressor:
-    """Reads a compressed file back as it comes, over the ends of gzip members and zstd frames."""
+    """Decompresses a stream of any number of gzip members or zstd frames."""
 
     def __init__(self, kind: Compression) -> None:
         streams: dict[Compression, type[_Stream]] = {"none": _Plain, "gzip": _Gzip, "zstd": _Zstd}
@@ -60,7 +60,7 @@ class Decompressor:
         return self._stream.feed(data)
 
     def end(self) -> None:
-        """To be called at the end of the file; raises `TruncatedStreamError` where that is too early."""
+        """Must be called at the end of the file; raises `TruncatedStreamError` if the stream is incomplete."""
         self._stream.end()
 
 
@@ -74,7 +74,7 @@ class _Plain:
 
 
 class _Gzip:
-    """Members one behind the other; zeros may fill up the end of the file, as tapes leave them."""
+    """Concatenated members; the file may be padded with zeros, as on tapes."""
 
     def __init__(self) -> None:
         self._member: igzip_lib.IgzipDecompressor | None = None
@@ -99,7 +99,7 @@ class _Gzip:
             raise TruncatedStreamError("The gzip stream ends in the middle of a member.")
 
     def _begin(self, data: bytes) -> bytes:
-        """Start a member with these bytes, or find that they are padding; return what is left of them."""
+        """Start a member with these bytes, unless they are padding; return the rest of them."""
         rest = data.lstrip(b"\0") if self._began else data
         self._padding = self._padding or len(rest) < len(data)
         if rest and self._padding:
@@ -121,7 +121,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """Frames one behind the other, handed on block by block: a block gives at most 128 KiB, a longer input any amount.
+    """Concatenated frames, decompressed by blocks: a block yields at most 128 KiB, longer input any amount.
 
     The layout is that of RFC 8878, section 3.1.
     """
@@ -151,7 +151,7 @@ class _Zstd:
             raise TruncatedStreamError("The zstd stream ends in the middle of a frame.")
 
     def _read(self) -> Generator[int, bytes, None]:
-        """Asks for the next element of the stream by its length, is sent it, and decompresses it."""
+        """A coroutine that yields the length of the next element of the stream, is sent that, and decompresses it."""
         while True:
             self._inside = False
             magic = yield 4

@@ -1,8 +1,8 @@
-"""What a rejected record is told: one sentence a reason, without item contents; shared by both implementations."""
+"""What is wrong with a record or reply, without item contents in any message; shared by both implementations."""
 
 from __future__ import annotations
 
-from ddbio.model import Reason, Refused
+from ddbio.model import MalformedPageError, Reason, Refused
 
 _SENTENCES = {
     Reason.NOT_JSON: "The record is not valid JSON.",
@@ -27,5 +27,15 @@ _SENTENCES = {
 
 
 def refusal(reason: Reason, position: int, name: str | None = None) -> Refused:
-    """The codec's verdict on a record; `name` is the key attribute's, where the reason is about one."""
+    """The rejection of a record; `name` is the key attribute's name, where the reason concerns one."""
     return Refused(reason, position, _SENTENCES[reason].format(name=name))
+
+
+def malformed(position: int) -> MalformedPageError:
+    """The error for a reply with a fault at this byte."""
+    return MalformedPageError(f"The Scan reply is malformed at byte {position}.")
+
+
+def missing(member: str) -> MalformedPageError:
+    """The error for a reply without a required member."""
+    return MalformedPageError(f"The Scan reply has no {member}.")

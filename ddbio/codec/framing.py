@@ -1,4 +1,4 @@
-"""Bytes to lines: where each record of a file, or of a span of it, begins and ends."""
+"""Bytes to lines: where each record of a file, or of a span, begins and ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from operator import add
 from typing import NamedTuple
 
 BLOCK_BYTES = 16 * 1024
-"""Lines are handed on in blocks of about this size, so that work on one block is short; a longer line goes alone."""
+"""Approximate size of a block of lines: work on one block is short. A longer line is a block of its own."""
 
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r"
@@ -17,9 +17,9 @@ _BLANKS = b" \t\r"
 class Record(NamedTuple):
     """One line that is not blank.
 
-    `offset` is the position of the line's first byte in the (uncompressed) file, `length` its bytes without the
-    newline; `line` counts from 1, and is None unless counted from the file's start. `data` are the bytes to encode: the
-    line without a byte order mark, or nothing where the line is longer than the framer's limit.
+    `offset` is the position of its first byte in the (uncompressed) file, `length` its number of bytes without the
+    newline. `line` counts from 1, and is None unless the file was read from its start. `data` are the bytes to encode:
+    the line without a byte order mark, or nothing if the line exceeds the limit of the framer.
     """
 
     offset: int
@@ -29,16 +29,15 @@ class Record(NamedTuple):
 
     @property
     def too_long(self) -> bool:
-        """Whether the line is longer than the limit: `data` is empty, the rest is true."""
+        """Whether the line exceeds the limit, so that `data` is empty."""
         return not self.data
 
 
 class Block(NamedTuple):
-    """Whole lines that follow one another; the last one of a file may lack its newline.
+    """Consecutive complete lines; the last line of a file may lack its newline.
 
-    `offset` is the position of the first line's first byte in the (uncompressed) file, `line` that line's number, as in
-    `Record`. A line that is not kept as it stands is a block of its own, with `dropped` bytes missing at its beginning:
-    a byte order mark, or all of a line that is longer than the framer's limit.
+    `offset` and `line` are those of the first line, as in `Record`. A line that is not kept verbatim is a block of its
+    own, without the first `dropped` bytes: a byte order mark, or all of a line that exceeds the limit of the framer.
     """
 
     offset: int
@@ -48,7 +47,7 @@ class Block(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Bytes of the file."""
+        """The number of bytes in the file."""
         return self.dropped + len(self.data)
 
     def record(self, offset: int, length: int) -> Record:
@@ -58,7 +57,7 @@ class Block(NamedTuple):
         return Record(offset, line, self.data[start : start + length - self.dropped], length)
 
     def records(self) -> list[Record]:
-        """The lines that are not blank, made without a step of Python a line."""
+        """The lines that are not blank, made without a Python loop."""
         if self.dropped:
             return [self.record(self.offset, self.dropped + len(self.data.removesuffix(b"\n")))]
         lines = self.data.removesuffix(b"\n").split(b"\n")
@@ -76,7 +75,7 @@ class Block(NamedTuple):
         return self if cut is None else self._replace(data=self.data[:cut])
 
     def behind(self, position: int) -> Block | None:
-        """The lines that begin at or behind `position`."""
+        """The lines that begin at `position` or later."""
         if position <= self.offset:
             return self
         cut = self._cut(position)
@@ -86,31 +85,31 @@ class Block(NamedTuple):
         return Block(self.offset + cut, line, self.data[cut:])
 
     def _cut(self, position: int) -> int | None:
-        """Where in `data` the first line could begin that does so at or behind `position`, which is behind `offset`."""
+        """The index in `data` of the first line that begins at `position` (which is after `offset`) or later."""
         if self.dropped:
             return None
         return self.data.find(b"\n", position - 1 - self.offset) + 1 or None
 
 
 def records(blocks: Iterable[Block]) -> list[Record]:
-    """The records of all these blocks."""
+    """The records of several blocks."""
     return list(chain.from_iterable(map(Block.records, blocks)))
 
 
 def count_lines(data: bytes) -> int:
-    """How many of these lines are not blank; the last one may lack its newline."""
+    """The number of lines that are not blank; the last one may lack its newline."""
     return sum(map(bool, map(bytes.strip, data.split(b"\n"), repeat(_BLANKS))))
 
 
 class LineFramer:
     """Cuts a file, or the span of it that begins at `start`, into blocks of lines.
 
-    A span owns the lines whose first byte lies in it. So the framer of a span with `start` > 0 is fed from the byte at
-    `start - 1` on, and skips through the first newline; it ends before the first line that begins at or behind `stop`,
-    and is then `done`: what is fed afterwards is ignored. A line longer than `limit` bytes is dropped as it comes, and
-    reported without its data; so at most `limit` bytes and a chunk are held. Blank lines are no records, a carriage
-    return before the newline is white space, a byte order mark at the file's start is dropped, the last line needs no
-    newline.
+    A span owns the lines whose first byte lies in it. So the framer of a span with `start` > 0 must be fed from the
+    byte at `start - 1` on, and skips everything through the first newline. It ends before the first line that begins at
+    `stop` or later, and is then `done`: further bytes are ignored. A line of more than `limit` bytes is dropped while
+    it is read, and reported without its data, so at most `limit` bytes and a chunk are held. Blank lines are no
+    records, a carriage return before the newline is white space, a byte order mark at the start of the file is dropped,
+    and the last line needs no newline.
     """
 
     def __init__(self, start: int = 0, *, limit: int, stop: int | None = None) -> None:
@@ -130,7 +129,7 @@ class LineFramer:
         first, last = chunk.find(b"\n"), chunk.rfind(b"\n") + 1
         if not last:
             self._hold(chunk)
-            # A line that is being skipped may cover the whole span: then no other one begins in it.
+            # A line that is being skipped may extend over the whole span, in which no other line begins then.
             self.done = self._skipping and self._stop is not None and self._offset + self._dropped >= self._stop
             return []
         blocks = self._held(chunk[:first], b"\n") + self._whole(chunk, first + 1, last)
@@ -138,11 +137,11 @@ class LineFramer:
         return self._owned(blocks)
 
     def end(self) -> list[Block]:
-        """The last line, where the file does not end with a newline. Call it once, at the end of the file."""
+        """The last line, if it lacks a newline. To be called once, at the end of the file."""
         return [] if self.done else self._owned(self._held(b"", b""))
 
     def _hold(self, part: bytes) -> None:
-        """Keep the beginning of a line whose end is still to come; of one too long keep only how long it is."""
+        """Keep the beginning of a line whose end is not read yet; of a line that is too long, only its length."""
         if self._skipping or self._dropped or len(self._rest) + len(part) > self._limit:
             self._dropped += len(self._rest) + len(part)
             self._rest.clear()
@@ -150,7 +149,7 @@ class LineFramer:
             self._rest += part
 
     def _held(self, end: bytes, newline: bytes) -> list[Block]:
-        """The line whose beginning is held, and which ends here."""
+        """The line whose beginning is held and which ends here."""
         self._hold(end)
         line, dropped, skipped = bytes(self._rest + newline), self._dropped, self._skipping
         self._rest.clear()
@@ -161,7 +160,7 @@ class LineFramer:
         return self._one(b"" if dropped else line, dropped)
 
     def _one(self, line: bytes, dropped: int) -> list[Block]:
-        """A single line, of which `dropped` bytes, if any, were not kept."""
+        """A single line, of which `dropped` bytes were not kept."""
         block = Block(self._offset, self._line, line, dropped)
         self._pass(line or b"\n", dropped)
         if block.offset == 0 and line.startswith(_BOM):
@@ -169,7 +168,7 @@ class LineFramer:
         return [block] if dropped or block.data.strip(_BLANKS + b"\n") else []
 
     def _whole(self, chunk: bytes, at: int, end: int) -> list[Block]:
-        """The whole lines that lie in the chunk from `at` to `end`."""
+        """The complete lines in the chunk from `at` to `end`."""
         blocks = []
         while at < end:
             cut = chunk.find(b"\n", min(at + BLOCK_BYTES, end) - 1) + 1

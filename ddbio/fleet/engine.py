@@ -25,6 +25,7 @@ from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.table_client import OpenTransport, TableClient, connect
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.wire.signing import CredentialProvider
 from ddbio.wire.transport import HttpTransport
 
@@ -55,10 +56,11 @@ class Tools:
 
 @dataclass(frozen=True, kw_only=True)
 class Outside:
-    """How an engine reaches what lies outside the process; tests hand in other ways."""
+    """How an engine reaches what lies outside the process, and its tuning; tests pass others."""
 
     open_transport: OpenTransport = HttpTransport
     opener: type[Opener] = Opener
+    tuning: Tuning = DEFAULT
 
 
 EngineFactory = Callable[[Job, Tools], AbstractAsyncContextManager[Engine]]
@@ -84,6 +86,7 @@ def _client(job: Job, table: TableFacts, tools: Tools, outside: Outside) -> Abst
         executor=tools.executor,
         retry_seconds=job.options.retry_seconds,
         open_transport=outside.open_transport,
+        tuning=outside.tuning,
     )
 
 
@@ -108,6 +111,7 @@ async def _exporter(
         meter=tools.meter,
         executor=tools.executor,
         clock=tools.clock,
+        tuning=outside.tuning,
     )
 
 
@@ -123,6 +127,7 @@ async def _importer(
         meter=tools.meter,
         executor=tools.executor,
         clock=tools.clock,
+        tuning=outside.tuning,
     )
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from ddbio.capacity import Governor
 from ddbio.capacity.adaptive import scope
-from ddbio.capacity.adaptive_lanes import AdaptiveLanes
+from ddbio.capacity.concurrency import AdaptiveConcurrency
 from ddbio.clock import Clock, sleep
 from ddbio.fleet.credential_box import CredentialBox
 from ddbio.fleet.engine import Engine, EngineFactory, Tools
@@ -35,7 +35,7 @@ class _StoppedError(Exception):
 
 
 class Worker:
-    """Works on the splits that it is granted until it is told to stop.
+    """Works on the splits that it is granted until it is asked to stop.
 
     `open_engine` opens what reads and writes the table and the files; `stream` is standard input or output, if the job
     uses it.
@@ -62,12 +62,12 @@ class Worker:
         self._outbox = Outbox(self._wake.set)
         self._meter = Meter()
         fixed, most = welcome.job.options.concurrency, welcome.job.most_lanes
-        self._count = AdaptiveLanes(fewest=fixed or 1, first=fixed or FIRST_LANES, most=most, now=clock.now())
+        self._count = AdaptiveConcurrency(fewest=fixed or 1, first=fixed or FIRST_LANES, most=most, now=clock.now())
         self._lanes = Lanes(self._count.count)
         self._leases: asyncio.Queue[Lease | None] = asyncio.Queue()
         self._open = 0
         self._busy = 0.0
-        """Lanes for which there are leases."""
+        """The number of lanes for which there are leases."""
         self._numbers = count(1)
 
     async def run(self) -> None:
@@ -79,18 +79,18 @@ class Worker:
         try:
             failure = await asyncio.shield(working)
         except asyncio.CancelledError:
-            # A task of its own, so that an error on the way out can't hide that this was cancelled.
+            # The work is a task of its own, so that an error during its cleanup can't hide the cancellation.
             working.cancel()
             await asyncio.wait([working])
             raise
         await self._exchange(self._report(failure=failure, stopped=True))
 
     def report_now(self) -> None:
-        """Do not wait for news: the coordinator has something to say."""
+        """Report without waiting: the coordinator has a message for this worker."""
         self._wake.set()
 
     async def _work(self) -> Failure | None:
-        """Work until told to stop; return what went wrong."""
+        """Work until asked to stop; returns what went wrong."""
         failure: Failure | None = None
         try:
             with threads(THREADS) as executor:
@@ -117,7 +117,7 @@ class Worker:
         )
 
     def _adapt(self, engine: Engine, group: asyncio.TaskGroup) -> None:
-        """Have as many lanes as bring the most; where they are too many, some end with their split."""
+        """Adapt the number of lanes to the throughput; surplus lanes end with their current split."""
         meter = self._meter
         self._lanes.limit = self._count.update(
             self._clock.now(),
@@ -134,7 +134,7 @@ class Worker:
         return self._job.splits_at_once(self._lanes.limit)
 
     async def _lane(self, engine: Engine) -> None:
-        """Do one split after the other."""
+        """Work on one split after the other."""
         while (lease := await self._leases.get()) is not None:
             await engine.work(lease)
             self._busy -= lanes_for(lease.split)
@@ -144,7 +144,7 @@ class Worker:
                 return
 
     async def _report_until_done(self, adapt: Callable[[], None]) -> None:
-        """Report and take Grants in; ends with the lanes when all is done."""
+        """Report and apply the Grants until the job is done; then let the lanes end."""
         while True:
             adapt()
             self._wake.clear()
@@ -187,7 +187,7 @@ class Worker:
         if grant.credentials is not None:
             self._credentials.update(grant.credentials)
         if grant.rate < self._governor.rate:
-            self._wake.set()  # the others wait for this worker to say that it spends less
+            self._wake.set()  # the others wait until this worker reports the lower rate
         self._governor.set_rate(grant.rate)
         for lease in grant.leases:
             self._busy += lanes_for(lease.split)

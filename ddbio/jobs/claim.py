@@ -1,4 +1,4 @@
-"""The export as a whole at its destination: nobody else's files are touched, and a manifest says what is there."""
+"""Claiming a destination for a new export: an older export is refused or replaced; other files are not touched."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from ddbio.storage.base import MANIFEST, Sink
 
 
 async def claim(sink: Sink, table: str, before: Checkpoint, *, overwrite: bool) -> None:
-    """Refuse a destination that holds an export already, or with `overwrite` remove that one.
+    """Refuse a destination that already holds an export, or remove that export if `overwrite` is set.
 
-    Removed are files that are called as those of `table` are, and those that the manifest or the journal there names:
-    an export of another table may have been in this place. Raises UsageError.
+    Removed are the files whose names are those of an export of `table`, and the files that the manifest or the journal
+    there lists, since the older export may be of another table. Raises UsageError.
     """
     is_mine = is_file_of(table)
     old = {file.name for file in await sink.list(f"{stem(table)}-") if is_mine(file.name)}
     old |= await _named(before)
     if before.manifest is not None:
         old.add(MANIFEST)
-        with suppress(SourceError):  # then it names nothing, and goes with the files that are called like this table's
+        with suppress(SourceError):  # an unreadable manifest lists nothing, and is removed all the same
             old.update(read_files(before.manifest, sink.location))
     if old and not overwrite:
         raise UsageError(
             f"{sink.location} already holds an export: {_some(sorted(old))}.",
             hint="Choose another destination, or replace it with --overwrite.",
         )
-    # What can be resumed, or claims to be finished, goes first: a crash in between leaves nothing that lies.
+    # The journal and the manifest go first, so that neither describes files that a crash has left half removed.
     await before.journal.discard()
     await sink.delete(MANIFEST)
     await sink.delete(*sorted(old - {MANIFEST}))
 
 
 async def _named(before: Checkpoint) -> set[str]:
-    """The files that the journal speaks of, as far as it can be read: it is to be overwritten."""
+    """The files that the journal lists, as far as it can be read."""
     names: set[str] = set()
     with suppress(JournalError):
         async for entries in before.entries():

@@ -1,4 +1,4 @@
-"""What steers a running job from outside: the control file, which a person writes beside it, and the table itself."""
+"""What steers a running job from outside: the control file, which a user writes, and the capacity of the table."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ from ddbio.storage.base import OWN_FOLDER, Sink
 from ddbio.unreadable import UNREADABLE
 
 CONTROL = f"{OWN_FOLDER}/control.json"
-"""Where it lies, relative to the export's destination or the import's state folder."""
+"""Its name, relative to the destination of an export or the state folder of an import."""
 LOOK_SECONDS = 1.0
+"""How often the control file is read."""
 PAUSED = Steered("Paused: no new requests.")
 GOING_ON = Steered("Going on.")
 TABLE_SECONDS = 60.0
-"""Autoscaling changes a table's capacity in minutes."""
+"""How often the table is described: autoscaling changes its capacity within minutes."""
 MAX_BYTES = 64 * 1024
-"""A larger file is no control file."""
+"""A larger file is not a control file."""
 log = logging.getLogger("ddbio")
 
 
 class Wishes(msgspec.Struct, forbid_unknown_fields=True):
-    """What the control file may hold; what it leaves out stays as it is."""
+    """The contents of the control file; what it leaves out stays unchanged."""
 
     capacity: str | float | None = None
-    """As after `--capacity`: `500`, `"50%"`, `"auto"`."""
+    """As for `--capacity`: `500`, `"50%"`, `"auto"`."""
     paused: bool | None = None
 
 
 @asynccontextmanager
-async def following(place: Sink | None, control: Control, clock: Clock, observer: Observer) -> AsyncIterator[None]:
-    """Do what the control file in `place` says whenever it changes. What it says at the beginning does not count.
+async def following(state: Sink | None, control: Control, clock: Clock, observer: Observer) -> AsyncIterator[None]:
+    """Apply the control file in `state` each time it changes; what it holds at the beginning is ignored.
 
-    A budget that adapts is held against the capacity that the table has by then.
+    A budget that adapts is also limited to the capacity that the table has at the time.
     """
     tasks = [asyncio.create_task(_follow_table(control, clock))]
-    if place is not None:
-        tasks.append(asyncio.create_task(_follow(place, control, clock, observer)))
+    if state is not None:
+        tasks.append(asyncio.create_task(_follow(state, control, clock, observer)))
     try:
         yield
     finally:
@@ -60,17 +61,17 @@ async def _follow_table(control: Control, clock: Clock) -> None:
         await sleep(clock, TABLE_SECONDS)
         try:
             await control.follow_table()
-        except DdbioError as error:  # until the next time, the budget goes on as it is
+        except DdbioError as error:  # the budget stays as it is until the next attempt
             log.debug("the table's capacity is not known: %s", error)
 
 
-async def _follow(place: Sink, control: Control, clock: Clock, observer: Observer) -> None:
+async def _follow(state: Sink, control: Control, clock: Clock, observer: Observer) -> None:
     seen: bytes | None = None
     looked = warned = False
     while True:
         try:
-            text = await place.get(CONTROL, most=MAX_BYTES)
-        except DdbioError as error:  # not the same as no file: what was seen before is still no news
+            text = await state.get(CONTROL, most=MAX_BYTES)
+        except DdbioError as error:  # unlike a missing file, this does not make the last contents new
             if not warned:
                 observer(Warned(f"{CONTROL} could not be read, and is tried again: {error}"))
             warned = True
@@ -109,7 +110,7 @@ def _figure(rate: float) -> str:
 
 
 def pause(control: Control, observer: Observer, paused: bool) -> None:
-    """Pause the job, or let it go on, and tell so, unless it is as it was."""
+    """Pause the job or continue it, and report that, unless nothing changes."""
     if paused != control.paused:
         (control.pause if paused else control.resume)()
         observer(PAUSED if paused else GOING_ON)

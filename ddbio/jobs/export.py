@@ -18,11 +18,12 @@ from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
 from ddbio.jobs.identity import export_identity
 from ddbio.jobs.opening import Services, new_run, opened, table_facts
 from ddbio.jobs.run import NoOutput
-from ddbio.jobs.sources import lossy, untold
+from ddbio.jobs.sources import cut_off_types, lossy
 from ddbio.jobs.stages import Begun, Prepared
 from ddbio.jobs.start import begin_export
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
+from ddbio.ledger.law import ExportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import recover, sweep
 from ddbio.names import is_file_of, is_hidden
@@ -48,7 +49,7 @@ async def export_table(
     WireError later; after these, `resume=True` continues the job.
     """
     async with opened(options.connection, output, options.destination) as services:
-        export = await Export.prepare(options, services, tolerant(observer), output, control or Control())
+        export = await Export.prepare(options, services, tolerant(observer), control or Control())
         return await export.carry_out()
 
 
@@ -62,9 +63,7 @@ class Export(Prepared[JobReport]):
     s3: S3Facts | None
 
     @classmethod
-    async def prepare(
-        cls, options: ExportOptions, services: Services, observer: Observer, output: BinaryIO | None, control: Control
-    ) -> Export:
+    async def prepare(cls, options: ExportOptions, services: Services, observer: Observer, control: Control) -> Export:
         """Describe the table and work out budget, segments and processes."""
         name = new_run()
         sink, s3 = await services.sink(options.destination, name, options.s3)
@@ -85,7 +84,6 @@ class Export(Prepared[JobReport]):
             location=sink.location,
             observer=observer,
             control=control,
-            stream=output,
             limits=Limits(max_units=options.max_units, max_seconds=options.max_seconds),
             options=options,
             sink=sink,
@@ -106,11 +104,11 @@ class Export(Prepared[JobReport]):
             self.observer(Warned(warning))
         lock = await stack.enter_async_context(sink.lock(self.name))
         if self.state is None:
-            return self._begun(self.opened, Ledger(), lock)
+            return self._begun(self.opened, Ledger(ExportLaw()), lock)
         before = await look(sink, overwrite=options.overwrite)
         if options.resume and (report := await already_finished(before, self.opened.identity, sink, self.observer)):
             return report
-        ledger = Ledger(before.journal)
+        ledger = Ledger(ExportLaw(), before.journal)
         stack.push_async_callback(ledger.leave)
         begun = await begin_export(options, sink, before, ledger, self.opened, self.observer)
         await self._warn_of_names()
@@ -142,7 +140,7 @@ class Export(Prepared[JobReport]):
         if mixed := types.mixed():
             self.observer(Warned(lossy(mixed, self.table.name)))
         if types.cut_off:
-            self.observer(Warned(untold(self.table.name)))
+            self.observer(Warned(cut_off_types(self.table.name)))
         if self.state is None:
             return report
         with needs_only_finishing():

@@ -11,7 +11,8 @@ from ddbio.errors import DestinationError
 from ddbio.events import Observer, Warned
 from ddbio.hints import HintType
 from ddbio.ledger.checkpoint import Checkpoint, same_job
-from ddbio.ledger.entries import Identity, Opened
+from ddbio.ledger.entries import Opened
+from ddbio.ledger.identity import Identity
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.manifest import Manifest, TableRecord, Totals, encode, read_manifest
 from ddbio.report import JobReport
@@ -35,7 +36,7 @@ async def already_finished(before: Checkpoint, asked: Identity, sink: Sink, obse
         files=len(manifest.files),
         rejected=totals.rejected,
         rejects=totals.rejects,
-        **totals.counters(),
+        used=totals.used,
         peak_rss_bytes=0,
         resumed=True,
         manifest=_manifest_location(sink),
@@ -70,7 +71,7 @@ async def conclude(
     """
     hints, mixed = types or (ledger.types.hints(), ledger.types.mixed())
     manifest = Manifest(
-        ddbio_manifest=1,
+        ddbio_manifest=2,
         run=opened.run,
         identity=opened.identity,
         table=TableRecord(
@@ -89,7 +90,7 @@ async def conclude(
             bytes=report.bytes,
             rejected=report.rejected,
             rejects=report.rejects,
-            **report.counters(),
+            used=report.used,
             reject_reasons=report.reject_reasons,
         ),
         throttle_reasons=report.throttle_reasons,

@@ -1,4 +1,4 @@
-"""What makes a job the same job: compared when it is resumed."""
+"""The identity of a job, from its options: it is compared when the job is resumed."""
 
 from __future__ import annotations
 
@@ -10,34 +10,31 @@ from typing import Any
 import msgspec
 
 from ddbio.aws.table import TableInfo
-from ddbio.ledger.entries import Identity
+from ddbio.ledger.identity import ExportIdentity, ImportIdentity, SourceFiles
 from ddbio.options import ExportOptions, ImportOptions
 from ddbio.storage import Local, check_encoding, home_path, parse_location
 from ddbio.storage.base import SourceFile
 
 
-def export_identity(options: ExportOptions, table: TableInfo) -> Identity:
-    """The identity of an export. Filter values are kept as a digest: they may be item contents."""
+def export_identity(options: ExportOptions, table: TableInfo) -> ExportIdentity:
+    """The identity of an export (blocking). Filter values are kept as a digest: they may be item contents."""
     scan = options.scan
-    return Identity(
-        command="export",
-        place=absolute(options.destination),
-        what={
-            "format": options.format,
-            "compress": options.compress,
-            "fingerprint": options.fingerprint,
-            "encryption": options.s3.sse,
-            "KMS key": options.s3.kms_key_id,
-            "storage class": options.s3.storage_class,
-            "ACL": options.s3.acl,
-            "index": scan.index,
-            "consistent read": scan.consistent,
-            "filter expression": scan.filter_expression,
-            "projection expression": scan.projection_expression,
-            "expression names": dict(scan.expression_names),
-            "expression values": _digest(scan.expression_values) if scan.expression_values else None,
-        },
+    return ExportIdentity(
         **_table(table),
+        destination=absolute(options.destination),
+        format=options.format,
+        compress=options.compress,
+        fingerprint=options.fingerprint,
+        encryption=options.s3.sse,
+        kms_key=options.s3.kms_key_id,
+        storage_class=options.s3.storage_class,
+        acl=options.s3.acl,
+        index=scan.index,
+        consistent_read=scan.consistent,
+        filter_expression=scan.filter_expression,
+        projection_expression=scan.projection_expression,
+        expression_names=dict(scan.expression_names),
+        expression_values=_digest(scan.expression_values) if scan.expression_values else None,
     )
 
 
@@ -46,26 +43,25 @@ def import_identity(
     table: TableInfo,
     sources: Sequence[Sequence[SourceFile]],
     hints: Sequence[Mapping[str, str]],
-) -> Identity:
-    """The identity of an import, of the files and the type hints of each source: a changed file is another source."""
+) -> ImportIdentity:
+    """The identity of an import (blocking), with digests of the files and of the type hints of each source."""
     files = [file for source in sources for file in source]
-    size = sum(file.size or 0 for file in files)
-    digest = _digest(_one_or_all([[tuple(file) for file in source] for source in sources]))
-    return Identity(
-        command="import",
-        place=", ".join(map(absolute, options.sources)),
-        what={
-            "format": options.format,
-            "source files": f"{len(files)} of {size} bytes ({digest})",
-            "type hints": _digest(_one_or_all(hints)) if any(hints) else None,
-            "rejects file": options.rejects and from_anywhere(home_path(options.rejects)),
-        },
+    return ImportIdentity(
         **_table(table),
+        sources=tuple(map(absolute, options.sources)),
+        format=options.format,
+        source_files=SourceFiles(
+            count=len(files),
+            bytes=sum(file.size or 0 for file in files),
+            digest=_digest(_one_or_all([[tuple(file) for file in source] for source in sources])),
+        ),
+        type_hints=_digest(_one_or_all(hints)) if any(hints) else None,
+        rejects_file=options.rejects and from_anywhere(home_path(options.rejects)),
     )
 
 
 def short_digest(identity: Sequence[str]) -> str:
-    """Eight characters that stand for these texts."""
+    """Eight characters that identify these texts."""
     return _digest(identity)[:8]
 
 
@@ -84,18 +80,18 @@ def _table(table: TableInfo) -> dict[str, Any]:
 
 
 def absolute(place: str) -> str:
-    """A source or destination as it is called from anywhere (blocking)."""
+    """A source or destination by a name that does not depend on the current folder (blocking)."""
     found = parse_location(place)
     return from_anywhere(found.path) if isinstance(found, Local) else place.rstrip("/")
 
 
 def from_anywhere(name: str) -> str:
-    """A local path without `..` and links (blocking); raises UsageError where it is not UTF-8.
+    """An absolute local path without `..` and links (blocking); raises UsageError where it is not UTF-8.
 
-    A link to a file is left as it is: its own name tells the compression.
+    A link to a file is not followed: its own name says how it is compressed.
     """
     folder, last = os.path.split(name)
-    is_folder = last in ("", "..") or os.path.isdir(name)  # noqa: PTH112 - true of what can't be looked into
+    is_folder = last in ("", "..") or os.path.isdir(name)  # noqa: PTH112 - also true of a folder that can't be entered
     found = os.path.realpath(name) if is_folder else os.path.join(os.path.realpath(folder), last)  # noqa: PTH118
     check_encoding(found)
     return found

@@ -23,6 +23,7 @@ from ddbio.jobs.stages import Begun, Prepared
 from ddbio.jobs.start import begin_import, rejects_file
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
+from ddbio.ledger.law import ImportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.model import WRITE_UNIT_BYTES
 from ddbio.names import stem
@@ -51,7 +52,7 @@ async def import_table(
     these, `resume=True` continues the job.
     """
     async with opened(options.connection, input, *options.sources) as services:
-        job = await Import.prepare(options, services, tolerant(observer), input, control or Control())
+        job = await Import.prepare(options, services, tolerant(observer), control or Control())
         return await job.carry_out()
 
 
@@ -68,9 +69,7 @@ class Import(Prepared[JobReport]):
     """The folder of the import's own files."""
 
     @classmethod
-    async def prepare(
-        cls, options: ImportOptions, services: Services, observer: Observer, stream: BinaryIO | None, control: Control
-    ) -> Import:
+    async def prepare(cls, options: ImportOptions, services: Services, observer: Observer, control: Control) -> Import:
         """Describe the table, look at the sources, and work out budget, spans and processes."""
         name, stack = new_run(), services.stack
         pairs = [await services.source(location) for location in options.sources]
@@ -96,7 +95,6 @@ class Import(Prepared[JobReport]):
             location=", ".join(source.location for source in sources),
             observer=observer,
             control=control,
-            stream=stream,
             source_bytes=planning.plain_bytes([file for each in files for file in each]),
             limits=Limits(
                 max_rejects=0 if options.strict else options.max_rejects,
@@ -127,7 +125,9 @@ class Import(Prepared[JobReport]):
         rejects = rejects_file(options, self.folder, self.name)
         await refuse_rejects_among(self.sources, rejects)
         if state is None:
-            return self._begun(self.opened, Ledger(None, rejects), None)
+            ledger = Ledger(ImportLaw(), None, rejects)
+            stack.push_async_callback(ledger.leave)
+            return self._begun(self.opened, ledger, None)
         lock = await stack.enter_async_context(state.lock(self.name))
         before = await look(state)
         if options.resume and (report := await already_finished(before, self.opened.identity, state, self.observer)):

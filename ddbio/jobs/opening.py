@@ -34,6 +34,8 @@ class Services:
     opener: Opener
     executor: Executor
     stack: AsyncExitStack
+    stream: BinaryIO | None
+    """What the location `-` stands for."""
 
     @property
     def session(self) -> Session:
@@ -74,7 +76,7 @@ async def opened(
             session = await stack.enter_async_context(Session(connection))
             await session.credentials()
         opener = Opener(stack, session.credential_provider() if session else None, executor, stream)
-        yield Services(aws=session, opener=opener, executor=executor, stack=stack)
+        yield Services(aws=session, opener=opener, executor=executor, stack=stack, stream=stream)
 
 
 def table_facts(table: TableInfo, session: Session) -> TableFacts:

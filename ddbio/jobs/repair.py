@@ -19,6 +19,7 @@ from ddbio.options import VerifyOptions
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.table_client import connect
+from ddbio.report import Spending
 from ddbio.storage.base import Source
 from ddbio.words import count
 
@@ -30,15 +31,15 @@ BATCHES = 16
 class Repaired:
     """What a repair has done; by default nothing."""
 
-    units: float = 0.0
+    items: int = 0
     problems: tuple[str, ...] = ()
-    meter: Meter = field(default_factory=Meter)
+    used: Spending = field(default_factory=Spending)
 
 
 async def write_back(
     options: VerifyOptions, services: Services, table: TableInfo, export: Export, source: Source, rest: Stage
 ) -> Repaired:
-    """Write the items that the verdicts of `rest` find in the files, within the write budget."""
+    """Write the items that the findings of `rest` locate in the files, within the write budget."""
     clock, meter, refusals = LoopClock(), Meter(), list[str]()
     governor = Governor(write_pace(options.write_capacity, table).start, clock)
     connecting = connect(
@@ -62,14 +63,19 @@ async def write_back(
         )
         async with aclosing(_places(rest)) as places:
             await repair.write(places)
-    failed = f"{count(len(refusals), 'item')} could not be written back, the first because: " if refusals else ""
-    return Repaired(units=governor.spent, problems=tuple(failed + first for first in refusals[:1]), meter=meter)
+    used = Spending(
+        capacity_units=governor.spent, requests=meter.requests, throttles=meter.throttles, retries=meter.retries
+    )
+    if not refusals:
+        return Repaired(items=meter.items, used=used)
+    problem = f"{count(len(refusals), 'item')} could not be written back, the first because: {refusals[0]}"
+    return Repaired(items=meter.items, problems=(problem,), used=used)
 
 
 async def _places(rest: Stage) -> AsyncGenerator[tuple[int, int]]:
     """The file numbers and offsets of the missing and different items, in the order of the files."""
-    async with aclosing(rest.verdicts()) as batches:
+    async with aclosing(rest.findings()) as batches:
         async for batch in batches:
-            for verdict in batch:
-                if verdict.file is not None and verdict.offset is not None:
-                    yield verdict.file, verdict.offset
+            for finding in batch:
+                if finding.file is not None and finding.offset is not None:
+                    yield finding.file, finding.offset

@@ -200,7 +200,7 @@ class Run:
             files=self._files.count(),
             rejected=ledger.rejected,
             rejects=ledger.rejects_location,
-            **ledger.used.counters(),
+            used=ledger.used,
             peak_rss_bytes=peak_rss_bytes() + elsewhere,
             resumed=self._resumed,
             manifest=None,

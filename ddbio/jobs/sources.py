@@ -1,4 +1,4 @@
-"""The sources of an import, as they are found: what is read, what their manifests say, and whether they are whole."""
+"""The sources of an import: the files to read, what their manifests say, and whether the exports are complete."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from ddbio.words import count
 
 
 class FoundSource(NamedTuple):
-    """One source: the files that are read, and the type hints of the manifest beside them."""
+    """One source: its files, and the type hints of the manifest beside them."""
 
     files: list[SourceFile]
     hints: dict[str, HintType]
     mixed: list[str]
-    """Paths that held sets or binary, and other types as well, as that manifest says."""
+    """Paths that, according to that manifest, held sets or binary and other types as well."""
 
 
 async def find_all(
     sources: Sequence[Source], options: ImportOptions, table: TableInfo, state: str, observer: Observer
 ) -> list[FoundSource]:
-    """Look at all sources, and warn the observer of what the user should know about them.
+    """Inspect all sources, and warn the observer of what the user should know about them.
 
     `state` is the import's own folder. Raises PreflightError, UsageError if an export is incomplete and may not be, and
     SourceError if a manifest can't be used.
     """
     inspection = _Inspection(options, table, await asyncio.to_thread(os.path.realpath, state), observer)
     surveys = [await _survey(source) for source in sources]
-    return [await inspection.look(source, survey) for source, survey in zip(sources, surveys, strict=True)]
+    return [await inspection.inspect(source, survey) for source, survey in zip(sources, surveys, strict=True)]
 
 
 async def _survey(source: Source) -> Survey:
@@ -64,7 +64,7 @@ async def refuse_rejects_among(sources: Sequence[Source], rejects: RejectsFile) 
 
 
 class _Inspection:
-    """Looks at what was found, one source after the other."""
+    """Inspects the sources one after the other."""
 
     def __init__(self, options: ImportOptions, table: TableInfo, state: str, observer: Observer) -> None:
         self._options = options
@@ -73,7 +73,7 @@ class _Inspection:
         self._observer = observer
         self._origins: set[tuple[str, str]] = set()
 
-    async def look(self, source: Source, survey: Survey) -> FoundSource:
+    async def inspect(self, source: Source, survey: Survey) -> FoundSource:
         hints: dict[str, HintType] = {}
         mixed: list[str] = []
         gaps: list[_Gap] = []
@@ -85,16 +85,16 @@ class _Inspection:
             if text is None:
                 gaps += _unfinished(place, export, mine=place == self._state)
                 continue
-            told = read_types(text, place)
-            listed = {f"{export.root}{file.name}": file for file in told.files}
+            types = read_types(text, place)
+            listed = {f"{export.root}{file.name}": file for file in types.files}
             sizes.update((file.name, file.size) for file in survey.hidden if file.name in listed)
-            if survey.named == "file":  # it stands for no other
+            if survey.named == "file":  # a file that is named alone stands for no other
                 listed = {name: file for name, file in listed.items() if name in sizes}
             gaps += _incomplete(place, listed, sizes)
-            self._compare_origin(told, place)
+            self._compare_origin(types, place)
             if export.root == survey.root:
-                hints, mixed = self._usable(told, place), told.mixed
-            elif told.type_hints:
+                hints, mixed = self._usable(types, place), types.mixed
+            elif types.type_hints:
                 unused.append(place)
         files = [*survey.files, *(file for file in survey.hidden if file.name in sizes)]
         if not files:
@@ -106,23 +106,23 @@ class _Inspection:
         self._tell_unused(unused)
         return FoundSource(sorted(files), hints, mixed)
 
-    def _usable(self, told: Types, place: str) -> dict[str, HintType]:
+    def _usable(self, types: Types, place: str) -> dict[str, HintType]:
         try:
-            RecordEncoder(self._table.keys, "auto", told.type_hints)
+            RecordEncoder(self._table.keys, "auto", types.type_hints)
         except ValueError as error:
             raise SourceError(
                 f"The manifest of {place} has a type hint that can't be used: {error}.",
                 hint="Mend it, or move it out of the way.",
             ) from error
-        if told.mixed:
-            self._warn(lossy(told.mixed, place))
-        if told.types_cut_off:
-            self._warn(untold(place))
-        return told.type_hints
+        if types.mixed:
+            self._warn(lossy(types.mixed, place))
+        if types.types_cut_off:
+            self._warn(cut_off_types(place))
+        return types.type_hints
 
-    def _compare_origin(self, told: Types, place: str) -> None:
-        """An export goes into another table every day, but into one of the same name elsewhere perhaps by mistake."""
-        table, origin = self._table, told.identity
+    def _compare_origin(self, types: Types, place: str) -> None:
+        """Warn if the export is of a table of the same name in another account or region: that may be a mistake."""
+        table, origin = self._table, types.identity
         if origin is None or origin.command != "export" or origin.table != table.name:
             return
         found = origin.account, origin.region
@@ -157,7 +157,7 @@ class _Inspection:
 
 
 def common_types(sources: Sequence[FoundSource]) -> tuple[dict[str, HintType], list[str]]:
-    """The type hints that all sources have, and the paths whose type nobody can tell without knowing the source."""
+    """The type hints that all sources share, and the paths whose type depends on the source."""
     first, *others = [source.hints for source in sources]
     hints = {path: kind for path, kind in first.items() if all(more.get(path) == kind for more in others)}
     lost = {path for source in sources for path in (*source.hints, *source.mixed)}
@@ -165,7 +165,7 @@ def common_types(sources: Sequence[FoundSource]) -> tuple[dict[str, HintType], l
 
 
 def lossy(mixed: Sequence[str], place: str) -> str:
-    """What is lost where paths held sets or binary, and other types as well."""
+    """Says what is lost if paths held sets or binary and other types as well."""
     names = f"{mixed[0]} and {count(len(mixed) - 1, 'other attribute')}" if len(mixed) > 1 else mixed[0]
     return (
         f"In {place}, {names} held sets or binary, and other types as well. Plain JSON does not tell which: such sets "
@@ -173,8 +173,8 @@ def lossy(mixed: Sequence[str], place: str) -> str:
     )
 
 
-def untold(place: str) -> str:
-    """What may be lost where there were more paths than types were noted for."""
+def cut_off_types(place: str) -> str:
+    """Says what may be lost if there were more paths than types are recorded for."""
     return (
         f"In {place}, attributes have more than {MAX_PATHS:,} paths. Beyond these, plain JSON does not tell sets and "
         "binary: such sets are imported as lists, binary as strings. --format dynamodb-json keeps them."
@@ -182,14 +182,14 @@ def untold(place: str) -> str:
 
 
 class _Gap(NamedTuple):
-    """What tells that the files which are read are not the whole of an export, and what follows."""
+    """A sign that the files are not a complete export, and its consequence."""
 
     what: str
     so: str
 
 
 def _unfinished(place: str, export: ExportFolder, *, mine: bool) -> list[_Gap]:
-    """What is missing where no manifest says what there is; the import's own journal (`mine`) tells nothing of it."""
+    """Signs of an unfinished export in a folder without a manifest; `mine` is the import's own folder."""
     if export.has_journal and not mine:
         return [_Gap(f"The export in {place} has not ended", "what is imported is not the whole table.")]
     if export.part:
@@ -198,7 +198,7 @@ def _unfinished(place: str, export: ExportFolder, *, mine: bool) -> list[_Gap]:
 
 
 def _incomplete(place: str, listed: Mapping[str, Listed], sizes: Mapping[str, int | None]) -> list[_Gap]:
-    """What is missing of the files that a manifest lists; `sizes` are those of the files that are read."""
+    """Files that a manifest lists and that are missing or of another size; `sizes` are those of the files found."""
     missing = [file.name for name, file in listed.items() if name not in sizes]
     other = [file.name for name, file in listed.items() if file.bytes not in (None, sizes.get(name, file.bytes))]
     gaps = [f"{count(len(missing), 'file')} that the import does not read, like {min(missing)}"] if missing else []
@@ -208,7 +208,7 @@ def _incomplete(place: str, listed: Mapping[str, Listed], sizes: Mapping[str, in
 
 
 def _from_anywhere(survey: Survey) -> Survey:
-    """The journal names the files, and whoever resumes may be in another folder."""
+    """Absolute names: the journal lists the files, and the job may be resumed from another folder."""
 
     def renamed(file: SourceFile) -> SourceFile:
         return file._replace(name=from_anywhere(file.name))
@@ -219,7 +219,7 @@ def _from_anywhere(survey: Survey) -> Survey:
 def _is_among(path: Path, files: Sequence[SourceFile]) -> bool:
     mine = path.stat()
     for file in files:
-        with suppress(OSError):  # what is wrong with a source is found out when it is read
+        with suppress(OSError):  # a problem with a source is reported when it is read
             if os.path.samestat(mine, Path(file.name).stat()):
                 return True
     return False

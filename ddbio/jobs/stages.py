@@ -6,7 +6,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Budget, Control, Pace
@@ -60,7 +60,6 @@ class Prepared(ABC, Generic[Result]):
     """Where the files go to or come from."""
     observer: Observer
     control: Control
-    stream: BinaryIO | None = None
 
     source_bytes: int | None = None
     """What an import will read; None if that is not known."""
@@ -123,7 +122,7 @@ class Prepared(ABC, Generic[Result]):
 
     def _carrier(self, begun: Begun, clock: Clock) -> Carrier:
         if begun.processes == 1:
-            return Inline(clock=clock, stream=self.stream)
+            return Inline(clock=clock, stream=self.services.stream)
         return Processes(workers=begun.processes, inherited=() if begun.lock is None else (begun.lock,))
 
     def planned(self, begun: Begun, table: TableInfo) -> JobPlanned:

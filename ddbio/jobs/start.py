@@ -9,6 +9,7 @@ from ddbio.events import Observer, Warned
 from ddbio.jobs.claim import claim
 from ddbio.ledger.checkpoint import Checkpoint, check_order, check_splits, refuse_unfinished, same_files, same_job
 from ddbio.ledger.entries import Opened
+from ddbio.ledger.law import ImportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.manifest import read_manifest
 from ddbio.ledger.recovery import recover, sweep
@@ -50,7 +51,7 @@ async def begin_import(
         same_job(before.opened.identity, opened.identity)
         check_splits(before.opened.splits, opened.splits)
         rejects = rejects_file(options, state, before.opened.run)
-        ledger = Ledger(before.journal, rejects)
+        ledger = Ledger(ImportLaw(), before.journal, rejects)
         await _replay(before, ledger)
         check_order(before.opened.splits, ledger)
         await rejects.cut(before.journal.rejects_bytes)
@@ -61,7 +62,7 @@ async def begin_import(
         raise UsageError(f"{state.location} holds an export.", hint="Choose another folder with --state.")
     await before.journal.remove()
     await state.delete(MANIFEST)
-    ledger = Ledger(before.journal, rejects_file(options, state, opened.run))
+    ledger = Ledger(ImportLaw(), before.journal, rejects_file(options, state, opened.run))
     await ledger.record([opened])
     return ledger, opened
 

@@ -6,12 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
 from ddbio.audit.export import Export, find_export
-from ddbio.audit.findings import Findings
 from ddbio.audit.items import key_json
+from ddbio.audit.ledger import AuditLedger
 from ddbio.audit.manifest import contradictions
 from ddbio.audit.stage import Stage
 from ddbio.aws.s3 import S3Facts
@@ -30,6 +30,7 @@ from ddbio.ledger.entries import Opened, Split
 from ddbio.ledger.ledger import Ledger
 from ddbio.options import VerifyOptions
 from ddbio.pipeline.job import VerifyJob
+from ddbio.pipeline.meter import peak_rss_bytes
 from ddbio.report import Difference, JobReport, VerifyReport
 from ddbio.storage.base import Sink, Source
 from ddbio.words import count
@@ -78,7 +79,7 @@ class Verification(Prepared[VerifyReport]):
     """What the files are compared with; None if they are only checked."""
     rest: Stage
     """The rows of keys that differ within a segment."""
-    findings: Findings
+    ledger: AuditLedger
     contradictions: Sequence[str]
     """What is wrong with the manifest itself."""
     on_difference: OnDifference
@@ -104,6 +105,8 @@ class Verification(Prepared[VerifyReport]):
             _refuse_impossible(options, export, table)
             wanted = planning.affordable(options.processes, fastest, planning.PAGE_UNITS)
         rest = await stack.enter_async_context(Stage(services.executor))
+        ledger = AuditLedger(rest, lambda problem: observer(ProblemFound(problem)))
+        stack.push_async_callback(ledger.leave)
         return cls(
             name=name,
             services=services,
@@ -120,7 +123,7 @@ class Verification(Prepared[VerifyReport]):
             s3=s3,
             table=table,
             rest=rest,
-            findings=Findings(rest, lambda problem: observer(ProblemFound(problem))),
+            ledger=ledger,
             contradictions=(*contradictions(export.manifest, export.options), *export.unlisted()),
             on_difference=on_difference,
         )
@@ -150,8 +153,8 @@ class Verification(Prepared[VerifyReport]):
             ),
             splits=splits,
             processes=processes,
-            ledger=self.findings,
-            files=ExportedFiles(len(self.export.files), findings=self.findings),
+            ledger=self.ledger,
+            files=ExportedFiles(len(self.export.files), ledger=self.ledger),
             lock=None,
         )
 
@@ -175,42 +178,39 @@ class Verification(Prepared[VerifyReport]):
 
     async def finish(self, begun: Begun, report: JobReport) -> VerifyReport:  # noqa: ARG002 - of other jobs
         clock, cpu_before = LoopClock(), time.process_time()
-        began = clock.now()
+        began, peak_before = clock.now(), peak_rss_bytes()
         found = await self._tell_differences()
-        problems = [*self.contradictions, *self.findings.problems]
+        problems = [*self.contradictions, *self.ledger.problems]
         repaired = await self._repair(found, problems)
+        after = replace(repaired.used, seconds=clock.now() - began, cpu_seconds=time.process_time() - cpu_before)
         return VerifyReport(
             command="verify",
             source=self.location,
             table=self.options.table,
             files=report.files,
-            items=self.findings.read,
-            bytes=self.findings.bytes,
+            items=self.ledger.read,
+            bytes=self.ledger.bytes,
             problems=(*problems, *repaired.problems),
-            scanned=self.findings.scanned,
+            scanned=self.ledger.scanned,
             missing=found["missing"],
             extra=found["extra"],
             different=found["different"],
-            repaired=repaired.meter.items,
-            read_units=report.capacity_units,
-            write_units=repaired.units,
-            requests=report.requests + repaired.meter.requests,
-            throttles=report.throttles + repaired.meter.throttles,
-            retries=report.retries + repaired.meter.retries,
-            seconds=report.seconds + clock.now() - began,
-            cpu_seconds=report.cpu_seconds + time.process_time() - cpu_before,
-            peak_rss_bytes=report.peak_rss_bytes,
+            repaired=repaired.items,
+            read_units=report.used.capacity_units,
+            write_units=repaired.used.capacity_units,
+            used=report.used + after,
+            peak_rss_bytes=report.peak_rss_bytes + peak_rss_bytes() - peak_before,
         )
 
     async def _tell_differences(self) -> Counter[Kind]:
         found: Counter[Kind] = Counter()
-        async with aclosing(self.rest.verdicts()) as batches:
+        async with aclosing(self.rest.findings()) as batches:
             async for batch in batches:
-                for verdict in batch:
-                    kind = cast("Kind", verdict.kind)
+                for finding in batch:
+                    kind = cast("Kind", finding.kind)
                     found[kind] += 1
-                    key = key_json(verdict.key, self.export.keys)
-                    self.on_difference(Difference(kind=kind, segment=verdict.segment, key=key))
+                    key = key_json(finding.key, self.export.keys)
+                    self.on_difference(Difference(kind=kind, segment=finding.segment, key=key))
         return found
 
     async def _repair(self, found: Counter[Kind], problems: Sequence[str]) -> Repaired:
@@ -237,13 +237,13 @@ class Verification(Prepared[VerifyReport]):
 
 @dataclass(frozen=True)
 class ExportedFiles(NoOutput):
-    """The files that a verification reads; what is found in them goes to `findings`."""
+    """The files that a verification reads; what is found in them is in `ledger`."""
 
-    findings: Findings = field(kw_only=True)
+    ledger: AuditLedger = field(kw_only=True)
 
     async def recover(self, splits: Sequence[int] | None = None) -> None:
         """What a lost worker has handed over of these splits is found once more."""
-        await self.findings.forget(splits or ())
+        await self.ledger.forget(splits or ())
 
 
 def _refuse_impossible(options: VerifyOptions, export: Export, table: TableInfo) -> None:

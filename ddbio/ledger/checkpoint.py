@@ -1,4 +1,4 @@
-"""Where a job begins: anew, or where an earlier run of the same job left off."""
+"""What an earlier run left at a place, and whether a job may resume it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
-from ddbio.ledger.entries import Identity, JournalEntry, Opened, Split
+from ddbio.ledger.entries import JournalEntry, Opened, Split
+from ddbio.ledger.identity import Identity, SourceFiles
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.manifest import read_manifest
 from ddbio.ledger.vetting import Vetting, vet_opening
 from ddbio.storage.base import MANIFEST, Sink
 
-ANEW = "The import can't be resumed: begin it anew with another --state."
+START_OVER = "The import can't be resumed: start it over with another --state."
 OTHER_SOURCE = (
-    "A file is another one where its size or its modification time (S3: ETag) differs. To import what is there now, "
+    "A file has changed if its size or its modification time (S3: its ETag) differs. To import what is there now, "
     "choose another --state."
 )
+_OPTIONS = {"acl": "ACL", "kms_key": "KMS key"}
+"""Members of an identity whose names are not simply words."""
 
 
 class Checkpoint(NamedTuple):
     """What an earlier run left at a sink.
 
-    `state` is "none", "unfinished" (then `opened` begins its journal) or "finished" (then `manifest` is its summary).
+    `state` is "none", "unfinished" (then `opened` begins its journal) or "finished" (then `manifest` is its manifest).
     """
 
     state: Literal["none", "unfinished", "finished"]
@@ -38,9 +41,9 @@ class Checkpoint(NamedTuple):
     location: str = ""
 
     async def entries(self) -> AsyncGenerator[list[JournalEntry]]:
-        """What the journal of an unfinished job says, a chunk at a time.
+        """The entries of an unfinished job's journal, a batch at a time.
 
-        Raises JournalError where that can't be read, or is not about this job.
+        Raises JournalError where one can't be read, or does not belong to this job.
         """
         if self.opened is None:
             return
@@ -54,14 +57,14 @@ class Checkpoint(NamedTuple):
 async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
     """Find out what is at `sink`.
 
-    Raises JournalError where a journal's beginning is damaged, SourceError where the manifest is: unless they are to be
-    overwritten.
+    Raises JournalError where the journal's beginning can't be used, SourceError where the manifest can't be; not where
+    they are to be overwritten.
     """
     journal, manifest = Journal(sink), await sink.get(MANIFEST)
     nothing_to_do = Checkpoint("none" if manifest is None else "finished", journal, manifest=manifest)
     try:
         opened = await journal.opened()
-        # A run may end between its manifest and the end of its journal's removal.
+        # A run may have ended after it wrote its manifest, and before all of its journal was removed.
         if opened is None or (manifest is not None and read_manifest(manifest, sink.location).run == opened.run):
             return nothing_to_do
         vet_opening(opened, sink.location)
@@ -72,8 +75,8 @@ async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
         return nothing_to_do
 
 
-async def refuse_unfinished(checkpoint: Checkpoint, location: str, anew: str) -> None:
-    """Without `resume`, an unfinished job is not overwritten; `anew` is the option that begins one all the same.
+async def refuse_unfinished(checkpoint: Checkpoint, location: str, option: str) -> None:
+    """Refuse to overwrite an unfinished job; `option` is the one with which a job can start over.
 
     Raises UnfinishedJobError, or JournalError where it can't be resumed either.
     """
@@ -81,24 +84,28 @@ async def refuse_unfinished(checkpoint: Checkpoint, location: str, anew: str) ->
         async for _ in checkpoint.entries():
             pass
         raise UnfinishedJobError(
-            f"An unfinished job lies in {location}.",
-            hint=f"Go on with --resume; to begin anew, use {anew}.",
+            f"There is an unfinished job in {location}.",
+            hint=f"Resume it with --resume, or start over with {option}.",
         )
 
 
 def same_job(begun: Identity, asked: Identity) -> None:
     """Raises CheckpointMismatchError, with both values, where `asked` is not the job that was `begun`."""
-    for name, before, now in _differences(begun, asked):
-        raise CheckpointMismatchError(
-            f"This is not the job that was begun. Its {name}: {before} before, {now} now.",
-            hint=OTHER_SOURCE
-            if name == "source files"
-            else "Resume it with the options that it was begun with, or choose another place.",
-        )
+    names = ("command", *asked.__struct_fields__) if type(begun) is type(asked) else ("command",)
+    for name in names:
+        before, now = getattr(begun, name), getattr(asked, name)
+        if before != now:
+            raise CheckpointMismatchError(
+                f"This is not the job that was begun. Its {_OPTIONS.get(name) or name.replace('_', ' ')}: "
+                f"{_words(before)} before, {_words(now)} now.",
+                hint=OTHER_SOURCE
+                if name == "source_files"
+                else "Resume it with the options that it was begun with, or choose another place.",
+            )
 
 
 def same_files(begun: Iterable[Split], asked: Iterable[Split]) -> None:
-    """Raises CheckpointMismatchError where a file that an import reads is not what it was when that was begun."""
+    """Raises CheckpointMismatchError where a file has changed since the import was begun."""
     before = {(split.source, split.file): (split.size, split.tag) for split in begun}
     for split in asked:
         if before.get((split.source, split.file), (split.size, split.tag)) != (split.size, split.tag):
@@ -106,8 +113,8 @@ def same_files(begun: Iterable[Split], asked: Iterable[Split]) -> None:
 
 
 def check_splits(begun: Sequence[Split], asked: Iterable[Split]) -> None:
-    """Raises JournalError where the splits that an import was `begun` with are not of exactly those files that it is
-    `asked` to read, each of them whole: a journal that says otherwise is damaged, and must not choose what is read.
+    """Raises JournalError unless the splits that an import was `begun` with cover exactly the files of those `asked`
+    for, each of them whole. Else a damaged journal could choose which files are read.
     """
     spans: defaultdict[Split, list[Split]] = defaultdict(list)
     for split in begun:
@@ -115,28 +122,28 @@ def check_splits(begun: Sequence[Split], asked: Iterable[Split]) -> None:
     sources = [split.source for split in begun]
     is_ordered = [split.id for split in begun] == list(range(len(begun))) and sources == sorted(sources)
     if not is_ordered or spans.keys() != set(map(_file, asked)) or not all(map(_is_whole, spans.values())):
-        raise JournalError("The journal speaks of other files, or parts of files, than the import reads.", hint=ANEW)
+        raise JournalError("The journal names other files, or parts of files, than the import reads.", hint=START_OVER)
 
 
 def check_order(splits: Sequence[Split], ledger: Ledger) -> None:
-    """Raises JournalError where an import has begun a source before all of an earlier one was done: a journal that says
-    so is damaged, and what is left of the earlier one would be written over the later one's lines.
+    """Raises JournalError where a source was begun before all of an earlier one was done. ddbio never does that: the
+    rest of the earlier source would overwrite items of the later one.
     """
     left = min((split.source for split in splits if split.id not in ledger.done), default=None)
     begun = max(
         (split.source for split in splits if split.id in ledger.done or split.id in ledger.splits), default=None
     )
     if left is not None and begun is not None and begun > left:
-        raise JournalError("The journal speaks of a source that is begun before an earlier one is done.", hint=ANEW)
+        raise JournalError("By the journal, a source was begun before an earlier one is done.", hint=START_OVER)
 
 
 def _file(split: Split) -> Split:
-    """What stands for the whole file of a split."""
+    """The split as if it were the whole file, to compare files by."""
     return msgspec.structs.replace(split, id=0, start=0, end=None)
 
 
 def _is_whole(spans: list[Split]) -> bool:
-    """Whether these spans make up a file, one behind the other; only a plain file of known size has several."""
+    """Whether these spans make up a file without gaps; only a plain file of known size has several."""
     spans = sorted(spans, key=attrgetter("start"))
     starts = [span.start for span in spans]
     if starts[0] != 0 or [span.end for span in spans] != [*starts[1:], None]:
@@ -147,12 +154,8 @@ def _is_whole(spans: list[Split]) -> bool:
     )
 
 
-def _differences(begun: Identity, asked: Identity) -> list[tuple[str, Any, Any]]:
-    before, now = (_flat(identity) for identity in (begun, asked))
-    names = sorted(before.keys() & now.keys())  # another version may know others
-    return [(name, before[name], now[name]) for name in names if before[name] != now[name]]
-
-
-def _flat(identity: Identity) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.to_builtins(identity)
-    return {**fields.pop("what"), **fields}
+def _words(value: object) -> object:
+    """A member of an identity as people read it."""
+    if isinstance(value, SourceFiles):
+        return f"{value.count} of {value.bytes} bytes ({value.digest})"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value

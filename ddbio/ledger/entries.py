@@ -1,56 +1,59 @@
-"""The words of the ledger: what is worked on, and what has become durable of it."""
+"""What the ledger records: leases on splits, and what has become durable of them.
+
+A member that is added later needs a default, so that what earlier versions wrote can still be read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import msgspec
 
 from ddbio.hints import PathTypes
-from ddbio.model import KeyType
+from ddbio.ledger.identity import Identity
+from ddbio.ledger.positions import START, AtEnd, Natural, Position
+from ddbio.model import Compression
 from ddbio.report import Rejection, Spending
+from ddbio.storage.tokens import Token
 
-Natural = Annotated[int, msgspec.Meta(ge=0)]
 CRC32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
 Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
 Packed = bytes
 """`Commit` has a member named `bytes`."""
 
-END = "end"
-"""The position of an export's split behind its last page; every other one is "" or a JSON object."""
-
 
 class Split(msgspec.Struct, frozen=True):
-    """A piece of work that one worker holds at a time: a segment (export) or a span of a file (import)."""
+    """What a worker leases: a segment (export) or a span of a file (import)."""
 
     id: int
     file: str = ""
     start: int = 0
     """First byte of the span."""
     end: int | None = None
-    """First byte that is not the span's; None: to the end of the file."""
+    """First byte after the span; None where it extends to the end of the file."""
     size: int | None = None
     tag: str = ""
-    compression: Literal["none", "gzip", "zstd"] = "none"
+    compression: Compression = "none"
     source: int = 0
-    """Import: the number of the source that the file is of. All of one source is done before the next one is begun."""
+    """The number of the source that holds the file. A source is begun once all splits of the one before are done."""
 
 
 class SplitState(msgspec.Struct, frozen=True):
     """How far one split is: what a new lease on it begins with."""
 
-    position: str = ""
+    position: Position = START
     number: Natural = 0
+    """The number of its next output file."""
     finished: bool = False
     open_file: str | None = None
     """The file of its last commit, if that is not sealed."""
 
     @property
     def done(self) -> bool:
-        """Nothing is left to do: read to its end, and its last file sealed."""
-        return self.finished or (self.position == END and self.open_file is None)
+        """It is read to its end, and its last file is sealed."""
+        return self.finished or (isinstance(self.position, AtEnd) and self.open_file is None)
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -58,24 +61,24 @@ class Lease(msgspec.Struct, frozen=True):
 
     split: Split
     epoch: int
-    position: str = ""
-    """Where to go on: a LastEvaluatedKey as JSON, or an offset; "" at the split's beginning."""
+    position: Position = START
+    """Where to go on."""
     number: int = 0
     """The number of the split's next output file."""
 
 
 class FileState(msgspec.Struct, frozen=True):
-    """What is durable of one output file: everything up to `bytes`, as written (compressed, if it is)."""
+    """What is durable of one output file: its first `bytes` bytes, as stored (compressed, where it is)."""
 
     name: str
     segment: Natural
     number: Natural
-    first: str
-    """The position behind which the file's first item lies; "" at the segment's beginning."""
-    last: str
-    """The position behind the file's last item."""
+    first: Position
+    """The position before the file's first item."""
+    last: Position
+    """The position after the file's last item."""
     read: Natural
-    """Σ `Count` of the replies whose items are in it."""
+    """Sum of `Count` over the replies whose items are in it."""
     items: Natural
     """Items counted in the bytes written."""
     bytes: Natural
@@ -83,9 +86,9 @@ class FileState(msgspec.Struct, frozen=True):
     sealed: bool
     fingerprint: Fingerprint | None = None
     """The sum of its items' fingerprints in 16 hexadecimal digits (`ddbio.codec.fingerprint`); None: not computed."""
-    token: dict[str, Any] | None = None
-    """What another process needs to seal the file (`OutputFile.resume_token`); None once it is sealed. In a commit, its
-    parts are only those that the file's earlier commits have not told (`ddbio.ledger.tokens`)."""
+    token: Token | None = None
+    """What another process needs to seal the file; None once it is sealed. In a commit, an upload's token holds only
+    the parts that are new since the file's earlier commits."""
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -99,7 +102,7 @@ class Reject(msgspec.Struct, frozen=True):
     reason: str
     message: str
     raw: bytes | None
-    """None where the record is longer than 1 MiB: read it again by its offset."""
+    """None where the record is longer than 1 MiB: it can be read again by its offset."""
 
 
 def by_reason(rejects: Iterable[Reject]) -> dict[str, Rejection]:
@@ -124,30 +127,30 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     epoch: Natural
     seq: Natural
     """1, 2, 3 … within one lease."""
-    position: str
-    """How far the split is done: the LastEvaluatedKey as JSON, "" or `END`; for an import an offset in the file."""
+    position: Position
+    """Everything before it is settled."""
     done: bool = False
     file: FileState | None = None
-    """Export: what is durable of the file now, from its first byte."""
+    """Export: what is durable of the file, from its first byte."""
     read: Natural = 0
-    """Export: Σ `Count` of the replies. Import: records found. Up to `position`."""
+    """Export: sum of `Count` over the replies. Import: records found."""
     written: Natural = 0
     """Export: items counted in the bytes written. Import: records that the service acknowledged."""
     bytes: Natural = 0
     """Export: bytes written. Import: bytes read."""
     rejected: Natural = 0
     rejects: tuple[Reject, ...] = ()
-    """The rejected records themselves; they go into the rejects file, not into the journal."""
+    """The rejected records. They go into the rejects file, not into the journal."""
     types: dict[str, Natural] = {}
     """Type masks by attribute path (`ddbio.hints`)."""
     reasons: dict[str, Rejection] = {}
-    """The same rejects by the code of their reason; these stay in the journal."""
+    """The rejects by the code of their reason; these go into the journal."""
     found: Packed = b""
-    """Verification, which has no journal: what was found (`ddbio.audit.findings`)."""
+    """Verification: what was found, packed by `ddbio.audit.ledger`. There is no journal for it to go into."""
 
 
 class Recovered(msgspec.Struct, frozen=True, tag="recovered"):
-    """A file that was left behind: sealed at its last commit, or gone (then its split goes back to `first`)."""
+    """A file that its writer left: sealed at its last commit, or gone (then its split goes back to `first`)."""
 
     split: Natural
     file: FileState
@@ -161,21 +164,6 @@ class Used(msgspec.Struct, frozen=True, tag="used"):
     spending: Spending = Spending()
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """What makes two runs the same job. Capacity, processes and concurrency may differ."""
-
-    command: Literal["export", "import"]
-    account: str
-    region: str
-    table: str
-    table_id: str
-    keys: tuple[tuple[str, KeyType], ...]
-    place: str
-    """The destination of an export, the sources of an import."""
-    what: dict[str, Any]
-    """Further options that shape the result, by name."""
-
-
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
     """The first entry of a journal: which job this is, and its splits."""
 
@@ -187,10 +175,7 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 
 
 class Compacted(msgspec.Struct, frozen=True, tag="compacted"):
-    """The job so far, in the place of all entries before it: a whole ledger, with the known splits and files behind it.
-
-    A member that is added later needs a default: that of a ledger which has not seen any of it.
-    """
+    """The state of the job, in place of all entries before it; the known splits and files follow."""
 
     done: bytes
     """The splits that are done (`ddbio.ledger.numbers`)."""
@@ -198,21 +183,21 @@ class Compacted(msgspec.Struct, frozen=True, tag="compacted"):
     written: Natural
     rejected: Natural
     size: Natural
-    """`bytes` of all commits."""
+    """Sum of `bytes` over all commits."""
     types: PathTypes
     used: tuple[Used, ...]
     reasons: dict[str, Rejection] = {}
 
 
 class KnownSplit(msgspec.Struct, frozen=True, tag="split"):
-    """A split that was begun and is not done, as it was when the journal was compacted."""
+    """A split that was begun and not done when the journal was compacted."""
 
     split: Natural
     state: SplitState
 
 
 class KnownFile(msgspec.Struct, frozen=True, tag="file"):
-    """An output file, as it was when the journal was compacted: with the whole of its token, if it is not sealed."""
+    """An output file when the journal was compacted; one that is not sealed has its whole token."""
 
     file: FileState
 

@@ -1,25 +1,31 @@
 """The manifest: the final summary of a job, `_ddbio/manifest.json` beside an export's files or in an import's state.
 
-It is versioned by its first member, and written whole or not at all. Its checksum depends neither on white space nor
-on the order of members or the notation of numbers, and covers every member but itself: those of later versions too.
+It is written whole or not at all. Its checksum covers every member but itself, those of later versions included, and
+depends neither on white space nor on the order of members or the notation of numbers. `docs/durable-formats.md`
+describes the format.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import msgspec
 
 from ddbio.errors import SourceError
 from ddbio.hints import HintType
-from ddbio.ledger.entries import FileState, Identity, Natural
+from ddbio.ledger import manifest_1
+from ddbio.ledger.entries import FileState
+from ddbio.ledger.identity import Identity
+from ddbio.ledger.positions import Natural
 from ddbio.names import is_file_of
 from ddbio.report import Moment, Spending
 
 T = TypeVar("T")
+VERSION = 2
+"""Of the manifest's format. It is raised when members are removed or change their meaning, not when some are added."""
 
 
 class TableRecord(msgspec.Struct, frozen=True):
@@ -31,24 +37,21 @@ class TableRecord(msgspec.Struct, frozen=True):
     indexes: list[str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Totals(Spending):
+class Totals(msgspec.Struct, frozen=True):
     """What the job did and used, in all its runs; of a run that was killed, up to its last entry in the journal."""
 
     items: Natural
     bytes: Natural
     rejected: Natural
     rejects: str | None
-    requests: Natural = 0  # as in Spending; here they are validated
-    throttles: Natural = 0
-    retries: Natural = 0
-    reject_reasons: dict[str, int] = field(default_factory=dict)
+    used: Spending
+    reject_reasons: dict[str, int] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True):
     """Everything that a later import, verification or person needs to know of a job."""
 
-    ddbio_manifest: Literal[1]
+    ddbio_manifest: Literal[2]
     run: str
     identity: Identity
     table: TableRecord
@@ -57,17 +60,17 @@ class Manifest(msgspec.Struct, frozen=True):
     files: list[FileState]
     """An export's files, each with its segment, counts, bytes, CRC32 and positions."""
     type_hints: dict[str, HintType]
-    """Plain JSON: the type of each path that held only that one (`ddbio.hints`)."""
+    """Plain JSON: the type of each path that held only one type (`ddbio.hints`)."""
     mixed: list[str]
-    """Plain JSON: paths whose sets or binary can't be told from other values that were seen there."""
+    """Plain JSON: paths whose sets or binary can't be distinguished from other values that were seen there."""
     totals: Totals
     types_cut_off: bool = False
-    """Plain JSON: there may be more paths than `type_hints` and `mixed` could speak of (`ddbio.hints`)."""
+    """Plain JSON: there may be paths that neither `type_hints` nor `mixed` could name (`ddbio.hints`)."""
     throttle_reasons: dict[str, Natural] = {}
     """Of the last run, as in `ddbio.report.JobReport`; so is `timeline`."""
     timeline: list[Moment] = []
     checksum: str | None = None
-    """Of all the other members; None in a manifest of a version that wrote none. `encode` puts it in."""
+    """Of all other members; None where an earlier version wrote none. `encode` adds it."""
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -78,14 +81,14 @@ def encode(manifest: Manifest) -> bytes:
 
 
 class Listed(msgspec.Struct):
-    """A file that a manifest lists, and its size."""
+    """A file of an export, as far as an import looks at it."""
 
     name: str
     bytes: int | None = None
 
 
 class Origin(msgspec.Struct):
-    """The table that a job was about."""
+    """The table of a job."""
 
     command: Literal["export", "import"]
     account: str
@@ -94,11 +97,8 @@ class Origin(msgspec.Struct):
 
 
 class Types(msgspec.Struct):
-    """What a manifest tells an import, as in `Manifest`: a person may have written one of types that plain JSON does
-    not tell, and of nothing else.
-    """
+    """What an import reads of a manifest. A person may have written one that holds only type hints."""
 
-    ddbio_manifest: Literal[1]
     type_hints: dict[str, HintType]
     mixed: list[str] = []
     types_cut_off: bool = False
@@ -107,14 +107,20 @@ class Types(msgspec.Struct):
 
 
 class _Files(msgspec.Struct):
-    ddbio_manifest: Literal[1]
     identity: Origin
     files: list[Listed]
 
 
+class _Version(msgspec.Struct):
+    ddbio_manifest: int
+
+
 def read_types(text: bytes, location: str) -> Types:
-    """What a manifest tells an import; raises SourceError where it can't be understood, or was changed."""
-    return _read(text, location, Types)
+    """What an import needs of a manifest, of any format up to `VERSION`.
+
+    Raises SourceError where the manifest can't be understood, or was changed.
+    """
+    return _read(text, location, lambda _: msgspec.json.decode(text, type=Types))
 
 
 def read_files(text: bytes, location: str) -> list[str]:
@@ -122,18 +128,27 @@ def read_files(text: bytes, location: str) -> list[str]:
 
     Raises SourceError as `read_types` does.
     """
-    found = _read(text, location, _Files)
+    found = _read(text, location, lambda _: msgspec.json.decode(text, type=_Files))
     return list(filter(is_file_of(found.identity.table), (file.name for file in found.files)))
 
 
 def read_manifest(text: bytes, location: str) -> Manifest:
-    """A whole manifest; raises SourceError as `read_types` does."""
-    return _read(text, location, Manifest)
+    """A whole manifest, of any format up to `VERSION`; raises SourceError as `read_types` does."""
+
+    def decode(version: int) -> Manifest:
+        if version == 1:
+            return msgspec.convert(manifest_1.upgrade(text), Manifest)
+        return msgspec.json.decode(text, type=Manifest)
+
+    return _read(text, location, decode)
 
 
-def _read(text: bytes, location: str, kind: type[T]) -> T:
+def _read(text: bytes, location: str, decode: Callable[[int], T]) -> T:
     try:
-        found = msgspec.json.decode(text, type=kind)
+        version = msgspec.json.decode(text, type=_Version).ddbio_manifest
+        if version not in range(1, VERSION + 1):
+            raise _other_version(version, location)
+        found = decode(version)
         said, checksum = _checksums(text)
     except (ValueError, RecursionError) as error:
         raise SourceError(
@@ -148,8 +163,15 @@ def _read(text: bytes, location: str, kind: type[T]) -> T:
     return found
 
 
+def _other_version(version: int, location: str) -> SourceError:
+    return SourceError(
+        f"The manifest of {location} is of format {version}; this version of ddbio reads formats 1 to {VERSION}.",
+        hint="Use the version of ddbio that wrote it, or a later one.",
+    )
+
+
 def _checksums(text: bytes) -> tuple[object, str]:
-    """What a manifest gives as its checksum, and the right one: the SHA-256 of the rest as ASCII JSON, sorted."""
+    """The checksum in a manifest, and the right one: the SHA-256 of the rest as sorted JSON in ASCII."""
     document = json.loads(text, parse_float=_number)
     said = document.pop("checksum", None)
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
@@ -157,6 +179,6 @@ def _checksums(text: bytes) -> tuple[object, str]:
 
 
 def _number(text: str) -> float:
-    """A number that is not written as an integer; as one if it is one, since jq writes 4.0 as 4."""
+    """A number with a fraction or an exponent; an integer where its value is one, since jq writes 4.0 as 4."""
     number = float(text)
     return int(number) if number.is_integer() else number

@@ -1,4 +1,7 @@
-"""Recovery: what a dead worker, or a dead run, left behind is sealed at its last commit or removed. Never continued."""
+"""Recovery: a file that a lost worker, or an earlier run, has left is sealed at its last commit or removed.
+
+No file is ever continued.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,21 @@ from ddbio.names import is_file_of
 from ddbio.storage.base import Sink
 
 SEALERS = 16
-"""Files that are sealed at once."""
+"""Files that are sealed at the same time."""
 
 
 async def recover(ledger: Ledger, sink: Sink, splits: Iterable[int] | None = None) -> None:
     """Seal every unsealed file that has a commit, of all splits or of these; where one is gone, its split goes back.
 
-    Idempotent: what was sealed before a crash is found so. Raises DestinationError, and JournalError where the journal
-    may hold more than the ledger: a file sealed too early could never be taken for what the journal says that it is.
+    Idempotent: a file that was sealed before a crash is recognised. Raises DestinationError, and JournalError where the
+    journal may hold more than the ledger: a file sealed too early would not be what the journal says.
     """
     await ledger.settle()
     turns = asyncio.Semaphore(SEALERS)
 
     async def settle(split: int, file: FileState) -> None:
         async with turns:
-            there = await sink.recover(file.name, file.bytes, file.token or {})
+            there = await sink.recover(file.name, file.bytes, file.token)
             if not there:
                 await sink.delete(file.name)
         state = msgspec.structs.replace(file, sealed=True, token=None) if there else file
@@ -42,6 +45,6 @@ async def recover(ledger: Ledger, sink: Sink, splits: Iterable[int] | None = Non
 
 
 async def sweep(ledger: Ledger, sink: Sink, table: str) -> None:
-    """Remove unfinished files and uploads of this table's exports that no commit speaks of."""
+    """Remove unfinished files and uploads of this table's exports that no commit names."""
     await ledger.stop_compacting()
     await sink.sweep(is_file_of(table), {file.name for _, file in ledger.open_files()})

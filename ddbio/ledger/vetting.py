@@ -1,34 +1,25 @@
-"""What a journal may say: names and positions are held against the job before anything is done with them.
+"""Names and positions in a journal are checked against the job before they are used.
 
-A checksum keeps accidents away, but whoever can write to a destination can make one. Without this, a journal could
-have any file of the machine renamed, cut, or read.
+The checksum detects accidents, but anyone who can write to the destination can compute one. Without these checks, a
+forged journal could have any file of the machine renamed, truncated or read.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from ddbio.errors import JournalError
-from ddbio.ledger.entries import END, Commit, FileState, JournalEntry, KnownFile, KnownSplit, Opened, Recovered
-from ddbio.names import ENDINGS, RUN_NAME, TABLE_NAME, file_name, is_part_of
+from ddbio.ledger.entries import Commit, FileState, JournalEntry, KnownFile, KnownSplit, Opened, Recovered
+from ddbio.ledger.identity import ExportIdentity
+from ddbio.ledger.positions import START, AfterKey, AtOffset, Position
+from ddbio.names import RUN_NAME, TABLE_NAME, file_name, is_part_of
+from ddbio.storage.tokens import LocalToken, Token
 from ddbio.unreadable import UNREADABLE
 
 Key = dict[str, dict[str, str]]
 """A LastEvaluatedKey."""
-_OFFSET = re.compile(r"[0-9]{1,18}")
-
-
-class _Token(msgspec.Struct, forbid_unknown_fields=True):
-    """What the places give as a resume token (`ddbio.storage.base.OutputFile.resume_token`, `ddbio.ledger.tokens`)."""
-
-    part: str | None = None
-    upload_id: str | None = None
-    parts: list[tuple[int, str, str]] = []
-    after: int = 0
 
 
 def vet_opening(opened: Opened, location: str) -> None:
@@ -38,7 +29,7 @@ def vet_opening(opened: Opened, location: str) -> None:
 
 
 class Vetting:
-    """Holds the entries of a journal against the job that was `opened`."""
+    """Checks the entries of a journal against the job that was `opened`."""
 
     def __init__(self, opened: Opened, location: str) -> None:
         self._opened = opened
@@ -63,51 +54,45 @@ class Vetting:
             case KnownFile(file=file):
                 return file.segment, self._is_ours(file, file.segment)
             case KnownSplit(split=split, state=state):
-                return split, not state.position or self._is_position(split, state.position)
+                return split, state.position == START or self._is_position(split, state.position)
         return 0, not isinstance(entry, Opened) or entry == self._opened
 
-    def _is_position(self, split: int, position: str) -> bool:
+    def _is_position(self, split: int, position: Position) -> bool:
         if self._opened.identity.command == "export":
-            return 0 <= split < self._opened.segments and self._is_key(position)
+            return 0 <= split < self._opened.segments and self._is_scan_position(position)
         start = self._starts.get(split)
-        return start is not None and _OFFSET.fullmatch(position) is not None and int(position) >= start
+        return start is not None and isinstance(position, AtOffset) and position.offset >= start
 
     def _is_ours(self, file: FileState, split: int) -> bool:
         identity = self._opened.identity
-        compression = identity.what.get("compress")
         return (
-            identity.command == "export"
+            isinstance(identity, ExportIdentity)
             and 0 <= split < self._opened.segments
-            and compression in ENDINGS
             and file.segment == split
-            and file.name == file_name(identity.table, file.segment, file.number, compression)
-            and self._is_key(file.first)
-            and self._is_key(file.last)
+            and file.name == file_name(identity.table, file.segment, file.number, identity.compress)
+            and self._is_scan_position(file.first)
+            and self._is_scan_position(file.last)
             and _is_token(file.token, file.name)
         )
 
-    def _is_key(self, position: str) -> bool:
-        """Whether an export's position is the beginning or the end of its segment, or a key of its table or index."""
-        if position in ("", END):
-            return True
+    def _is_scan_position(self, position: Position) -> bool:
+        """Whether it is the beginning or the end of a segment, or a key of the table or index."""
+        if not isinstance(position, AfterKey):
+            return not isinstance(position, AtOffset)
         try:
-            key = msgspec.json.decode(position, type=Key)
+            key = msgspec.json.decode(position.key, type=Key)
         except UNREADABLE:
             return False
         return all(key.get(name, {}).keys() == {kind} for name, kind in self._key.items())
 
 
-def _is_token(token: dict[str, Any] | None, name: str) -> bool:
+def _is_token(token: Token | None, name: str) -> bool:
     """Whether a resume token, if there is one, is about this file."""
-    try:
-        found = msgspec.convert(token or {}, type=_Token)
-    except msgspec.ValidationError:
-        return False
-    return found.part is None or is_part_of(found.part, name)
+    return not isinstance(token, LocalToken) or is_part_of(token.part, name)
 
 
 def _refused(location: str, what: str) -> JournalError:
     return JournalError(
         f"The journal in {location} can't be trusted: {what} is not one that ddbio writes for this job.",
-        hint="Find out who has changed it. To start anew, give an export --overwrite, an import another --state.",
+        hint="Find out who has changed it. To start over, use --overwrite (export) or another --state (import).",
     )

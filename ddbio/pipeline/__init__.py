@@ -1,1 +1,1 @@
-"""The two straight lines: segment → files, and span → table."""
+"""The two pipelines: a segment into files (`exporting`), and a span into the table (`importing`)."""

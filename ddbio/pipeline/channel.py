@@ -1,4 +1,4 @@
-"""Bounds in bytes: a budget that coroutines draw from in turn, and a channel between two of them built on it."""
+"""Limits in bytes: a budget that coroutines share, and a channel between two of them that is built on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class ByteBudget:
-    """At most `limit` bytes are out at a time; one larger piece goes alone. First come, first served."""
+    """At most `limit` bytes are taken at a time, or one larger piece alone. First come, first served."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -65,11 +65,11 @@ class Channel(Generic[T]):
         self._items.put_nowait((item, size))
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Declare that nothing more will be put."""
         self._items.put_nowait(None)
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        """The pieces in order, until the channel is closed. A piece holds its room until the next one is asked for."""
+        """The pieces in order, until the channel is closed. A piece counts until the next one is requested."""
         while (entry := await self._items.get()) is not None:
             item, size = entry
             yield item

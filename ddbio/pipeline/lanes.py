@@ -1,4 +1,4 @@
-"""Lanes: how much a process has under way at once."""
+"""Lanes: the slots for concurrent requests of a process."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable
 
-IN_FLIGHT_BYTES = 64 * 1024 * 1024
-"""Most bytes of batches that are out at once in a process."""
-RESTING = 4
-"""For each lane so many requests wait to be repeated, at most: then new ones wait too."""
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 
 
 class Lanes:
-    """How many requests, and how many bytes of them, may be under way at once; shared by all splits of a process.
+    """Limits the requests in flight, and their bytes; shared by all splits of a process.
 
-    First come, first served, but those that have rested are next; a request larger than all the room goes alone.
+    First come, first served, except that requests which have rested are next. A request that is larger than the limit
+    is sent alone.
     """
 
-    def __init__(self, requests: int) -> None:
+    def __init__(self, requests: int, tuning: Tuning = DEFAULT) -> None:
+        self._tuning = tuning
         self._limit = requests
         self._requests = self._resting = 0
         self._bytes = 0
@@ -26,7 +25,7 @@ class Lanes:
 
     @property
     def limit(self) -> int:
-        """Most requests under way; there may be more after it was lowered, until they are back."""
+        """The most requests in flight. After it was lowered there may be more, until they have returned."""
         return self._limit
 
     @limit.setter
@@ -35,7 +34,7 @@ class Lanes:
         self._serve()
 
     async def take(self, size: int) -> None:
-        """Wait for a lane, and for room where `size` is not 0."""
+        """Wait for a lane, and for room for `size` bytes."""
         if not self._waiters and self._fits(size):
             self._enter(size)
             return
@@ -44,15 +43,15 @@ class Lanes:
         await self._wait(waiter, size)
 
     def give(self, size: int) -> None:
-        """The request is back."""
+        """Return a lane and its room."""
         self._requests -= 1
         self._bytes -= size
         self._serve()
 
     async def rest(self, pause: Awaitable[None]) -> None:
-        """Leave the lane to others during a `pause`, and be the next to have one again; the room is kept.
+        """Leave the lane to others during a `pause`, and be the next to get one; the room is kept.
 
-        Whoever is cancelled here still has the lane to give back.
+        A caller that is cancelled here still has to `give` the lane back.
         """
         self._resting += 1
         self.give(0)
@@ -68,7 +67,7 @@ class Lanes:
 
     async def _take_again(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.appendleft((waiter, 0))  # behind others it might wait for room that is its own
+        self._waiters.appendleft((waiter, 0))  # after others, it could wait for room that it holds itself
         self._serve()
         await self._wait(waiter, 0)
 
@@ -78,7 +77,7 @@ class Lanes:
         except asyncio.CancelledError:
             if waiter.cancelled():
                 self._serve()
-            else:  # let in and cancelled in the same turn of the loop
+            else:  # admitted and cancelled in the same iteration of the loop
                 self.give(size)
             raise
 
@@ -86,9 +85,9 @@ class Lanes:
         return self._requests < self._limit and (size == 0 or self._has_room(size))
 
     def _has_room(self, size: int) -> bool:
-        if self._resting >= RESTING * self._limit:
+        if self._resting >= self._tuning.resting_per_lane * self._limit:
             return False
-        return self._bytes == 0 or self._bytes + size <= IN_FLIGHT_BYTES
+        return self._bytes == 0 or self._bytes + size <= self._tuning.in_flight_bytes
 
     def _enter(self, size: int) -> None:
         self._requests += 1

@@ -1,4 +1,4 @@
-"""The outbox: commits on their way to the coordinator, bounded, in order, kept until acknowledged."""
+"""The outbox: commits on their way to the coordinator, in order, limited in bytes, kept until acknowledged."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ddbio.ledger.entries import Commit, Lease
+from ddbio.ledger.positions import Position
 from ddbio.pipeline.channel import ByteBudget
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 
-LIMIT_BYTES = 16 * 1024 * 1024
-"""Most bytes of rejects and findings that wait to be acknowledged."""
 _OVERHEAD = 1_024
+"""Approximate memory of a commit besides its rejects."""
 
 
 class _Entry(NamedTuple):
@@ -23,18 +24,18 @@ class _Entry(NamedTuple):
 
 
 class Outbox:
-    """Commits that are not acknowledged yet. `report_now` is called when one should be reported at once."""
+    """The commits that are not acknowledged. `report_now` is called when one should be reported immediately."""
 
-    def __init__(self, report_now: Callable[[], None]) -> None:
+    def __init__(self, report_now: Callable[[], None], tuning: Tuning = DEFAULT) -> None:
         self._report_now = report_now
-        self._budget = ByteBudget(LIMIT_BYTES)
+        self._budget = ByteBudget(tuning.outbox_bytes)
         self._entries: deque[_Entry] = deque()
 
     async def push(self, commit: Commit, *, urgent: bool = False) -> asyncio.Future[None]:
-        """Add a commit, once there is room; the future is done when the commit has been acknowledged.
+        """Add a commit, once there is room; the returned future is done when the commit is acknowledged.
 
-        An urgent one is made durable at once. A split's end is reported at once, for the next one to begin, but need
-        not be durable for that.
+        An urgent commit is made durable immediately. The end of a split is reported immediately, so that the next one
+        can begin, but need not be durable for that.
         """
         size = _OVERHEAD + len(commit.found) + sum(len(reject.raw or b"") for reject in commit.rejects)
         await self._budget.take(size)
@@ -47,15 +48,15 @@ class Outbox:
 
     @property
     def urgent(self) -> bool:
-        """Whether somebody waits for a commit, or rejects take up memory."""
+        """Whether a commit is waited for, or rejects occupy memory."""
         return any(entry.urgent for entry in self._entries)
 
     def pending(self) -> tuple[Commit, ...]:
-        """All commits not acknowledged yet, oldest first."""
+        """All commits that are not acknowledged, oldest first."""
         return tuple(entry.commit for entry in self._entries)
 
     def acknowledge(self, count: int) -> None:
-        """The oldest `count` commits are settled."""
+        """Remove the oldest `count` commits."""
         for _ in range(count):
             entry = self._entries.popleft()
             self._budget.give(entry.size)
@@ -73,18 +74,18 @@ class Committer:
 
     @property
     def intact(self) -> bool:
-        """Whether the outbox has every commit: none was cancelled on its way there."""
+        """Whether the outbox has every commit, that is, none was cancelled on its way there."""
         return self._taken == self._seq
 
-    async def commit(self, position: str, **facts: Any) -> None:
-        """Commit what has become durable; returns as soon as it is on its way."""
+    async def commit(self, position: Position, **facts: Any) -> None:
+        """Commit what has become durable; returns when the commit is in the outbox."""
         await self._push(position, facts, urgent=False)
 
-    async def commit_and_wait(self, position: str, **facts: Any) -> None:
-        """Commit, and return when the coordinator has made it durable."""
+    async def commit_and_wait(self, position: Position, **facts: Any) -> None:
+        """Commit; returns when the coordinator has made the commit durable."""
         await (await self._push(position, facts, urgent=True))
 
-    async def _push(self, position: str, facts: dict[str, Any], *, urgent: bool) -> asyncio.Future[None]:
+    async def _push(self, position: Position, facts: dict[str, Any], *, urgent: bool) -> asyncio.Future[None]:
         self._seq += 1
         commit = Commit(split=self._lease.split.id, epoch=self._lease.epoch, seq=self._seq, position=position, **facts)
         acknowledged = await self._outbox.push(commit, urgent=urgent)

@@ -1,4 +1,4 @@
-"""Requests that are paid for: capacity before each attempt, and the retry loop around them."""
+"""Requests within the budget: capacity for each attempt, and the retry loop around them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ log = logging.getLogger("ddbio.pipeline")
 
 
 class Requester:
-    """Sends requests within the budget and repeats those that can succeed later, until none did for `patience` seconds.
+    """Sends requests within the budget and retries them, until none has succeeded for `patience` seconds.
 
-    With `lanes`, whoever calls `run` has one, and others have it while the request waits to be repeated.
+    With `lanes`, the caller of `run` occupies one, and leaves it to others while the request waits to be repeated.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Requester:
         self._clock = clock
         self._lanes = lanes
         self.deadline = Deadline(lambda: governor.active, patience)
-        """Touched by whoever gets something done; a pause of the job does not count."""
+        """To be touched after every success. Pauses of the job do not count."""
         self._backoff = Backoff()
 
     @property
@@ -50,10 +50,10 @@ class Requester:
     async def run(
         self, estimate: Callable[[], float], send: Callable[[], Awaitable[T]], due: float | None = None
     ) -> tuple[T, Permit]:
-        """Acquire the estimated units (see `Governor.acquire`) and `send`, until it succeeds; the caller settles the
+        """Acquire the estimated units (see `Governor.acquire`) and `send`, until that succeeds. The caller settles the
         Permit and touches `deadline`.
 
-        Raises the last error when trying again can't help, or when the deadline has expired.
+        Raises the last error where a retry can't help, or the deadline has expired.
         """
         failures = 0
         while True:
@@ -62,32 +62,38 @@ class Requester:
             try:
                 return await send(), permit
             except WireError as error:
-                verdict = decide(error)
-                if isinstance(error, ThrottledError):
-                    self.meter.throttled(error.reason)
-                self._settle_failure(permit, error, verdict)
-                if verdict is Verdict.FATAL or self.deadline.failed():
+                if not self._failed(permit, error):
                     raise
                 log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)
-            self.meter.retries += 1
             pause = sleep(self._clock, self._backoff.delay(failures))
             await (self._lanes.rest(pause) if self._lanes else pause)
             failures += 1
 
+    def _failed(self, permit: Permit, error: WireError) -> bool:
+        """Count and settle a failed attempt; whether there will be another one."""
+        verdict = decide(error)
+        if isinstance(error, ThrottledError):
+            self.meter.throttled(error.reason)
+        self._settle_failure(permit, error, verdict)
+        if verdict is Verdict.FATAL or self.deadline.failed():
+            return False
+        self.meter.retries += 1
+        return True
+
     @staticmethod
     def _settle_failure(permit: Permit, error: WireError, verdict: Verdict) -> None:
-        """A refused attempt costs nothing; one whose reply is lost may have cost its estimate."""
+        """A rejected attempt costs nothing; one whose reply was lost may have cost its estimate."""
         if isinstance(error, ThrottledError) and scope(error.reason) != "range":
             permit.refuse()
-        else:  # where a few keys alone are throttled, the others have all of it
+        else:  # where only a few keys are throttled, other requests may use all of the capacity
             permit.settle(None if verdict is Verdict.RETRY else 0)
 
 
 class CostRatio:
-    """By how much requests cost more than was estimated: at first what the first one did, from then on smoothed.
+    """The ratio of the actual cost of requests to the estimate, at least 1: that of the first request, then smoothed.
 
-    Overwriting a larger item costs its size (API Reference, PutItem), and a local index's entries are charged to the
-    table.
+    Overwriting a larger item costs the size of that item (API Reference, PutItem), and the entries of local indexes are
+    charged to the table.
     """
 
     WEIGHT = 0.1
@@ -95,11 +101,11 @@ class CostRatio:
     def __init__(self) -> None:
         self.value = 1.0
         self.known = False
-        """Whether a request was served."""
+        """Whether a request has been served."""
         self._weight = 1.0
 
     def learn(self, estimated: float, actual: float) -> None:
-        """What was estimated to cost `estimated` has cost `actual`."""
+        """Learn from a request that was estimated to cost `estimated` units and has cost `actual`."""
         if estimated > 0:
             self.known = True
             self.value += self._weight * (max(actual / estimated, 1.0) - self.value)
@@ -107,7 +113,7 @@ class CostRatio:
 
 
 class CostEstimate:
-    """What the next request will probably cost: the most that a recent one did, or `first` before there was any."""
+    """The expected cost of the next request: the most that a recent one has cost; `first` before there is any."""
 
     def __init__(self, first: float) -> None:
         self._first = first
@@ -118,5 +124,5 @@ class CostEstimate:
         return max(self._recent, default=self._first)
 
     def learn(self, actual: float) -> None:
-        """A request consumed `actual` units."""
+        """Learn that a request has consumed `actual` units."""
         self._recent.append(actual)

@@ -19,6 +19,7 @@ from ddbio.pipeline.job import TableFacts
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.wire.dynamodb import DynamoDB
 from ddbio.wire.signing import CredentialProvider
 from ddbio.wire.transport import HttpTransport, Transport
@@ -39,6 +40,7 @@ class TableClient:
     clock: Clock
     executor: Executor
     retry_seconds: float = RETRY_SECONDS
+    tuning: Tuning = DEFAULT
 
     def requester(self, governor: Governor, lanes: Lanes | None = None) -> Requester:
         """What sends requests at the rate of `governor`; throttling gives `lanes` back while a request waits."""
@@ -58,6 +60,7 @@ class TableClient:
             executor=self.executor,
             fingerprint=fingerprint,
             partition_key=self.facts.partition_key,
+            tuning=self.tuning,
         )
 
     def dispatcher(self, requester: Requester, lanes: Lanes) -> Dispatcher:
@@ -68,8 +71,11 @@ class TableClient:
             requester=requester,
             meter=self.meter,
             echo=RecordEncoder(self.facts.keys, "dynamodb-json", {}),
+            tuning=self.tuning,
         )
-        return Dispatcher(writer, requester=requester, lanes=lanes, meter=self.meter, clock=self.clock)
+        return Dispatcher(
+            writer, requester=requester, lanes=lanes, meter=self.meter, clock=self.clock, tuning=self.tuning
+        )
 
 
 @asynccontextmanager
@@ -84,6 +90,7 @@ async def connect(
     executor: Executor,
     retry_seconds: float = RETRY_SECONDS,
     open_transport: OpenTransport = HttpTransport,
+    tuning: Tuning = DEFAULT,
 ) -> AsyncIterator[TableClient]:
     """A client of the table over at most `connections` connections, which are closed at the end."""
     async with open_transport(connections=connections, ca_bundle=facts.ca_bundle) as transport:
@@ -102,4 +109,5 @@ async def connect(
             clock=clock,
             executor=executor,
             retry_seconds=retry_seconds,
+            tuning=tuning,
         )

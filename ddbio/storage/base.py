@@ -7,11 +7,12 @@ name what was tried and where.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Literal, NamedTuple
 
 from ddbio.model import Compression
+from ddbio.storage.tokens import Token
 
 OWN_FOLDER = "_ddbio"
 """The folder of all files of ddbio's own; query engines skip names that start with `_`."""
@@ -43,10 +44,10 @@ class OutputFile(ABC):
     name: str
 
     @property
-    def resume_token(self) -> Mapping[str, object] | None:
-        """What `Sink.recover` needs, besides the name, to seal the file at any offset that `sync` or `finish` returned.
+    def resume_token(self) -> Token | None:
+        """What `Sink.recover` needs, besides the name, to seal every offset that `sync` and `finish` returned so far.
 
-        JSON values; a list `parts`, if there is one, only grows. None while there is nothing to seal, and on a stream.
+        None while there is nothing to seal, and on a stream.
         """
         return None
 
@@ -148,8 +149,8 @@ class Sink(ABC):
         """
 
     @abstractmethod
-    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
-        """Seal a file that is no longer being written at `size` bytes, an offset that its `sync` or `finish` returned.
+    async def recover(self, name: str, size: int, token: Token | None) -> bool:
+        """Seal a file that nobody writes any more, at `size` bytes: an offset that its `sync` or `finish` returned.
 
         `token` is the file's `resume_token`, read after that call. False where what is needed no longer exists; what
         is left of the file is then removed. The same call returns the same result after any crash in between.

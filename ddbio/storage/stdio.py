@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 import select
-from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import BinaryIO
@@ -14,6 +14,7 @@ from typing import BinaryIO
 from ddbio.errors import DestinationError, OutputClosedError, SourceError
 from ddbio.storage.base import OutputFile, Sink, Source, SourceFile, StoredFile, Survey
 from ddbio.storage.steps import Steps
+from ddbio.storage.tokens import Token
 
 CHUNK = 1024 * 1024
 """The largest chunk that a source yields, in bytes."""
@@ -66,7 +67,7 @@ class StdoutSink(Sink):
     async def delete(self, *names: str) -> None:
         """Nothing to do: what was written to a stream can't be removed."""
 
-    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:  # noqa: ARG002
+    async def recover(self, name: str, size: int, token: Token | None) -> bool:  # noqa: ARG002
         return False
 
     async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:  # noqa: ARG002

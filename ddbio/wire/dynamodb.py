@@ -1,4 +1,4 @@
-"""Scan and BatchWriteItem as bytes in, bytes out."""
+"""Scan and BatchWriteItem: one attempt per call, with raw JSON in and out."""
 
 from __future__ import annotations
 
@@ -6,42 +6,24 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
-from isal.isal_zlib import crc32
 
-from ddbio.errors import (
-    CorruptReplyError,
-    CredentialsError,
-    ServiceError,
-    UsageError,
-)
-from ddbio.retry import dynamodb_error
-from ddbio.unreadable import UNREADABLE
+from ddbio.errors import CredentialsError, UsageError
+from ddbio.wire.replies import BatchReply, batch_reply, service_error, verified
 from ddbio.wire.signing import CredentialProvider, Credentials, Signer
-from ddbio.wire.transport import Reply, Transport
+from ddbio.wire.transport import Transport
 
-MAX_MESSAGE = 300
-"""The service's messages are cut here: they may quote keys."""
-MAX_SKEW = timedelta(minutes=1)
-"""A clock that is further off than this is worth telling about."""
-
-MOST_UNITS = 1e6
-"""More than any request can consume: 25 items of 400 KB, in a table with 5 local indexes, take 110,000."""
 _LARGE_BODY = 1 << 20
-"""From here on a body is put together and hashed in a thread: that takes 1 to 2 ms per MB."""
-
-_CLOCK_CODES = {"InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired"}
+"""Bodies from this size on are joined and hashed in a thread, which takes 1 to 2 ms per MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScanPlan:
-    """What stays the same from page to page of one segment. `names` and `values` are raw JSON objects."""
+    """The parameters that all requests for one segment share. `names` and `values` are raw JSON objects."""
 
     table: str
     segment: int = 0
@@ -76,73 +58,17 @@ class ScanPlan:
         return msgspec.json.encode({name: value for name, value in members.items() if value is not None})[:-1]
 
 
-class BatchReply(NamedTuple):
-    """What a BatchWriteItem did not write (each item's raw JSON), and the units that it consumed, if it said so
-    credibly.
-
-    Those of the table itself, its local indexes included: global indexes have a capacity of their own.
-    """
-
-    unprocessed: tuple[bytes, ...]
-    capacity: float | None
-
-
-class _Put(msgspec.Struct):
-    item: msgspec.Raw = msgspec.field(name="Item")
-
-
-class _Write(msgspec.Struct):
-    put: _Put = msgspec.field(name="PutRequest")
-
-
-class _Capacity(msgspec.Struct):
-    units: float | None = msgspec.field(name="CapacityUnits", default=None)
-
-
-class _TableCapacity(_Capacity):
-    indexes: dict[str, _Capacity] | None = msgspec.field(name="GlobalSecondaryIndexes", default=None)
-
-    @property
-    def own(self) -> float | None:
-        """The units without those of global indexes, which `units` includes (API Reference, ConsumedCapacity)."""
-        if self.units is None or not self.indexes:
-            return self.units
-        return self.units - sum(index.units or 0.0 for index in self.indexes.values())
-
-
-class _BatchBody(msgspec.Struct):
-    unprocessed: dict[str, list[_Write]] = msgspec.field(name="UnprocessedItems")
-    capacity: list[_TableCapacity] | None = msgspec.field(name="ConsumedCapacity", default=None)
-
-
-class _Reason(msgspec.Struct):
-    reason: str | None = None
-    resource: str | None = None
-
-
-class _ErrorBody(msgspec.Struct):
-    type: str | None = msgspec.field(name="__type", default=None)
-    message: str | None = None
-    capital_message: str | None = msgspec.field(name="Message", default=None)
-    reasons: list[_Reason | None] | None = msgspec.field(name="throttlingReasons", default=None)
-    capital_reasons: list[_Reason | None] | None = msgspec.field(name="ThrottlingReasons", default=None)
-
-
-_decode_batch = msgspec.json.Decoder(_BatchBody).decode
-_decode_error = msgspec.json.Decoder(_ErrorBody).decode
-
-
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 class DynamoDB:
-    """The two bulk operations, one attempt per call.
+    """A client for the two bulk operations; each call is one attempt.
 
     Both raise `TransportError` (no reply), `CorruptReplyError` (a reply that can't be trusted) or a `ServiceError`.
-    Where the service refuses the credentials, the source has others in place before `CredentialsError` is raised, so
-    the caller just tries again; where it has none, `CredentialsUnavailableError` comes instead. `executor` is for large
-    bodies.
+    When the service rejects the credentials, they are renewed before `CredentialsError` is raised, so that the caller
+    can simply retry; if there are no others, `CredentialsUnavailableError` is raised instead. Large bodies are made in
+    `executor`.
     """
 
     def __init__(
@@ -165,7 +91,7 @@ class DynamoDB:
         self._batch_heads: dict[str, bytes] = {}
 
     async def scan(self, body: bytes) -> bytes | bytearray:
-        """One page: the reply's body, its CRC32 verified. `body` comes from `ScanPlan.body`."""
+        """Read one page; return the body of the reply, whose CRC32 is verified. `body` comes from `ScanPlan.body`."""
         return await self._attempt("Scan", _SCAN_HEADERS, lambda: body, len(body))
 
     async def batch_write(self, table: str, requests: Sequence[bytes], size: int) -> BatchReply:
@@ -174,7 +100,7 @@ class DynamoDB:
         if head is None:
             head = self._batch_heads[table] = b'{"RequestItems":{' + msgspec.json.encode(table) + b":["
         join = partial(_batch_body, head, requests)
-        return _batch_reply(await self._attempt("BatchWriteItem", _BATCH_HEADERS, join, size))
+        return batch_reply(await self._attempt("BatchWriteItem", _BATCH_HEADERS, join, size))
 
     async def _attempt(
         self, operation: str, headers: Mapping[str, str], make_body: Callable[[], bytes], size: int
@@ -187,8 +113,8 @@ class DynamoDB:
             body, signed = await loop.run_in_executor(self._executor, self._signed, headers, make_body, credentials)
         reply = await self._transport(self._url, {"Host": self._host, **headers, **signed}, body)
         if reply.status == 200:
-            return _verified(operation, reply)
-        error = _service_error(reply, self._now())
+            return verified(operation, reply)
+        error = service_error(reply, self._now())
         if isinstance(error, CredentialsError):
             await self._credentials.renew(credentials)
         raise error
@@ -227,68 +153,3 @@ def _address(endpoint: str) -> tuple[str, str]:
     host = f"[{name}]" if ":" in name else name
     default = 443 if split.scheme == "https" else 80
     return (host if port in (None, default) else f"{host}:{port}"), split.path or "/"
-
-
-def _verified(operation: str, reply: Reply) -> bytes | bytearray:
-    # The service always sends the checksum. A reply without one was made or rewritten by something in between.
-    expected = reply.headers.get("x-amz-crc32")
-    if expected is None:
-        raise CorruptReplyError(
-            f"The reply to {operation} has no x-amz-crc32 header.",
-            hint="Every DynamoDB reply has one: look for a proxy that rewrites replies, or another endpoint.",
-        )
-    if expected != str(crc32(reply.body)):
-        raise CorruptReplyError(f"The reply to {operation} ({len(reply.body)} bytes) does not match its CRC32.")
-    return reply.body
-
-
-def _batch_reply(body: bytes | bytearray) -> BatchReply:
-    try:
-        decoded = _decode_batch(body)
-    except UNREADABLE:
-        raise CorruptReplyError("The reply to BatchWriteItem is not what the service sends.") from None
-    unprocessed = [bytes(write.put.item) for writes in decoded.unprocessed.values() for write in writes]
-    units = [own for entry in decoded.capacity or () if (own := entry.own) is not None]
-    return BatchReply(tuple(unprocessed), credible(sum(units)) if units else None)
-
-
-def credible(units: float | None) -> float | None:
-    """What the service says that a request consumed; None where no request can."""
-    return units if units is not None and 0 <= units <= MOST_UNITS else None
-
-
-def _service_error(reply: Reply, now: datetime) -> ServiceError:
-    try:
-        body = _decode_error(reply.body)
-    except UNREADABLE:
-        body = _ErrorBody()
-    code = (body.type or "").rpartition("#")[2] or f"Http{reply.status}"
-    if reply.status == 413:
-        code = "RequestEntityTooLarge"
-    message = body.message or body.capital_message or f"HTTP status {reply.status}, {len(reply.body)} bytes"
-    # Only the first line: what follows it in a signature error is the request itself, session token included.
-    sentence = message.partition("\n")[0][:MAX_MESSAGE]
-    given = body.reasons or body.capital_reasons or ()
-    reasons = [(each.reason, each.resource or "") for each in given if each and each.reason]
-    return dynamodb_error(code, reply.status)(
-        code,
-        sentence,
-        status=reply.status,
-        reasons=[reason for reason, _ in reasons],
-        resources=[resource for _, resource in reasons],
-        request_id=reply.headers.get("x-amzn-requestid"),
-        hint=_clock_hint(reply, now) if code in _CLOCK_CODES else None,
-    )
-
-
-def _clock_hint(reply: Reply, now: datetime) -> str:
-    fallback = "Check the secret access key."
-    try:
-        theirs = parsedate_to_datetime(reply.headers.get("date", ""))
-        skew = now - theirs
-    except (TypeError, ValueError, OverflowError):
-        return fallback
-    if abs(skew) < MAX_SKEW:
-        return fallback
-    way = "ahead of" if skew > timedelta(0) else "behind"
-    return f"This machine's clock is {abs(skew).total_seconds():.0f} s {way} the service's: set it, and try again."

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection: a request out, a reply in, one exchange after the other.
 
-A reply of known length is received into the very buffer that the caller gets: that is the cheapest way to have a page
-of a megabyte, at half of what a general HTTP client takes for it.
+A reply of known length is received directly into the buffer that the caller gets. For a page of a megabyte, that costs
+half of what a general-purpose HTTP client needs.
 """
 
 from __future__ import annotations
@@ -12,36 +12,31 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, cast
 
+from ddbio.wire.chunked import ChunkedBody, HttpError
 from ddbio.wire.room import LARGE_BODY, MAX_BODY, Claim, Room
 
 MAX_HEAD = 64 * 1024
 SMALL_BODY = 64 * 1024
-"""A request up to this size leaves in one write."""
+"""Requests up to this size are sent in one write."""
 PIECE_BYTES = 512 * 1024
-"""Of a larger one so much is encrypted and written at a time; then others have their turn."""
-_MAX_LINE = 4_096
+"""Larger requests are encrypted and written in pieces of this size, between which other tasks run."""
 _status_line = re.compile(r"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?\r\n").match
 _fields = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r\n)*\r\n").fullmatch
-_chunk_size = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?").fullmatch
 _length = re.compile(r"\d{1,15}").fullmatch
 
 
-class HttpError(OSError):
-    """The other side broke off, or does not speak HTTP/1.1. The message quotes nothing of what it sent."""
-
-
 class Reply(NamedTuple):
-    """An HTTP reply; its header names are in lower case, and of one that comes twice the last counts."""
+    """An HTTP reply. Header names are in lower case; of a repeated header, the last one counts."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes | bytearray
 
 
-class Connection(asyncio.BufferedProtocol):
-    """A protocol for `create_connection`. `usable` tells whether another exchange may follow.
+class HttpConnection(asyncio.BufferedProtocol):
+    """A protocol for `create_connection`. `usable` says whether another exchange may follow.
 
-    A large body waits for `room` before it is read, and has it until the exchange is over.
+    Before a large body is received, it waits for `room`, which it occupies until the exchange is over.
     """
 
     def __init__(self, room: Room) -> None:
@@ -59,7 +54,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def quiet_since(self) -> float:
-        """The instant, on the loop's clock, at which something was received last."""
+        """The time of the loop at which something was last received."""
         return self._heard_at
 
     async def exchange(
@@ -67,8 +62,8 @@ class Connection(asyncio.BufferedProtocol):
     ) -> Reply:
         """Send a request and return its reply.
 
-        Raises `TimeoutError` where nothing moves for `silence` seconds, or all takes ten times that; another `OSError`
-        where the connection breaks. After an error or a cancellation it is closed.
+        Raises `TimeoutError` if nothing is sent or received for `silence` seconds, or the exchange takes ten times as
+        long, and another `OSError` if the connection breaks. An error or a cancellation closes the connection.
         """
         self.usable = False
         reply: asyncio.Future[Reply] = self._loop.create_future()
@@ -81,7 +76,7 @@ class Connection(asyncio.BufferedProtocol):
             return await reply
         except BaseException:
             self.close()
-            self._expect_reply()  # an error keeps this connection for as long as it is kept, but not what was received
+            self._expect_reply()  # an error may keep a reference to this connection
             raise
         finally:
             if self._timer is not None:
@@ -91,7 +86,7 @@ class Connection(asyncio.BufferedProtocol):
             self._reply = self._claim = None
 
     def close(self) -> None:
-        """Drop the connection at once."""
+        """Close the connection immediately."""
         self.usable = False
         self._transport.abort()
 
@@ -112,11 +107,11 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.write(view[start : start + PIECE_BYTES])
 
     def pause_writing(self) -> None:
-        """The transport has enough for now."""
+        """Called by the transport when its buffer is full."""
         self._paused = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """The transport has room again."""
+        """Called by the transport when its buffer has room again."""
         self._heard_at = self._loop.time()
         paused, self._paused = self._paused, None
         if paused is not None and not paused.done():
@@ -129,13 +124,13 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's parameter
-        """Where the next bytes are wanted."""
+        """The buffer for the next bytes."""
         if self._into is not None:
             return self._into[self._received :]
         return memoryview(self._head)[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So many bytes have come."""
+        """Process the bytes that were received."""
         self._heard_at = self._loop.time()
         if self._into is not None:
             self._received += nbytes
@@ -144,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._filled += nbytes
         if self._reply is None or self._reply.done():
-            self.close()  # nobody has asked
+            self.close()  # bytes that no request has asked for
             return
         try:
             self._take_in()
@@ -152,10 +147,10 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(error)
 
     def eof_received(self) -> None:
-        """The other side is done: the transport closes."""
+        """Let the transport close."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone: which ends a reply that has no other end."""
+        """End a reply that has no other end; fail any other."""
         if self._until_close and exc is None:
             self._end()
         self._fail(exc if isinstance(exc, OSError) else HttpError("the connection was closed"))
@@ -166,7 +161,7 @@ class Connection(asyncio.BufferedProtocol):
         self._body = bytearray()
         self._into: memoryview | None = None
         self._received = 0
-        self._chunks: _Chunks | None = None
+        self._chunks: ChunkedBody | None = None
         self._until_close = False
 
     def _take_in(self) -> None:
@@ -192,7 +187,7 @@ class Connection(asyncio.BufferedProtocol):
         if not _fields(head, first.end()):
             raise HttpError("the reply has a malformed header")
         status = int(first[2])
-        if status >= 200:  # what comes before is only a notice
+        if status >= 200:  # 1xx is informational, and another head follows
             lines = (line.partition(":") for line in head[first.end() : -2].split("\r\n")[:-1])
             self._status, self._headers = status, {name.lower(): value.strip(" \t") for name, _, value in lines}
             self._persistent = first[1] == "1" and "close" not in self._headers.get("connection", "").lower()
@@ -205,7 +200,7 @@ class Connection(asyncio.BufferedProtocol):
         elif coding is not None:
             if coding.lower() != "chunked":
                 raise HttpError("the reply has an unknown transfer coding")
-            self._chunks = _Chunks(self._body)
+            self._chunks = ChunkedBody(self._body)
         elif length is not None:
             if not _length(length) or int(length) > MAX_BODY:
                 raise HttpError("the reply has an impossible length")
@@ -214,7 +209,7 @@ class Connection(asyncio.BufferedProtocol):
             self._until_close = True
 
     def _admit(self, length: int, receive: Callable[[], None]) -> None:
-        """Go on to `receive` so many bytes once there is room; until then, nothing more is read."""
+        """Call `receive` once there is room for `length` bytes; until then, nothing more is read."""
         if length <= LARGE_BODY:
             receive()
         elif self._claim is None:
@@ -229,7 +224,7 @@ class Connection(asyncio.BufferedProtocol):
         receive()
 
     def _receive(self, length: int) -> None:
-        """Let the rest of a body of so many bytes be written straight into it."""
+        """Receive the rest of a body of `length` bytes directly into its buffer."""
         self._body = bytearray(length)
         self._received = min(self._filled, length)
         self._body[: self._received] = memoryview(self._head)[: self._received]
@@ -251,7 +246,7 @@ class Connection(asyncio.BufferedProtocol):
         if len(self._body) > MAX_BODY:
             raise HttpError("the reply is too long")
         if len(self._body) > LARGE_BODY:
-            self._admit(MAX_BODY, lambda: None)  # nobody knows how long it will be
+            self._admit(MAX_BODY, lambda: None)  # its length is not known in advance
 
     def _end(self) -> None:
         reply, body = self._reply, self._body
@@ -273,64 +268,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def _watch(self, silence: float, deadline: float) -> None:
         if self._claim is not None and not self._claim.granted:
-            self._heard_at = self._loop.time()  # what is not read makes no noise
+            self._heard_at = self._loop.time()  # nothing is read meanwhile
         due = min(self._heard_at + silence, deadline)
         if due <= self._loop.time():
             self._fail(TimeoutError())
         else:
             self._timer = self._loop.call_at(due, self._watch, silence, deadline)
-
-
-class _Chunks:
-    """Takes a chunked body apart (RFC 9112, section 7.1); the trailer is dropped."""
-
-    def __init__(self, body: bytearray) -> None:
-        self.body = body
-        self.rest = bytearray()
-        """Bytes that no chunk has claimed yet."""
-        self._left = 0
-        self._ending = False
-        self._last = False
-
-    def feed(self, data: bytes) -> bool:
-        """Add bytes; whether the body is whole."""
-        self.rest += data
-        while True:
-            if self._left:
-                self._take(min(self._left, len(self.rest)))
-                if self._left:
-                    return False
-            end = self.rest.find(b"\r\n")
-            if end < 0:
-                if len(self.rest) > _MAX_LINE:
-                    raise HttpError("the reply has a malformed chunk")
-                return False
-            line = bytes(self.rest[:end])
-            del self.rest[: end + 2]
-            if self._next(line):
-                return True
-
-    def _take(self, count: int) -> None:
-        self.body += memoryview(self.rest)[:count]
-        del self.rest[:count]
-        self._left -= count
-        self._ending = self._left == 0
-
-    def _next(self, line: bytes) -> bool:
-        """Read the line between two chunks, or of the trailer; whether it is the very last."""
-        if self._last:
-            return not line
-        if self._ending:
-            self._ending = False
-            if line:
-                raise HttpError("the reply has a malformed chunk")
-            return False
-        size = _chunk_size(line)
-        if size is None:
-            raise HttpError("the reply has a malformed chunk")
-        self._left = int(size[1], 16)
-        self._last = self._left == 0
-        return False
 
 
 def _head(method: str, target: str, headers: Mapping[str, str], length: int) -> bytes:

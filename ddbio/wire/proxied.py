@@ -1,4 +1,4 @@
-"""Requests through the proxy that the environment names: on aiohttp, which knows how to talk to one."""
+"""Requests through the proxy that the environment names, made with aiohttp."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import aiohttp
 from yarl import URL
 
 from ddbio.errors import PreflightError
-from ddbio.wire.http1 import HttpError, Reply
+from ddbio.wire.chunked import HttpError
+from ddbio.wire.http1 import Reply
 from ddbio.wire.room import LARGE_BODY, MAX_BODY, Room
 
 _STREAMED_BYTES = 1 << 20
 
 
 class ProxiedTransport:
-    """An async context manager. `send` raises OSError where no whole reply came back."""
+    """An async context manager. `send` raises OSError where no complete reply is received."""
 
     def __init__(self, connections: int, timeout: float, context: ssl.SSLContext | None, room: Room) -> None:
         self._connections = connections
-        # A proxy may be silent over CONNECT too: only `connect` counts that.
+        # Only `connect` limits the time that a proxy takes to answer CONNECT.
         self._timeout = aiohttp.ClientTimeout(
             total=10 * timeout, connect=timeout, sock_connect=timeout, sock_read=timeout
         )
@@ -48,11 +49,11 @@ class ProxiedTransport:
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], pieces: Sequence[bytes], proxy: str
     ) -> Reply:
-        """One attempt, through `proxy`."""
+        """Make one attempt through `proxy`."""
         if self._session is None:
             raise RuntimeError("ProxiedTransport is used outside its `async with` block")
         body = b"".join(pieces)
-        # aiohttp writes a large bytes body in one go, and warns about it; a file is written in pieces.
+        # aiohttp writes a large `bytes` body at once and warns about it, but a file in pieces.
         data = body if len(body) <= _STREAMED_BYTES else io.BytesIO(body)
         try:
             async with self._session.request(
@@ -77,7 +78,7 @@ class ProxiedTransport:
             raise HttpError(type(error).__name__) from None
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytearray:
-        """The body; a large one waits for room, in which it counts as the longest, as nobody knows how long it is."""
+        """The body. A large one waits for room, and counts as the largest, since its length is not known in advance."""
         body = bytearray()
         async with AsyncExitStack() as stack:
             async for piece in response.content.iter_any():

@@ -1,4 +1,4 @@
-"""Room for large replies: what a server sends at once, on all connections of a process, is bounded in bytes."""
+"""Room for large replies: a limit in bytes for those that all connections of a process receive concurrently."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 MAX_BODY = 128 * 1024 * 1024
-"""More than any page holds: 1 MB of items, and the item that crosses its end, are at most 45 times as long as JSON."""
+"""Larger than any page: 1 MB of items and the item that crosses its end, which JSON makes at most 45 times as long."""
 LARGE_BODY = 8 * 1024 * 1024
-"""A shorter body needs no room: hardly any page is longer."""
+"""Bodies up to this size need no room; hardly any page is larger."""
 ROOM_BYTES = 2 * MAX_BODY
-"""Most bytes of large bodies that are on their way at once."""
+"""Limit of the large bodies that are being received."""
 
 
 class Claim:
-    """Room that a reply waits for, or has."""
+    """Room that a reply waits for or occupies."""
 
     def __init__(self, size: int, go: Callable[[], None]) -> None:
         self.size = size
@@ -25,21 +25,21 @@ class Claim:
 
 
 class Room:
-    """Grants claims in the order in which they are made; `go` is called once there is room."""
+    """Grants claims in order."""
 
     def __init__(self, size: int = ROOM_BYTES) -> None:
         self._size = self._free = size
         self._waiting: deque[Claim] = deque()
 
     def claim(self, size: int, go: Callable[[], None]) -> Claim:
-        """Ask for room, which `leave` gives back; `go` may be called at once."""
+        """Claim room; `go` is called when it is granted, perhaps immediately. `leave` returns it."""
         claim = Claim(min(size, self._size), go)
         self._waiting.append(claim)
         self._serve()
         return claim
 
     def leave(self, claim: Claim) -> None:
-        """Give the room back, or ask for it no more."""
+        """Return the room, or withdraw the claim."""
         if claim.granted:
             self._free += claim.size
         else:
@@ -48,7 +48,7 @@ class Room:
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[None]:
-        """Have room inside the block."""
+        """Occupy room inside the block."""
         there = asyncio.Event()
         claim = self.claim(size, there.set)
         try:

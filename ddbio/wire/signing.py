@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, for requests whose body is at hand and whose URL has no query."""
+"""AWS Signature Version 4, for requests whose body is available and whose URL has no query."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import msgspec
 from ddbio.errors import CredentialsUnavailableError
 
 _UNSIGNED = frozenset({"expect", "transfer-encoding", "user-agent", "x-amzn-trace-id"})
-"""Headers that proxies change on the way, so that no AWS client signs them."""
+"""Headers that proxies may change, so that no AWS client signs them."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """A set of AWS credentials; `expiry` is in seconds since the epoch, None where they don't expire (or don't say)."""
+    """AWS credentials. `expiry` is in seconds since the epoch, or None where they do not expire or it is unknown."""
 
     access_key: str
     secret_key: str
@@ -30,36 +30,36 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class CredentialProvider(Protocol):
-    """Where a request gets its credentials from; shared by all requests of a process."""
+    """Provides the credentials for all requests of a process."""
 
     async def get(self) -> Credentials:
-        """The current credentials; cheap, called once per request."""
+        """The current credentials; called once per request, so it must be cheap."""
 
     async def renew(self, stale: Credentials) -> Credentials:
-        """Other credentials than `stale`, which the service has just refused.
+        """Other credentials than `stale`, which the service has just rejected.
 
-        Raises `CredentialsUnavailableError`.
+        Raises `CredentialsUnavailableError` where there are none.
         """
 
 
 class StaticCredentials:
-    """A source of credentials that never change."""
+    """A provider of credentials that never change."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
     async def get(self) -> Credentials:
-        """The credentials given at the start."""
+        """The credentials."""
         return self._credentials
 
     async def renew(self, stale: Credentials) -> Credentials:  # noqa: ARG002 - the protocol's parameter
-        """There are no others: raises `CredentialsUnavailableError`."""
+        """Raises `CredentialsUnavailableError`, since there are no others."""
         raise CredentialsUnavailableError("The service refused the credentials, and there are no others.")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Prepared:
-    """What the signatures of all requests have in common that differ only in their bodies."""
+    """The parts of a signature that requests share if they differ only in their bodies."""
 
     asked: tuple[str, str, str, dict[str, str], Credentials, datetime]
     key: bytes
@@ -70,10 +70,9 @@ class _Prepared:
 
 
 class Signer:
-    """Signs requests to one service in one region. The signing key is derived once per secret and day, and what does
-    not depend on the body made once a second.
+    """Signs requests to one service in one region; may be used from several threads.
 
-    Safe to use from several threads.
+    The signing key is derived once per secret and day; everything else that does not depend on the body, once a second.
     """
 
     def __init__(self, region: str, service: str) -> None:
@@ -93,8 +92,8 @@ class Signer:
         credentials: Credentials,
         now: datetime,
     ) -> dict[str, str]:
-        """The headers to add to a request that is sent with `headers` and this `host` (port included if it is in the
-        Host header), to a `path` that is already URI-encoded. `now` is in UTC.
+        """The headers to add to a request with these `headers`. `host` is the value of the Host header; `path` is
+        URI-encoded; `now` is in UTC.
         """
         asked = method, host, path, dict(headers), credentials, now.replace(microsecond=0)
         prepared = self._prepared

@@ -1,4 +1,4 @@
-"""How bytes get to a server and back: a callable type, and its implementation with a pool of connections."""
+"""HTTP requests: the callable type `Transport`, and its implementation with a pool of connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ddbio.errors import CertificateError, PreflightError, TransportError
-from ddbio.wire.http1 import Connection, HttpError, Reply
+from ddbio.wire.chunked import HttpError
+from ddbio.wire.http1 import HttpConnection, Reply
 from ddbio.wire.room import Room
 
 if TYPE_CHECKING:
@@ -24,17 +25,17 @@ __all__ = ["HttpTransport", "Reply", "Transport"]
 
 CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 12.0
-"""Shorter than the service's own limit, so that a connection is rarely closed while a request is on its way."""
+"""Shorter than the limit of the service, so that it rarely closes a connection while a request is on its way."""
 ADDRESSES = 4
-"""So many of a host's addresses are tried. They are asked for with each new connection: the service has many, and moves
-them."""
+"""The number of addresses of a host that are tried. They are looked up for each new connection, since the service has
+many and changes them."""
 
 Transport = Callable[[str, Mapping[str, str], bytes], Awaitable[Reply]]
-"""POST `body` with `headers` to a URL: one attempt. Raises `TransportError` where no whole reply came back."""
+"""POST `body` with `headers` to a URL, once. Raises `TransportError` where no complete reply is received."""
 
 
 class _Target(NamedTuple):
-    """A URL, taken apart."""
+    """A parsed URL."""
 
     secure: bool
     host: str
@@ -44,12 +45,12 @@ class _Target(NamedTuple):
 
 
 class HttpTransport:
-    """A `Transport` over at most `connections` connections at a time. An async context manager.
+    """A `Transport` over at most `connections` concurrent connections. An async context manager.
 
-    A connection must stand within 5 s for each address; a reply may be silent for `timeout` seconds, and an attempt
-    takes at most ten times that, so that a slow line is no failure. Large bodies share a `room`. Redirects are not
-    followed, bodies not decompressed. Proxies are taken from the environment; `ca_bundle` (default: `AWS_CA_BUNDLE`,
-    then the system's store) is a file of trusted certificates.
+    Connecting may take 5 seconds per address. A reply may pause for `timeout` seconds, and an attempt may take ten
+    times as long, so that a slow network is not a failure. Large bodies share a `room`. Redirects are not followed, and
+    bodies are not decompressed. Proxies are taken from the environment. `ca_bundle` (default: `AWS_CA_BUNDLE`, then the
+    store of the system) is a file of trusted certificates.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class HttpTransport:
         self._ca_bundle = ca_bundle or os.environ.get("AWS_CA_BUNDLE") or None
         self._context: ssl.SSLContext | None = None
         self._targets: dict[str, _Target] = {}
-        self._idle: dict[tuple[bool, str, int], list[Connection]] = {}
+        self._idle: dict[tuple[bool, str, int], list[HttpConnection]] = {}
         self._room = room or Room()
         self._stack = AsyncExitStack()
         self._proxied: ProxiedTransport | None = None
@@ -79,11 +80,11 @@ class HttpTransport:
         await self._stack.aclose()
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """POST: one attempt. Raises `TransportError`, or `CertificateError` where the server is not trusted."""
+        """POST once. Raises `TransportError`, or `CertificateError` where the server is not trusted."""
         return await self.send("POST", url, headers, (body,))
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], pieces: Sequence[bytes]) -> Reply:
-        """The same with any method, and a body in pieces, which need not be joined. `headers` name the Host."""
+        """The same with any method, and a body in pieces, which are not joined. `headers` must contain Host."""
         if self._context is None:
             raise RuntimeError("HttpTransport is used outside its `async with` block")
         target = self._target(url)
@@ -98,7 +99,7 @@ class HttpTransport:
                 hint="If a proxy or an endpoint of your own is in the way, name its certificates with AWS_CA_BUNDLE.",
             ) from None
         except OSError as error:
-            # Not chained: errors can quote what they stumbled over.
+            # Not chained, since the messages of errors can quote data.
             raise TransportError(
                 f"No reply from {_host(url)} to {_operation(method, headers)}: {_cause(error)}."
             ) from None
@@ -121,8 +122,8 @@ class HttpTransport:
             connection.close()
         return reply
 
-    def _take(self, idle: list[Connection]) -> Connection | None:
-        """The connection used last, if it is still good."""
+    def _take(self, idle: list[HttpConnection]) -> HttpConnection | None:
+        """The connection that was used last, if it is still usable."""
         oldest = asyncio.get_running_loop().time() - KEEPALIVE_SECONDS
         while idle:
             connection = idle.pop()
@@ -131,7 +132,7 @@ class HttpTransport:
             connection.close()
         return None
 
-    async def _connect(self, target: _Target) -> Connection:
+    async def _connect(self, target: _Target) -> HttpConnection:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         failure: OSError = TimeoutError()
@@ -139,7 +140,7 @@ class HttpTransport:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     _, connection = await loop.create_connection(
-                        partial(Connection, self._room),
+                        partial(HttpConnection, self._room),
                         str(address[0]),
                         target.port,
                         ssl=self._context if target.secure else None,
@@ -165,7 +166,7 @@ class HttpTransport:
         return known._replace(path=f"/{path}") if path else known
 
     async def _through_proxies(self) -> ProxiedTransport:
-        # Imported here: few have a proxy, and aiohttp takes 0.2 s.
+        # Imported here, since proxies are rare and importing aiohttp takes 0.2 s.
         from ddbio.wire.proxied import ProxiedTransport  # noqa: PLC0415
 
         if self._proxied is None:
@@ -175,7 +176,7 @@ class HttpTransport:
 
 
 def _proxy(url: SplitResult) -> str | None:
-    """The proxy for this URL that the environment names, which may name the exceptions with their ports."""
+    """The proxy that the environment names for this URL; its exceptions may include ports."""
     if proxy_bypass(url.hostname or "") or proxy_bypass(url.netloc.rpartition("@")[2]):
         return None
     proxy = getproxies().get(url.scheme)

@@ -30,6 +30,7 @@ from ddbio.storage.holder import read
 from ddbio.storage.local.sink import LocalSink
 from ddbio.storage.s3.lock import LEASE_SECONDS, RENEW_SECONDS, VALID_SECONDS
 from ddbio.storage.s3.sink import S3Sink
+from ddbio.storage.tokens import LocalToken
 from tests.kit.fakes import FakeClock, FakeTimer
 from tests.kit.places import QUICK, Bucket, Place, s3_client
 from tests.kit.servers.aws import Server
@@ -319,7 +320,7 @@ async def test_an_expired_lease_is_taken_over_and_its_holder_stops(bucket: Bucke
         lambda: first.put("_ddbio/journal/1", b""),
         lambda: first.delete("x"),
         lambda: first.delete("x", "y"),
-        lambda: first.recover("x", 1, {}),
+        lambda: first.recover("x", 1, None),
         lambda: first.sweep(lambda name: True, ()),
     ):
         with pytest.raises(JobLockedError, match="taken over"):
@@ -532,7 +533,7 @@ async def test_a_folder_that_was_moved_takes_nothing_more(tmp_path: Path, execut
         for change in (
             lambda: sink.put("_ddbio/b", b""),
             lambda: sink.delete("_ddbio/a"),
-            lambda: sink.recover("a.json", 0, {"part": "a.json.run7.part"}),
+            lambda: sink.recover("a.json", 0, LocalToken("a.json.run7.part")),
             lambda: sink.sweep(lambda _: True, ()),
         ):
             with pytest.raises(JobLockedError, match="moved, removed or replaced") as caught:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -95,9 +95,10 @@ async def completed_and_forgotten(bucket: Bucket) -> None:
         other = await sink.create("other.json", max_bytes=MIB)
         await other.write(b"{}\n")
         await other.finish()
-        token = cast("dict[str, Any]", other.resume_token)
+        token = other.resume_token
+        assert token is not None
         await bucket.client.abort_multipart_upload(
-            Bucket=bucket.name, Key="exports/run 1/other.json", UploadId=token["upload_id"]
+            Bucket=bucket.name, Key="exports/run 1/other.json", UploadId=token.upload_id
         )
         with pytest.raises(DestinationError, match=r"complete s3://.*/other.json"):
             await other.seal()

@@ -348,7 +348,7 @@ async def test_an_object_of_less_than_no_bytes_is_refused() -> None:
         async def head_object(self, **_: str) -> dict[str, Any]:
             return {"ContentLength": -1, "ETag": '"x"'}
 
-    with pytest.raises(PreflightError, match="has -1 bytes"):
+    with pytest.raises(PreflightError, match="reports -1 bytes"):
         await S3Source(Client(), "bucket", "a.json").survey()
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from ddbio.errors import RefusedError
 from ddbio.runtime import threads
-from ddbio.wire.dynamodb import BatchReply, DynamoDB, ScanPlan
+from ddbio.wire.dynamodb import DynamoDB, ScanPlan
+from ddbio.wire.replies import BatchReply
 from ddbio.wire.signing import Credentials, StaticCredentials
 from ddbio.wire.transport import HttpTransport
 from tests.kit.servers.aws import Server

@@ -17,6 +17,7 @@ import pytest
 
 from tests.kit.bad_inputs import PK
 from tests.kit.command import SECONDS
+from tests.kit.marks import few
 from tests.kit.servers.aws import Server
 
 MB = 1_000_000
@@ -130,7 +131,9 @@ def in_gzip() -> Iterator[str]:
     yield "in.json.gz"
 
 
-@pytest.mark.parametrize("source", [through_a_pipe, in_a_sparse_file, in_gzip], ids=lambda source: source.__name__)
+@pytest.mark.parametrize(
+    "source", few([through_a_pipe, in_a_sparse_file, in_gzip], 0), ids=lambda source: source.__name__
+)
 def test_line_of_500_mb(
     source: Callable[[], AbstractContextManager[str]], dynalite_process: Server, table: str, usual_peak: int
 ) -> None:

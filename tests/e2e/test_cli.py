@@ -52,6 +52,7 @@ def exported(folder: Path) -> list[dict[str, str]]:
     return in_order([json.loads(line) for file in folder.glob("*.json") for line in file.read_text().splitlines()])
 
 
+@pytest.mark.exhaustive  # eight processes, six times
 def test_command_lines_of_the_replaced_tool(moto: Server, table: str, tmp_path: Path) -> None:
     bucket = moto.create_bucket()
     shared = ["-r", REGION, "-t", table, "-p", "8", "-c", "1000"]

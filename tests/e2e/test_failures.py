@@ -21,6 +21,7 @@ from ddbio.generate import blocks
 from ddbio.storage.local.sink import LocalSink
 from tests.conftest import StartCounting
 from tests.kit.command import Done, ddbio, end, refused, start
+from tests.kit.marks import few
 from tests.kit.servers.aws import ACCESS_KEY, REGION, SECRET_KEY, Key, Server
 from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.http import Handler, HttpServer, Reply, Request
@@ -81,7 +82,7 @@ async def test_credentials_that_dynamodb_does_not_know(counting: StartCounting, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", few(["1", "2"], 1))
 async def test_credentials_that_are_refused_on_the_way(counting: StartCounting, tmp_path: Path, processes: str) -> None:
     """There are no others to be had: the job stops, and goes on with --resume."""
     code, message = "UnrecognizedClientException", "The security token included in the request is invalid."
@@ -209,7 +210,7 @@ def make_room(disk: Path) -> None:
 
 if may_mount():
 
-    @pytest.mark.parametrize("processes", ["1", "2"])
+    @pytest.mark.parametrize("processes", few(["1", "2"], 1))
     async def test_full_disk(counting: StartCounting, tmp_path: Path, processes: str) -> None:
         server = await counting(Table(items=ITEMS))
         with small_disk(tmp_path) as disk:

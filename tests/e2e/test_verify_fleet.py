@@ -145,7 +145,7 @@ async def test_files_alone_are_divided_among_processes(case: Case, processes: in
     found = await case.verify(processes, table=None)
     assert found.report.items == ITEMS - ITEMS // SEGMENTS
     assert found.report.problems == (await case.verify(1)).report.problems
-    assert (found.report.requests, found.report.read_units) == (0, 0)
+    assert (found.report.used.requests, found.report.read_units) == (0, 0)
     assert found.of(CheckPlanned)[0].files == SEGMENTS
     assert found.of(Progress)[-1].splits_done == SEGMENTS
 

@@ -41,9 +41,12 @@ async def export(server: CountingServer, folder: Path | str, s3: Server | None =
 
 
 async def unfinished(server: CountingServer, folder: Path | str, s3: Server | None = None) -> None:
-    """An export that has sealed what it has, and left its journal."""
+    """An export that was stopped after its first file, and left its journal.
+
+    It reads one segment after the other, each of 20 units: the first one is sealed before the second reaches the limit.
+    """
     with pytest.raises(LimitReachedError):
-        await export(server, folder, s3, capacity=Capacity(units=20), max_units=20)
+        await export(server, folder, s3, concurrency=1, max_units=21)
 
 
 async def warnings(

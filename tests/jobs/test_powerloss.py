@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from ddbio.errors import JournalError
-from ddbio.ledger.entries import Commit, Identity, KnownSplit, Opened
+from ddbio.ledger.entries import Commit, KnownSplit, Opened
 from ddbio.ledger.journal import Journal
+from ddbio.ledger.law import ExportLaw
 from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.positions import AtOffset
 from ddbio.names import final_name
 from ddbio.storage.local.disk import seal_at
 from ddbio.storage.local.sink import LocalSink
+from ddbio.storage.tokens import LocalToken
+from tests.kit.identities import EXPORT
 from tests.kit.marks import few
 from tests.kit.places import blocks
 from tests.kit.powerloss import Disk, recording
@@ -120,7 +124,7 @@ async def test_a_recovery_can_be_cut_off_by_the_power_and_done_again(
     with recording(tmp_path) as disk:
         promises = Promises(disk)
         async with LocalSink(tmp_path / "out", "run8", executor=executor) as sink:
-            assert await sink.recover(NAME, size, {"part": part.name})
+            assert await sink.recover(NAME, size, LocalToken(part.name))
             promises.add("the file is sealed", is_sealed(NAME, WHOLE[:size]))
     assert promises.broken() == []
     for state in disk.states():
@@ -130,29 +134,30 @@ async def test_a_recovery_can_be_cut_off_by_the_power_and_done_again(
         assert (folder / NAME).read_bytes() == WHOLE[:size]
 
 
-async def read(folder: Path, executor: ThreadPoolExecutor) -> list[str] | None:
-    """The positions in the journal there; None where it is damaged."""
+async def read(folder: Path, executor: ThreadPoolExecutor) -> list[int] | None:
+    """The offsets in the journal there; None where it is damaged."""
     journal = Journal(LocalSink(folder, "run8", executor=executor))
     try:
         entries = [entry async for chunk in journal.read() for entry in chunk]
     except JournalError:
         return None
-    return [
-        entry.state.position if isinstance(entry, KnownSplit) else getattr(entry, "position", "") for entry in entries
+    positions = [
+        entry.state.position if isinstance(entry, KnownSplit) else getattr(entry, "position", None) for entry in entries
     ]
+    return [position.offset if isinstance(position, AtOffset) else 0 for position in positions]
 
 
 @pytest.mark.parametrize("end", few(["remove", "discard"], 0))
 async def test_a_journal_outlives_its_compactions(end: str, tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    opened = Opened("run", Identity("export", "1", "r", "T", "id", (), "/out", {}), 1)
-    durable: list[tuple[int, str]] = []
+    opened = Opened("run", EXPORT, 1)
+    durable: list[tuple[int, int]] = []
     with recording(tmp_path) as disk:
         async with LocalSink(tmp_path / "out", "run7", executor=executor) as sink:
             journal = Journal(sink, compact_after=2)
-            ledger = Ledger(journal)
+            ledger = Ledger(ExportLaw(), journal)
             await ledger.record([opened])
-            for position in "12345":
-                await ledger.record([Commit(0, 1, int(position), position)])
+            for position in range(1, 6):
+                await ledger.record([Commit(0, 1, position, AtOffset(position))])
                 durable.append((disk.point, position))
                 if others := asyncio.all_tasks() - {asyncio.current_task()}:
                     await asyncio.wait(others)  # a compaction
@@ -167,7 +172,7 @@ async def test_a_journal_outlives_its_compactions(end: str, tmp_path: Path, exec
         if state.point <= ending:
             assert not known or (positions and positions[-1] >= known[-1]), state
         elif end == "discard":
-            assert not positions or positions[-1] == "5", state
+            assert not positions or positions[-1] == 5, state
         else:
             assert await Journal(LocalSink(folder, "run8", executor=executor)).opened() in (opened, None), state
     assert {"00000002-compacted.json", "00000004-compacted.json"} <= set(names)

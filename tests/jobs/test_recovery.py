@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ddbio.errors import DestinationError
 from ddbio.ledger.entries import Used
 from ddbio.ledger.journal import Journal
+from ddbio.ledger.law import ExportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.recovery import sweep
 from ddbio.storage.base import OutputFile, Sink
@@ -22,6 +22,7 @@ from ddbio.storage.local.sink import LocalSink
 from ddbio.storage.s3.output_file import S3OutputFile
 from ddbio.storage.s3.tuning import DEFAULT, MIB
 from ddbio.storage.stdio import StdoutSink
+from ddbio.storage.tokens import LocalToken, Part, Token, UploadToken
 from tests.kit.faulty import proxy
 from tests.kit.places import Bucket, Place, blocks, s3_client, write_all
 from tests.kit.servers.aws import Server
@@ -29,13 +30,13 @@ from tests.kit.servers.aws import Server
 NAME = "Table-0007-00001.json"
 
 
-def handed_on(file: OutputFile) -> Mapping[str, object]:
+def handed_on(file: OutputFile) -> Token | None:
     """The file's token as it comes out of a journal."""
-    token: dict[str, object] = json.loads(json.dumps(file.resume_token))
+    token: Token | None = msgspec.json.decode(msgspec.json.encode(file.resume_token), type=Token | None)
     return token
 
 
-async def leave_behind(sink: Sink, data: list[bytes], name: str = NAME) -> tuple[int, Mapping[str, object]]:
+async def leave_behind(sink: Sink, data: list[bytes], name: str = NAME) -> tuple[int, Token | None]:
     """A file whose run dies after `finish`: its size and its token."""
     file = await sink.create(name, max_bytes=sum(map(len, data)))
     await write_all(file, data)
@@ -62,7 +63,7 @@ async def test_another_process_can_seal_at_any_durable_offset(place: Place) -> N
             size = await file.finish()
             token = handed_on(file)
             if isinstance(place, Bucket):
-                assert len(json.dumps(token)) < 300 + 80 * count
+                assert len(msgspec.json.encode(token)) < 300 + 80 * count
             await file.leave()
         assert place.finished() == {}
         for _ in range(2):  # the news of the first may have been lost
@@ -102,7 +103,7 @@ async def test_a_file_that_was_sealed_is_found_so(place: Place) -> None:
         await file.seal()
     async with place.sink("run8") as sink:
         assert await sink.recover(NAME, size, token)
-        assert not await sink.recover(NAME, size, {})
+        assert not await sink.recover(NAME, size, None)
     assert place.finished() == {NAME: b"{}\n"}
 
 
@@ -153,7 +154,7 @@ async def test_a_missing_part_file_needs_a_final_file_of_that_size(
 ) -> None:
     (tmp_path / NAME).write_bytes(b"12345")
     async with LocalSink(tmp_path, "run8", executor=executor) as sink:
-        token = {"part": f"{NAME}.run7.part"}
+        token = LocalToken(f"{NAME}.run7.part")
         assert await sink.recover(NAME, 5, token)
         assert not await sink.recover(NAME, 4, token)
     assert (tmp_path / NAME).read_bytes() == b"12345"
@@ -172,7 +173,7 @@ async def test_nothing_but_a_file_s_own_beginning_is_sealed(
     (tmp_path / "out" / f"{NAME}.link.part").symlink_to(victims[0])
     async with LocalSink(tmp_path / "out", "run8", executor=executor) as sink:
         with pytest.raises(DestinationError, match="Could not name"):
-            await sink.recover(NAME, 5, {"part": part.format(outside=victims[0])})
+            await sink.recover(NAME, 5, LocalToken(part.format(outside=victims[0])))
     assert [victim.read_bytes() for victim in victims] == [b"precious"] * 2
     assert not (tmp_path / "out" / NAME).exists()
 
@@ -270,7 +271,7 @@ async def test_a_refused_recovery_says_so(moto: Server) -> None:
         bucket = Bucket(moto, client)
         async with bucket.sink() as sink:
             with pytest.raises(DestinationError, match=rf"complete s3://{bucket.name}/.*{NAME}: 500"):
-                await sink.recover(NAME, 5, {"upload_id": "unknown", "parts": [[5, "0" * 32, ""]]})
+                await sink.recover(NAME, 5, UploadToken("unknown", (Part(5, "0" * 32, ""),)))
 
 
 # --- standard output
@@ -282,7 +283,7 @@ async def test_nothing_of_a_stream_is_recovered(executor: ThreadPoolExecutor) ->
         await file.write(b"{}\n")
         assert file.resume_token is None
         await file.leave()
-        assert not await sink.recover(NAME, 3, {})
+        assert not await sink.recover(NAME, 3, None)
         assert await sink.sweep(everything, ()) == []
         async with sink.lock("run7"), sink.lock("run8"):
             pass
@@ -305,7 +306,7 @@ async def test_what_is_left_of_a_compaction_is_swept(place: Place) -> None:
             return file
 
         sink.create = create_slow  # type: ignore[method-assign]
-        ledger = Ledger(Journal(sink, compact_after=1))
+        ledger = Ledger(ExportLaw(), Journal(sink, compact_after=1))
         await ledger.record([Used()])
         await begun.wait()
         assert len(place.unfinished()) == 1

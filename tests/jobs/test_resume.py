@@ -13,6 +13,7 @@ import shutil
 from collections import Counter
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,20 @@ from ddbio.errors import (
     UsageError,
 )
 from ddbio.events import Event, JobPlanned, Progress, Warned
+from ddbio.fleet import engine
 from ddbio.ledger.entries import Commit
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import Manifest, read_manifest
 from ddbio.options import Capacity, Connection, ExportOptions, S3Options, ScanFilter
 from ddbio.pipeline.exporting import segment_files
+from ddbio.pipeline.exporting.exporter import Exporter
+from ddbio.pipeline.tuning import Tuning
 from ddbio.report import JobReport
 from ddbio.storage.base import JOURNAL, MANIFEST, OWN_FOLDER
 from ddbio.storage.local.sink import LocalSink
 from ddbio.storage.s3 import tuning as s3_tuning
 from ddbio.storage.s3.tuning import MIB, S3Tuning
+from ddbio.storage.tokens import LocalToken
 from tests.conftest import StartCounting
 from tests.kit.marks import few
 from tests.kit.places import PREFIX, Bucket, Folder, Place
@@ -62,7 +67,7 @@ REFUSED = error_reply("ValidationException", "Invalid FilterExpression.")
 @pytest.fixture(autouse=True)
 def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit each page, cut a file after a few, and store parts of a page or two where the server takes them."""
-    monkeypatch.setattr(segment_files, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "Exporter", partial(Exporter, tuning=Tuning(commit_seconds=0.0)))
     journal_at_once(monkeypatch)
     monkeypatch.setattr(segment_files, "MEGABYTE", 12_000)
     monkeypatch.setattr(s3_tuning, "DEFAULT", S3Tuning(smallest_part=4_000))
@@ -194,12 +199,11 @@ async def test_a_resumed_export_tells_what_all_its_runs_have_used(local: Exports
     report = await local.run(resume=True)
     # A request that was refused is one; those that were on their way beside it may not have been counted any more.
     both = local.server.account.totals("read")
-    assert both.requests - 2 <= report.requests <= both.requests + 1
-    assert both.units - report.capacity_units <= 2 * PAGE_ITEMS
+    assert both.requests - 2 <= report.used.requests <= both.requests + 1
+    assert both.units - report.used.capacity_units <= 2 * PAGE_ITEMS
     totals = local.manifest().totals
-    told = (report.capacity_units, report.requests, report.throttles, report.retries, report.seconds)
-    assert told == (totals.capacity_units, totals.requests, totals.throttles, totals.retries, totals.seconds)
-    assert report.cpu_seconds == totals.cpu_seconds > 0
+    assert report.used == totals.used
+    assert report.used.cpu_seconds > 0
 
 
 async def test_an_interrupted_export_leaves_sealed_files_only(exports: Exports) -> None:
@@ -265,16 +269,16 @@ async def test_an_export_that_reached_its_limit_reports_what_it_did(local: Expor
     assert report is not None
     assert (report.command, report.manifest, report.resumed) == ("export", None, False)
     assert 0 < report.items < ITEMS
-    assert report.capacity_units >= 3
+    assert report.used.capacity_units >= 3
     assert report.files == sum(OWN_FOLDER not in name for name in local.place.finished())
     first = len(local.events)
     finished = await local.run(resume=True)
-    assert finished.capacity_units > report.capacity_units
+    assert finished.used.capacity_units > report.used.capacity_units
     local.check(finished)
     plan = next(event for event in local.events[first:] if isinstance(event, JobPlanned))
     assert plan.items_done == report.items
     begun = next(event for event in local.events[first:] if isinstance(event, Progress))
-    assert (begun.seconds, begun.items, begun.units) == (0, report.items, report.capacity_units)
+    assert (begun.seconds, begun.items, begun.units) == (0, report.items, report.used.capacity_units)
 
 
 async def test_an_unfinished_export_is_refused_without_resume(exports: Exports) -> None:
@@ -526,7 +530,7 @@ async def test_a_journal_that_names_other_files_is_not_obeyed(local: Exports, tm
     entries = [entry for chunk in [chunk async for chunk in journal.read()] for entry in chunk]
     mine = next(entry for entry in entries if isinstance(entry, Commit) and entry.file is not None)
     assert mine.file is not None
-    hostile = msgspec.structs.replace(mine.file, name=name, token={"part": "victim.run.part"}, bytes=1, sealed=False)
+    hostile = msgspec.structs.replace(mine.file, name=name, token=LocalToken("victim.run.part"), bytes=1, sealed=False)
     await journal.append([msgspec.structs.replace(mine, file=hostile)])
     for options in ({"resume": True}, {}):
         with pytest.raises(JournalError, match="can't be trusted"):

@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from ddbio.errors import (
     UsageError,
 )
 from ddbio.events import Event, JobPlanned, Warned
+from ddbio.fleet import engine
 from ddbio.jobs import planning
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
-from ddbio.pipeline.importing import importer as importing
+from ddbio.pipeline.importing.importer import Importer
+from ddbio.pipeline.tuning import Tuning
 from ddbio.report import JobReport
 from ddbio.storage.base import MANIFEST, OWN_FOLDER
 from ddbio.storage.local.sink import LocalSink
@@ -46,7 +49,7 @@ KEY = (("pk", "S"), ("sk", "N"))
 @pytest.fixture(autouse=True)
 def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit often, and cut files into many spans."""
-    monkeypatch.setattr(importing, "COMMIT_SECONDS", 0.01)
+    monkeypatch.setattr(engine, "Importer", partial(Importer, tuning=Tuning(commit_seconds=0.01)))
     journal_at_once(monkeypatch)
     monkeypatch.setattr(planning, "SMALLEST_SPAN", 9_001)
 
@@ -265,7 +268,7 @@ async def test_an_unfinished_import_is_refused_without_resume(imports: Imports) 
     await imports.interrupt(2)
     with pytest.raises(UnfinishedJobError) as caught:
         await imports.run()
-    assert caught.value.hint == "Go on with --resume; to begin anew, use another --state."
+    assert caught.value.hint == "Resume it with --resume, or start over with another --state."
     imports.check(await imports.run(resume=True))
 
 

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ import pytest
 from ddbio import export_table, import_table
 from ddbio.errors import CheckpointMismatchError, JournalError, NoInputError, UsageError
 from ddbio.events import Event, JobPlanned, Warned
+from ddbio.fleet import engine
 from ddbio.jobs import planning
 from ddbio.ledger.entries import Commit, Opened
 from ddbio.ledger.journal import Journal
 from ddbio.ledger.manifest import read_manifest
+from ddbio.ledger.positions import AtOffset
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
-from ddbio.pipeline.importing import importer as importing
+from ddbio.pipeline.importing.importer import Importer
+from ddbio.pipeline.tuning import Tuning
 from ddbio.report import JobReport
 from ddbio.storage.base import MANIFEST
 from ddbio.storage.local.sink import LocalSink
@@ -41,7 +45,7 @@ KEY = (("pk", "S"), ("sk", "N"))
 @pytest.fixture(autouse=True)
 def fine_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit often, and cut files into many spans."""
-    monkeypatch.setattr(importing, "COMMIT_SECONDS", 0.01)
+    monkeypatch.setattr(engine, "Importer", partial(Importer, tuning=Tuning(commit_seconds=0.01)))
     monkeypatch.setattr(planning, "SMALLEST_SPAN", 2_001)
 
 
@@ -199,7 +203,7 @@ async def test_a_journal_that_names_another_file_is_refused(
         others = [split for split in opened.splits if split.file != imports.options.sources[1]]
         forged = msgspec.structs.replace(opened.splits[0], id=99, file=str(secret), start=0, end=None, source=1)
         await journal.append([msgspec.structs.replace(opened, splits=(*others, forged)), *entries[1:]])
-    with pytest.raises(JournalError, match="speaks of other files"):
+    with pytest.raises(JournalError, match="names other files"):
         await imports.run(resume=True)
     assert "secret" not in {item["pk"]["S"] for item in imports.server.stored().items}
 
@@ -213,7 +217,8 @@ async def test_a_journal_that_begins_a_source_too_early_is_refused(imports: Impo
         await journal.remove()
         assert opened is not None
         split = next(split for split in opened.splits if split.source == 1)
-        await journal.append([opened, Commit(split.id, 1, 1, str(split.size), done=True)])
+        assert split.size is not None
+        await journal.append([opened, Commit(split.id, 1, 1, AtOffset(split.size), done=True)])
     before = imports.service.served
     with pytest.raises(JournalError, match="begun before an earlier one is done"):
         await imports.run(resume=True)

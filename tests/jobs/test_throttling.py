@@ -41,7 +41,7 @@ async def test_a_starving_index_is_named_and_slows_an_adaptive_budget(counting: 
         ),
         observer=events.append,
     )
-    assert (report.items, report.throttles) == (800, 3)
+    assert (report.items, report.used.throttles) == (800, 3)
     assert report.throttle_reasons == {f"{REASON} by-date": 3}
     warned = [event.message for event in events if isinstance(event, Warned)]
     assert warned == [f"Index by-date throttles the job ({REASON}): its own capacity is too small."]

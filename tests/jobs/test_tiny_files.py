@@ -49,7 +49,7 @@ async def test_files_of_one_item_fill_batches(server: CountingServer, source: Pa
     report = await import_table(options(server, source, processes))
     assert (report.items, report.files, report.rejected) == (FILES, FILES, 0)
     assert len(server.stored()) == FILES
-    assert report.requests == server.account.operations["BatchWriteItem"] <= 2 * FILES / 25
+    assert report.used.requests == server.account.operations["BatchWriteItem"] <= 2 * FILES / 25
 
 
 async def test_an_import_of_many_files_is_resumed(server: CountingServer, source: Path, journaled: Journaled) -> None:

@@ -154,7 +154,7 @@ PLACES: tuple[Place, ...] = (
     refused("a socket that is named", listening("b.json"), "b.json", "b.json", SourceError),
     refused("a manifest that is not JSON", manifest("{"), ".", "manifest", SourceError),
     refused(
-        "a manifest of another version", manifest('{"ddbio_manifest":2,"type_hints":{}}'), ".", "manifest", SourceError
+        "a manifest of another version", manifest('{"ddbio_manifest":3,"type_hints":{}}'), ".", "manifest", SourceError
     ),
     refused("a manifest of another program", manifest('{"files":[]}'), ".", "manifest", SourceError),
     refused(

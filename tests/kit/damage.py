@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from ddbio.ledger.entries import END
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "manifest-1-without-checksum"
-"""An export of four files, by a version whose manifests had no checksum."""
+GOLDEN = Path(__file__).parents[1] / "golden" / "manifest-2-without-checksum"
+"""An export of four files, from whose manifest the checksum was removed."""
 Document = dict[str, Any]
 Where = tuple[str | int, ...]
-KEY = '{"hash":{"S":"h"}}'
+START, END = {"at": "start"}, {"at": "end"}
+KEY = {"at": "key", "key": '{"hash":{"S":"h"}}'}
 
 
 class Damage(NamedTuple):
@@ -56,7 +55,7 @@ def again(document: Document) -> None:
     document["totals"]["bytes"] += file["bytes"]
 
 
-def continued(first: str, last: str) -> Callable[[Document], object]:
+def continued(first: object, last: object) -> Callable[[Document], object]:
     """List a second file of the first one's segment with these positions, behind one that ends at `KEY`."""
 
     def change(document: Document) -> None:
@@ -81,21 +80,21 @@ CONTRADICTIONS: tuple[Damage, ...] = (
     Damage("another name", put("files", 0, "name", value="Golden-0-0.json"), "it would be Golden-0000-00000.json"),
     Damage("a path", put("files", 0, "name", value="../Golden-0000-00000.json"), "it would be Golden-0000-00000.json"),
     Damage("another table", put("identity", "table", value="Other"), "it would be Other-0000-00000.json"),
-    Damage("a compression", put("identity", "what", "compress", value="gzip"), "would be Golden-0000-00000.json.gz"),
+    Damage("a compression", put("identity", "compress", value="gzip"), "would be Golden-0000-00000.json.gz"),
     Damage("not sealed", put("files", 0, "sealed", value=False), "it was not finished"),
-    Damage("a token", put("files", 0, "token", value={}), "it was not finished"),
+    Damage("a token", put("files", 0, "token", value={"kind": "local", "part": "x"}), "it was not finished"),
     Damage("another count read", put("files", 0, "read", value=4), "4 items were read for it, and 3 written"),
     Damage("no fingerprint", put("files", 0, "fingerprint", value=None), "no fingerprint of it"),
     Damage("a fingerprint left out", drop("files", 0, "fingerprint"), "no fingerprint of it"),
-    Damage("unwanted ones", put("identity", "what", "fingerprint", value=False), "a fingerprint of it, but the export"),
+    Damage("unwanted ones", put("identity", "fingerprint", value=False), "a fingerprint of it, but the export"),
     Damage("a path of one type and many", put("mixed", value=["tags"]), "both that tags held one type and that it"),
-    Damage("the same beginning", continued("", END), "Golden-0000-00001.json: the manifest says that it begins or"),
+    Damage("the same beginning", continued(START, END), "Golden-0000-00001.json: the manifest says that it begins or"),
     Damage("the same end", continued(KEY, KEY), "begins or ends where an earlier file of its segment does."),
     Damage("a beginning at the end", continued(END, END), "begins or ends where"),
     Damage("another count", put("files", 0, "items", value=4), "it has 3 records, but the manifest says 4."),
     Damage("another CRC32", put("files", 0, "crc32", value=0), "but the manifest says 00000000."),
     Damage("a type lost", drop("type_hints", "tags"), "the fingerprint of its items"),
-    Damage("another format", put("identity", "what", "format", value="dynamodb-json"), "records can't be read"),
+    Damage("another format", put("identity", "format", value="dynamodb-json"), "records can't be read"),
     Damage("another key", put("identity", "keys", 0, value=["x", "S"]), "records can't be read"),
 )
 """What is told as a problem; in each other thing the verification goes on."""
@@ -108,10 +107,10 @@ USELESS: tuple[Damage, ...] = (
     Damage("a negative total", put("totals", "requests", value=-1), "`int` >= 0"),
     Damage("a CRC32 of 33 bits", put("files", 0, "crc32", value=2**32), "<= 4294967295"),
     Damage("a short fingerprint", put("files", 0, "fingerprint", value="abc"), "fingerprint"),
-    Damage("an unknown format", put("identity", "what", "format", value="csv"), r"'csv' - at `\$.format`"),
-    Damage("no format", drop("identity", "what", "format"), "missing required field `format`"),
-    Damage("an unknown compression", put("identity", "what", "compress", value="xz"), r"'xz' - at `\$.compress`"),
-    Damage("no filter", drop("identity", "what", "filter expression"), "missing required field `filter expression`"),
+    Damage("an unknown format", put("identity", "format", value="csv"), r"'csv' - at `\$.identity.format`"),
+    Damage("no format", drop("identity", "format"), "missing required field `format`"),
+    Damage("an unknown compression", put("identity", "compress", value="xz"), r"'xz' - at `\$.identity.compress`"),
+    Damage("no filter", drop("identity", "filter_expression"), "missing required field `filter_expression`"),
     Damage("an unknown key type", put("identity", "keys", 0, 1, value="X"), "enum value 'X'"),
     Damage("no key", put("identity", "keys", value=[]), "1 to 2 attributes"),
     Damage("a long key", put("identity", "keys", value=[["a", "S"], ["b", "S"], ["c", "S"]]), "1 to 2 attributes"),
@@ -119,7 +118,7 @@ USELESS: tuple[Damage, ...] = (
     Damage("a key without a name", put("identity", "keys", 1, 0, value=""), "names of their own"),
     Damage("a hint without a type", put("type_hints", "tags", value="L"), "enum value 'L'"),
     Damage("a hint for no path", put("type_hints", "tags[", value="SS"), "not an attribute path"),
-    Damage("an unknown command", put("identity", "command", value="copy"), "enum value 'copy'"),
+    Damage("an unknown command", put("identity", "command", value="copy"), "Invalid value 'copy'"),
     Damage("no files at all", drop("files"), "missing required field `files`"),
 )
 """What ends the verification."""

@@ -19,6 +19,7 @@ from ddbio.errors import DestinationError
 from ddbio.ledger.entries import JournalEntry
 from ddbio.ledger.journal import Journal
 from ddbio.storage.base import OutputFile, Sink, StoredFile
+from ddbio.storage.tokens import Token
 from ddbio.wire.transport import Reply
 from tests.kit.servers.account import Account
 from tests.kit.servers.items import item_size
@@ -331,7 +332,7 @@ class MemorySink(Sink):
             self.sealed.pop(name, None)
             self.small.pop(name, None)
 
-    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
+    async def recover(self, name: str, size: int, token: Token | None) -> bool:
         self.note("recover", name)
         file = self.open.pop(name, None)
         if file is not None and size <= file.durable:

@@ -18,7 +18,7 @@ from ddbio.errors import WorkerLostError
 from ddbio.events import Event
 from ddbio.fleet.carrier import fill_slots
 from ddbio.fleet.desk import Desk
-from ddbio.fleet.engine import Engine, Outside, Tools, open_engine
+from ddbio.fleet.engine import Engine, EngineFactory, Outside, Tools, open_engine
 from ddbio.fleet.limits import Limits
 from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.fleet.tuning import DEFAULT, Tuning
@@ -26,11 +26,14 @@ from ddbio.fleet.worker import Worker
 from ddbio.jobs.export import WrittenFiles
 from ddbio.jobs.run import Run
 from ddbio.ledger.entries import Split
+from ddbio.ledger.law import ExportLaw, ImportLaw
 from ddbio.ledger.ledger import Ledger
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.model import KeyAttribute
 from ddbio.options import ExportOptions, ImportOptions
 from ddbio.pipeline.job import ExportJob, ImportJob, Job, SourceFacts, TableFacts
+from ddbio.pipeline.tuning import DEFAULT as PIPELINE
+from ddbio.pipeline.tuning import Tuning as PipelineTuning
 from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
 from tests.kit.fakes import FakeTable, MemorySink
@@ -63,6 +66,53 @@ def opening(sink: Sink) -> type[Opener]:
 
 
 @dataclass
+class Virtual:
+    """A `Carrier` of several workers in one event loop: for a clock that is virtual, and workers that can be killed.
+
+    `grants` are all Grants, with the instant and the worker.
+    """
+
+    workers: int
+    clock: Clock
+    open_engine: EngineFactory
+    on_report: Callable[[Report], None] = lambda _: None
+    reports: list[tuple[float, Report]] = field(default_factory=list)
+    grants: list[tuple[float, int, Grant]] = field(default_factory=list)
+    in_this_process: bool = True
+    _working: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _answering: dict[int, asyncio.Future[Grant]] = field(default_factory=dict)
+
+    async def carry(self, job: Job, desk: Desk, credentials: Credentials) -> None:
+        await fill_slots(job, desk, credentials, self.workers, partial(self._serve, desk))
+
+    def kill(self, number: int) -> None:
+        """End a worker at once, as the end of its process would."""
+        self._working[number].cancel()
+
+    async def _serve(self, desk: Desk, welcome: Welcome) -> WorkerLostError | None:
+        worker = Worker(welcome, partial(self._exchange, desk), self.clock, self.open_engine)
+        working = self._working[welcome.worker] = asyncio.create_task(worker.run())
+        try:
+            await asyncio.wait([working])
+        finally:
+            working.cancel()
+            await asyncio.wait([working])
+        if not working.cancelled():
+            await working
+            return None
+        await asyncio.wait([self._answering[welcome.worker]])
+        return WorkerLostError(f"Worker {welcome.worker} is gone.")
+
+    async def _exchange(self, desk: Desk, report: Report) -> Grant:
+        self.reports.append((self.clock.now(), report))
+        self.on_report(report)
+        answering = self._answering[report.worker] = asyncio.ensure_future(desk.answer(report))
+        grant = await asyncio.shield(answering)
+        self.grants.append((self.clock.now(), report.worker, grant))
+        return grant
+
+
+@dataclass
 class Fleet:
     """The parts of a job, run by the virtual carrier. `grants` are all Grants, with the instant and the worker."""
 
@@ -77,6 +127,7 @@ class Fleet:
     """`max_units` and `max_seconds` of the run."""
     rejects: Path | None = None
     tuning: Tuning = DEFAULT
+    pipeline: PipelineTuning = PIPELINE
     credentials: CredentialProvider = field(default_factory=lambda: StaticCredentials(CREDENTIALS))
     clock: Clock = field(default_factory=LoopClock)
     sink: MemorySink = field(default_factory=MemorySink)
@@ -87,12 +138,19 @@ class Fleet:
 
     async def run(self) -> None:
         """Let the workers run until the job is done or has failed; nothing is sealed or judged after that."""
-        await self.start().work()
+        run = self.start()
+        try:
+            await run.work()
+        finally:
+            await self.ledger.leave()
 
     def start(self) -> Run:
         """The run, before its first Report."""
-        self.carrier = Virtual(self)
-        self.ledger = Ledger(rejects=RejectsFile(self.rejects, "run") if self.rejects else None)
+        self.carrier = Virtual(self.workers, self.clock, self.open_engine, self.on_report, self.reports, self.grants)
+        self.ledger = Ledger(
+            ImportLaw() if isinstance(self.job, ImportJob) else ExportLaw(),
+            rejects=RejectsFile(self.rejects, "run") if self.rejects else None,
+        )
         run = Run(
             job=self.job,
             splits=self.splits,
@@ -113,48 +171,9 @@ class Fleet:
 
     def open_engine(self, job: Job, tools: Tools) -> AbstractAsyncContextManager[Engine]:
         """The engine of a worker, whose table and destination are in memory."""
-        outside = Outside(open_transport=lambda **_: self.table, opener=opening(self.sink))
+        outside = Outside(open_transport=lambda **_: self.table, opener=opening(self.sink), tuning=self.pipeline)
         return open_engine(job, tools, outside)
 
     def kill(self, number: int) -> None:
         """End a worker at once, as the end of its process would."""
-        self.carrier.working[number].cancel()
-
-
-class Virtual:
-    """A `Carrier` of several workers in one event loop: for a clock that is virtual, and workers that can be killed."""
-
-    in_this_process = True
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self.workers = fleet.workers
-        self.working: dict[int, asyncio.Task[None]] = {}
-        self._answering: dict[int, asyncio.Future[Grant]] = {}
-
-    async def carry(self, job: Job, desk: Desk, credentials: Credentials) -> None:
-        await fill_slots(job, desk, credentials, self.workers, partial(self._serve, desk))
-
-    async def _serve(self, desk: Desk, welcome: Welcome) -> WorkerLostError | None:
-        exchange = partial(self._exchange, desk)
-        working = asyncio.create_task(Worker(welcome, exchange, self._fleet.clock, self._fleet.open_engine).run())
-        self.working[welcome.worker] = working
-        try:
-            await asyncio.wait([working])
-        finally:
-            working.cancel()
-            await asyncio.wait([working])
-        if not working.cancelled():
-            await working
-            return None
-        await asyncio.wait([self._answering[welcome.worker]])
-        return WorkerLostError(f"Worker {welcome.worker} is gone.")
-
-    async def _exchange(self, desk: Desk, report: Report) -> Grant:
-        fleet = self._fleet
-        fleet.reports.append((fleet.clock.now(), report))
-        fleet.on_report(report)
-        answering = self._answering[report.worker] = asyncio.ensure_future(desk.answer(report))
-        grant = await asyncio.shield(answering)
-        fleet.grants.append((fleet.clock.now(), report.worker, grant))
-        return grant
+        self.carrier.kill(number)

@@ -8,8 +8,10 @@ import msgspec
 from hypothesis import strategies as st
 
 from ddbio.hints import NS, SS, B, S
-from ddbio.ledger.entries import END, Commit, FileState, JournalEntry, Recovered
+from ddbio.ledger.entries import Commit, FileState, JournalEntry, Recovered
 from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.positions import END, START, AfterKey, Position
+from ddbio.storage.tokens import Part, UploadToken
 
 
 def summary(ledger: Ledger) -> dict[str, Any]:
@@ -55,24 +57,24 @@ class Segment:
                 return [Recovered(self.split, self._sealed())]
             case "gone" if self.file is not None:
                 file, self.file = self.file, None
-                self.page = int(file.first or 0)
+                self.page = _page(file.first)
                 return [Recovered(self.split, file, gone=True)]
         return []
 
     def _page(self, size: int) -> Commit:
         before = self.file or FileState(
-            f"T-{self.split}-{self.number}", self.split, self.number, str(self.page or ""), "", 0, 0, 0, 0, sealed=False
+            f"T-{self.split}-{self.number}", self.split, self.number, after(self.page), START, 0, 0, 0, 0, sealed=False
         )
         self.page += 1
         self.number = before.number + 1
-        told = before.token["after"] + 1 if before.token else 0
+        told = before.token.parts_recorded if before.token else 0
         self.file = msgspec.structs.replace(
             before,
-            last=str(self.page),
+            last=after(self.page),
             read=before.read + size,
             items=before.items + size,
             bytes=before.bytes + size * 10,
-            token={"upload_id": before.name, "after": told, "parts": [[told, f"tag{self.page}", ""]]},
+            token=UploadToken(before.name, (Part(told, f"tag{self.page}", ""),), told),
         )
         types = {f"a{size}": [S, SS, NS, B][size % 4]}
         return self._commit(file=self.file, read=size, written=size, bytes=size * 10, types=types)
@@ -82,8 +84,17 @@ class Segment:
         file, self.file = self.file, None
         return msgspec.structs.replace(file, sealed=True, token=None)
 
-    def _commit(self, position: str = "", **facts: Any) -> Commit:
-        return Commit(self.split, 1, self.seq, position or str(self.page), **facts)
+    def _commit(self, position: Position = START, **facts: Any) -> Commit:
+        return Commit(self.split, 1, self.seq, position if position == END else after(self.page), **facts)
+
+
+def after(page: int) -> Position:
+    """Where a segment goes on after so many pages."""
+    return AfterKey(str(page)) if page else START
+
+
+def _page(position: Position) -> int:
+    return int(position.key) if isinstance(position, AfterKey) else 0
 
 
 steps = st.tuples(

@@ -47,7 +47,10 @@ def probe(code: str) -> dict[str, Any]:
         ("import ddbio", HEAVY),
         ("from ddbio import ExportOptions, ImportOptions, Capacity", HEAVY),
         ("from ddbio import *", ("typer", "click", "rich", "moto", "pyarrow")),
-        ("import ddbio.fleet.worker", ("aioboto3", "aiobotocore", "botocore", "typer", "click", "rich", "moto")),
+        (
+            "import ddbio.fleet.worker_process",
+            ("aioboto3", "aiobotocore", "botocore", "typer", "click", "rich", "moto"),
+        ),
     ],
 )
 def test_importing_has_no_side_effects(code: str, unwanted: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from ddbio.cli import common, main
 from ddbio.errors import UsageError
 from ddbio.events import Observer
 from ddbio.options import AUTO, Capacity, Connection, ExportOptions, ImportOptions, S3Options, ScanFilter
-from ddbio.report import JobReport
+from ddbio.report import JobReport, Spending
 
 
 @pytest.mark.parametrize(
@@ -95,15 +95,13 @@ class Jobs:
     def _report(self, options: ExportOptions | ImportOptions, stream: object) -> JobReport:
         self.asked.append(options)
         self.streams.append(stream)
-        counts = dict.fromkeys(("bytes", "files", "rejected", "requests", "throttles", "retries", "peak_rss_bytes"), 0)
+        counts = dict.fromkeys(("bytes", "files", "rejected", "peak_rss_bytes"), 0)
         return JobReport(
             command="export" if isinstance(options, ExportOptions) else "import",
             table=options.table,
             items=0,
             rejects=None,
-            capacity_units=0.0,
-            seconds=1.0,
-            cpu_seconds=0.0,
+            used=Spending(seconds=1.0),
             resumed=False,
             manifest=None,
             **counts,  # type: ignore[arg-type]

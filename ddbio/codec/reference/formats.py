@@ -1,32 +1,22 @@
-"""Which format a record is in: a look ahead that judges nothing."""
+"""Which format a record is in: a look ahead that rejects nothing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Container
 
-from ddbio.codec.reference.lexical import SIMPLE_STRING, Fault, decoded, skip_space, string_end
+from ddbio.codec.reference.lexical import Fault, decoded, skip_space, string_end
 from ddbio.model import InputFormat
 
 TYPES = frozenset({b"S", b"N", b"B", b"BOOL", b"NULL", b"M", b"L", b"SS", b"NS", b"BS"})
 
-_BESIDE = rb'[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"'
-
-
-def _nested(levels: int) -> bytes:
-    inner = rb"|" + _nested(levels - 1) if levels > 1 else b""
-    return rb"[{\[](?:" + _BESIDE + inner + rb")*+[}\]]"
-
-
-_shallow = re.compile(_nested(4), re.DOTALL).match
 _token = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[{\[]|[}\]]', re.DOTALL).finditer
 _scalar = re.compile(rb'[^"{}\[\],: \t\r\n]*+').match
-_plainly = re.compile(rb"[ \t\r\n]*+\{[ \t\r\n]*+" + SIMPLE_STRING + rb"[ \t\r\n]*+:[ \t\r\n]*+[^{ \t\r\n]").match
 
 
 def find_item(data: bytes, fmt: InputFormat, keys: Container[bytes]) -> tuple[bool, int | None]:
-    """Whether the record is DynamoDB JSON, and where the wrapped item's brace stands (None without a wrapper)."""
-    if fmt == "jsonl" or (fmt == "auto" and _plainly(data)):
+    """Whether the record is DynamoDB JSON, and the position of the wrapped item (None without a wrapper)."""
+    if fmt == "jsonl":
         return False, None
     start = skip_space(data, 0)
     inner = _wrapped(data, start, keys)
@@ -50,7 +40,7 @@ def _wrapped(data: bytes, start: int, keys: Container[bytes]) -> int | None:
 
 
 def _has_typed_key(data: bytes, start: int, keys: Container[bytes]) -> bool:
-    """Whether the first key attribute of the object at `start` is a typed value, and nothing but objects before it."""
+    """Whether the first key attribute of the object at `start` is a typed value, and only objects precede it."""
     member = _first_member(data, start)
     while member is not None:
         name, pos = member
@@ -92,13 +82,10 @@ def _member(data: bytes, pos: int) -> tuple[bytes, int] | None:
 
 
 def _skip(data: bytes, pos: int) -> int:
-    """The position behind the value at `pos`, told by quotes and the number of brackets only."""
+    """The position after the value at `pos`, found by quotes and the number of brackets only."""
     if data[pos : pos + 1] not in (b'"', b"{", b"["):
         match = _scalar(data, pos)
         return match.end() if match else pos
-    match = _shallow(data, pos)
-    if match:
-        return match.end()
     depth = 0
     for token in _token(data, pos):
         first = token[0][:1]

@@ -1,23 +1,24 @@
-"""One pass over one record: what plain JSON and DynamoDB JSON have in common. See `reference.py`."""
+"""One pass over one record: what plain JSON and DynamoDB JSON have in common. The package docstring specifies it."""
 
 from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Mapping
 
-from ddbio.codec.reference.keys import KeyRule, Keys, Scalar
-from ddbio.codec.reference.lexical import Fault, decoded, each_element, expect, goes_on, skip_space, string_end
-from ddbio.codec.reference.numbers import read_number
-from ddbio.codec.reference.paths import HintTree
-from ddbio.model import MAX_ITEM_BYTES, MAX_NESTING, Put, Reason
+from ddbio.codec.keys import KeyRule
+from ddbio.codec.numbers import read_number
+from ddbio.codec.paths import HintTree
+from ddbio.codec.reference.keys import Scalar, checked_key, primary_key
+from ddbio.codec.reference.lexical import Fault, decoded, each, expect, skip_space, string_end
+from ddbio.model import MAX_ITEM_BYTES, Put, Reason
 
 _NO_KEYS: Mapping[bytes, KeyRule] = {}
 
 
 class Item:
-    """One pass over one record: `out` is the item as written, `size` what the service counts for it."""
+    """One pass over one record. `out` collects the item as written, `size` is its size as the service counts it."""
 
-    def __init__(self, data: bytes, keys: Keys, hints: HintTree) -> None:
+    def __init__(self, data: bytes, keys: Mapping[bytes, KeyRule], hints: HintTree) -> None:
         self.data = data
         self.keys = keys
         self.hints = hints
@@ -27,7 +28,7 @@ class Item:
         self.found: dict[bytes, bytes] = {}
 
     def put(self, inner: int | None) -> Put:
-        """Read the whole record, whose item is the value of its only member where `inner` says so."""
+        """Read the whole record; `inner` is the position of the item where the record is a wrapper."""
         start = skip_space(self.data, 0)
         if inner is None:
             inner, end = start, self._item(start)
@@ -36,7 +37,7 @@ class Item:
         end = skip_space(self.data, end)
         if end != len(self.data):
             raise Fault(Reason.NOT_JSON, end)
-        key = self.keys.canonical(self.found, inner)
+        key = primary_key(self.keys, self.found, inner)
         if self.size > MAX_ITEM_BYTES:
             raise Fault(Reason.ITEM_TOO_LARGE, inner)
         return Put(b'{"PutRequest":{"Item":' + b"".join(self.out) + b"}}", key, self.size)
@@ -47,52 +48,27 @@ class Item:
         return expect(self.data, self._item(inner), b"}")
 
     def _item(self, start: int) -> int:
-        return self._members(start + 1, 1, self.hints, self.keys.rules)
+        return self._members(start, 1, self.hints, self.keys)
 
-    def _members(self, pos: int, level: int, hints: HintTree | None, keys: Mapping[bytes, KeyRule]) -> int:
-        """Read the members behind an opening brace; return the position behind the closing one."""
-        data, append = self.data, self.out.append
-        append(b"{")
-        pos = skip_space(data, pos)
-        if data[pos : pos + 1] == b"}":
-            append(b"}")
-            return pos + 1
-        special = hints.members if hints else _NO_KEYS
+    def _members(self, start: int, level: int, hints: HintTree | None, keys: Mapping[bytes, KeyRule]) -> int:
+        """Read the object that opens at `start`; return the position after it."""
         names: set[bytes] = set()
-        while True:
-            ending = self._usual_member(pos, special, keys, names) if level <= MAX_NESTING else None
-            if ending is None:
-                pos = skip_space(data, self._member(pos, level, names, hints, keys))
-                goes_on(data, pos, b"}")
-                ending = pos + 1
-            else:
-                self.size += level > 1
-            last = data[ending - 1 : ending]
-            append(last)
-            if last == b"}":
-                return ending
-            pos = ending
+        separator = b"{"
 
-    def _usual_member(
-        self, pos: int, special: Mapping[bytes, object], keys: Mapping[bytes, KeyRule], names: set[bytes]
-    ) -> int | None:
-        """Take a whole member at once, where it is a scalar of the plainest kind: the fast way, with no verdict of its
-        own. Return the position behind its comma or brace, or None where it has to be read step by step.
-        """
-        raise NotImplementedError
+        def member(at: int) -> int:
+            nonlocal separator
+            self.out.append(separator)
+            separator = b","
+            return self._member(at, level, names, hints, keys)
 
-    def _usual_key(self, rule: KeyRule | None, name: bytes, string: bytes | None, pos: int) -> bool:
-        """Check a key of type S; False where the attribute is another one."""
-        if rule is None or rule.type != "S" or string is None:
-            return False
-        self.found[name] = rule.check(Scalar("S", string[1:-1]), pos)
-        return True
+        end = each(self.data, start, b"}", member)
+        self.out.append(b"{}" if separator == b"{" else b"}")
+        return end
 
     def _member(
-        self, pos: int, level: int, names: set[bytes], hints: HintTree | None, keys: Mapping[bytes, KeyRule]
+        self, start: int, level: int, names: set[bytes], hints: HintTree | None, keys: Mapping[bytes, KeyRule]
     ) -> int:
         data = self.data
-        start = skip_space(data, pos)
         end = string_end(data, start)
         name = decoded(data[start:end])
         if name in names:
@@ -103,11 +79,11 @@ class Item:
         pos = skip_space(data, expect(data, end, b":"))
         end = self.value(pos, level, hints.members.get(name) if hints else None)
         if name in keys:
-            self.found[name] = keys[name].check(self.scalar, pos)
+            self.found[name] = checked_key(keys[name], self.scalar, pos)
         return end
 
     def value(self, pos: int, level: int, hints: HintTree | None) -> int:
-        """Read the value at `pos`, leaving in `scalar` what a key check needs; return where it ends."""
+        """Read the value at `pos`; return where it ends. `scalar` is then what a key check or a set needs."""
         raise NotImplementedError
 
     def _string(self, pos: int) -> int:
@@ -145,7 +121,7 @@ class Item:
             separator = b","
             return element(at)
 
-        end = each_element(self.data, pos, separated)
+        end = each(self.data, pos, b"]", separated)
         self.out.append(b"[]" if separator == b"[" else b"]")
         return end
 
@@ -161,12 +137,12 @@ class Item:
 
     def _map(self, pos: int, level: int, hints: HintTree | None) -> int:
         self.size += 3
-        end = self._members(pos + 1, level + 1, hints, _NO_KEYS)
+        end = self._members(pos, level + 1, hints, _NO_KEYS)
         self.scalar = None
         return end
 
     def _set(self, pos: int, element: Callable[[int], int]) -> int:
-        """A set is judged as a whole when its closing bracket is reached."""
+        """Read a set, which is checked as a whole when its closing bracket is reached."""
         seen: set[object] = set()
         repeated: list[int] = []
 
@@ -187,7 +163,7 @@ class Item:
 
 
 def _from_base64(text: bytes) -> bytes | None:
-    """The bytes that `text` spells, where it is base64 as the service takes it: padded, and without stray bits."""
+    """Decode base64 as the service accepts it, with padding and without stray bits; None for any other text."""
     try:
         raw = binascii.a2b_base64(text)
     except binascii.Error:

@@ -1,4 +1,4 @@
-"""What a JSON text is made of, as compiled patterns over bytes; shared by both directions of the reference codec."""
+"""The lexical elements of JSON, as compiled patterns over bytes; shared by both directions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ _STRICT_ESCAPE = (
     rb"|[dD][89abAB]" + _HEX + rb"{2}\\u[dD][c-fC-F]" + _HEX + rb"{2}))"
 )
 
-NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
-SIMPLE_STRING = rb'"' + _PLAIN + rb'*+"'
-LOOSE_STRING = rb'"(?:' + _PLAIN + rb"++|" + _LOOSE_ESCAPE + rb')*+"'
-"""A string whose surrogate escapes need not pair: what the service sent is copied, not judged."""
+_NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
 
-space = re.compile(_SPACE).match
-number = re.compile(NUMBER).match
-literal = re.compile(rb"true|false|null").match
-_loose = re.compile(LOOSE_STRING[:-1]).match
+is_number = re.compile(_NUMBER).fullmatch
+_space = re.compile(_SPACE).match
+_number = re.compile(_NUMBER).match
+_literal = re.compile(rb"true|false|null").match
+_loose = re.compile(rb'"(?:' + _PLAIN + rb"++|" + _LOOSE_ESCAPE + rb")*+").match
 _strict = re.compile(rb'"(?:' + _PLAIN + rb"++|" + _STRICT_ESCAPE + rb")*+").match
 _surrogate = re.compile(rb"\\u[dD][89a-fA-F]" + _HEX + rb"{2}").match
 
@@ -33,7 +31,7 @@ VALUE_STARTS = b'{["-0123456789tfn'
 
 
 class Fault(Exception):  # noqa: N818 - a finding that becomes a `Refused`, or a `MalformedPageError`
-    """The first fault that a pass met: why, and at which byte. `name` is the key attribute's, where one is meant."""
+    """The first fault of a pass: the reason and the byte. `name` is the key attribute's, where the reason has one."""
 
     def __init__(self, reason: Reason, position: int, name: str | None = None) -> None:
         super().__init__(reason, position, name)
@@ -43,13 +41,15 @@ class Fault(Exception):  # noqa: N818 - a finding that becomes a `Refused`, or a
 
 
 def skip_space(data: bytes, pos: int) -> int:
-    """The position of the first byte at or behind `pos` that is not white space."""
-    match = space(data, pos)
+    """The position of the first byte from `pos` on that is not white space."""
+    match = _space(data, pos)
     return match.end() if match else pos
 
 
 def loose_string_end(data: bytes, pos: int) -> int:
-    """The position behind the string that opens at `pos`; unpaired surrogate escapes pass."""
+    """The position after the string that opens at `pos`. Unpaired surrogate escapes are accepted: what the service
+    sent is copied rather than checked.
+    """
     match = _loose(data, pos)
     if match is None:
         raise Fault(Reason.NOT_JSON, pos)
@@ -60,7 +60,7 @@ def loose_string_end(data: bytes, pos: int) -> int:
 
 
 def string_end(data: bytes, pos: int) -> int:
-    """The position behind the string that opens at `pos`; every escape is valid, surrogates come in pairs."""
+    """The position after the string that opens at `pos`, whose surrogate escapes must be paired."""
     match = _strict(data, pos)
     if match is None:
         raise Fault(Reason.NOT_JSON, pos)
@@ -71,7 +71,7 @@ def string_end(data: bytes, pos: int) -> int:
 
 
 def decoded(string: bytes) -> bytes:
-    """The UTF-8 content of a valid JSON string, which is given with its quotes; `?` for an unpaired surrogate."""
+    """The UTF-8 content of a valid JSON string, given with its quotes; `?` stands for an unpaired surrogate."""
     if b"\\" not in string:
         return string[1:-1]
     text: str = json.loads(string.decode())
@@ -79,56 +79,60 @@ def decoded(string: bytes) -> bytes:
 
 
 def number_end(data: bytes, pos: int) -> int:
-    """The position behind the longest JSON number that begins at `pos`."""
-    match = number(data, pos)
+    """The position after the longest JSON number that begins at `pos`."""
+    match = _number(data, pos)
     if match is None:
         raise Fault(Reason.NOT_JSON, pos)
     return match.end()
 
 
 def literal_end(data: bytes, pos: int) -> int:
-    """The position behind the `true`, `false` or `null` that begins at `pos`."""
-    match = literal(data, pos)
+    """The position after the `true`, `false` or `null` that begins at `pos`."""
+    match = _literal(data, pos)
     if match is None:
         raise Fault(Reason.NOT_JSON, pos)
     return match.end()
 
 
 def expect(data: bytes, pos: int, byte: bytes) -> int:
-    """The position behind `byte`, which must be the first one behind white space from `pos` on."""
+    """The position after `byte`, which must be the first one from `pos` on that is not white space."""
     pos = skip_space(data, pos)
     if data[pos : pos + 1] != byte:
         raise Fault(Reason.NOT_JSON, pos)
     return pos + 1
 
 
-def each_member(data: bytes, pos: int, handle: Callable[[int, bytes, int], int]) -> int:
-    """Walk the object that opens at `pos`; return the position behind it.
+def each(data: bytes, pos: int, closing: bytes, handle: Callable[[int], int]) -> int:
+    """Walk the array or object that opens at `pos`; return the position after it.
 
-    `handle(name_position, name, value_position)` gets the name as it stands, and returns where the value ends.
+    `handle(position)` is called for each element or member, and returns where it ends.
     """
-    pos = skip_space(data, expect(data, pos, b"{"))
-    if data[pos : pos + 1] == b"}":
-        return pos + 1
-    while True:
-        start = skip_space(data, pos)
-        end = loose_string_end(data, start)
-        pos = skip_space(data, handle(start, data[start:end], skip_space(data, expect(data, end, b":"))))
-        if not goes_on(data, pos, b"}"):
-            return pos + 1
-        pos += 1
-
-
-def each_element(data: bytes, pos: int, handle: Callable[[int], int]) -> int:
-    """Walk the array that opens at `pos`; `handle(position)` returns where the element ends."""
-    pos = skip_space(data, expect(data, pos, b"["))
-    if data[pos : pos + 1] == b"]":
+    pos = skip_space(data, pos + 1)
+    if data[pos : pos + 1] == closing:
         return pos + 1
     while True:
         pos = skip_space(data, handle(skip_space(data, pos)))
-        if not goes_on(data, pos, b"]"):
+        if not goes_on(data, pos, closing):
             return pos + 1
         pos += 1
+
+
+def each_member(data: bytes, pos: int, handle: Callable[[int, bytes, int], int]) -> int:
+    """Walk the object that must open at `pos`; return the position after it.
+
+    `handle(name_position, name, value_position)` receives the name with its quotes, and returns where the value ends.
+    """
+
+    def member(start: int) -> int:
+        end = loose_string_end(data, start)
+        return handle(start, data[start:end], skip_space(data, expect(data, end, b":")))
+
+    return each(data, expect(data, pos, b"{") - 1, b"}", member)
+
+
+def each_element(data: bytes, pos: int, handle: Callable[[int], int]) -> int:
+    """Walk the array that must open at `pos`; `handle(position)` returns where the element ends."""
+    return each(data, expect(data, pos, b"[") - 1, b"]", handle)
 
 
 def goes_on(data: bytes, pos: int, closing: bytes) -> bool:

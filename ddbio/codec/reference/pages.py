@@ -1,46 +1,33 @@
-"""Scan replies to records: the reference implementation. What it does exactly is told in `reference.py`."""
+"""Scan replies to records. The package docstring specifies it."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Callable
 
 from ddbio import hints
-from ddbio.codec.fingerprint import MASK, item_fingerprint
+from ddbio.codec.faults import malformed, missing
+from ddbio.codec.fingerprint import MASK
+from ddbio.codec.paths import child_path
+from ddbio.codec.reference.fingerprint import item_fingerprint
 from ddbio.codec.reference.lexical import (
-    LOOSE_STRING,
-    NUMBER,
-    SIMPLE_STRING,
     Fault,
     decoded,
     each_element,
     each_member,
     expect,
-    goes_on,
+    is_number,
     literal_end,
     loose_string_end,
     number_end,
     skip_space,
 )
-from ddbio.codec.reference.paths import child_path
-from ddbio.model import MalformedPageError, OutputFormat, Page, Reason
+from ddbio.model import OutputFormat, Page, Reason
 
 MAX_LEVELS = 100
-"""Deeper than any item can be: what bounds the recursion."""
+"""Deeper than any item can be; it bounds the recursion."""
 
-_scalar_member = re.compile(
-    rb"("
-    + SIMPLE_STRING
-    + rb'):\{"(?:(S|B)":('
-    + LOOSE_STRING
-    + rb')|N":"('
-    + NUMBER
-    + rb')"|BOOL":(true|false)|NULL":true)'
-    rb"\}([,}])"
-).match
 _integer = re.compile(rb"0|[1-9][0-9]{0,17}").fullmatch
-_json_number = re.compile(NUMBER).fullmatch
 _TYPE_BITS = {
     b"S": hints.S,
     b"L": hints.L,
@@ -65,16 +52,6 @@ def transcode_page(body: bytes | bytearray, fmt: OutputFormat, fingerprint: bool
     except Fault as fault:
         raise malformed(fault.position) from None
     return reply.page()
-
-
-def malformed(position: int) -> MalformedPageError:
-    """The error for a reply that goes wrong at this byte."""
-    return MalformedPageError(f"The Scan reply is malformed at byte {position}.")
-
-
-def missing(member: str) -> MalformedPageError:
-    """The error for a reply without a member that every reply has."""
-    return MalformedPageError(f"The Scan reply has no {member}.")
 
 
 class _Reply:
@@ -142,7 +119,7 @@ class _Reply:
         return end
 
     def _copy(self, pos: int, level: int, out: list[bytes]) -> int:
-        """Append the value at `pos` without the white space; return where it ends."""
+        """Append the value at `pos` without white space; return where it ends."""
         data = self.data
         first = data[pos : pos + 1]
         if first == b'"':
@@ -181,7 +158,7 @@ class _Reply:
 
 
 class _Items:
-    """The items of one page on their way to lines."""
+    """Writes the items of one page as lines."""
 
     def __init__(self, data: bytes, *, jsonl: bool, fingerprint: bool) -> None:
         self.data = data
@@ -191,14 +168,12 @@ class _Items:
         self.out: list[bytes] = []
         self.count = 0
         self.types: dict[str, int] = {}
-        self.noted: defaultdict[str | None, set[bytes]] = defaultdict(set)
 
     def item(self, pos: int) -> int:
         """Write the item at `pos` as one line; return where it ends."""
-        start = expect(self.data, pos, b"{")
         if not self.jsonl:
             self.out.append(b'{"Item":')
-        end = self._members(start, None, 1)
+        end = self._members(pos, None, 1)
         if self.printed:
             self.fingerprint += item_fingerprint(self.data[pos:end])
         self.out.append(b"\n" if self.jsonl else b"}\n")
@@ -206,41 +181,18 @@ class _Items:
         return end
 
     def _members(self, pos: int, path: str | None, level: int) -> int:
-        """Write the attributes from behind the opening brace on; return the position behind the closing one."""
-        data, append, jsonl = self.data, self.out.append, self.jsonl
-        append(b"{")
-        pos = skip_space(data, pos)
-        if data[pos : pos + 1] == b"}":
-            append(b"}")
-            return pos + 1
-        noted = self.noted[path]
-        while True:
-            match = _scalar_member(data, pos)
-            if match:
-                name, kind, string, number, boolean, ending = match.groups()
-                pos = match.end()
-                if jsonl:
-                    append(name + b":" + (string or number or boolean or b"null"))
-                    if kind and name + kind not in noted:
-                        self._note(child_path(path, name[1:-1]), kind)
-                        noted.add(name + kind)
-                else:
-                    append(match[0][:-1])
-            else:
-                pos = skip_space(data, self._member(pos, path, level))
-                ending = b"," if goes_on(data, pos, b"}") else b"}"
-                pos += 1
-            append(ending)
-            if ending == b"}":
-                return pos
+        """Write the attributes of the object at `pos`; return the position after it."""
+        separator = b"{"
 
-    def _member(self, pos: int, path: str | None, level: int) -> int:
-        start = skip_space(self.data, pos)
-        end = loose_string_end(self.data, start)
-        name = self.data[start:end]
-        self.out.append(name + b":")
-        pos = skip_space(self.data, expect(self.data, end, b":"))
-        return self._value(pos, child_path(path, decoded(name)) if self.jsonl else "", level)
+        def member(_start: int, name: bytes, at: int) -> int:
+            nonlocal separator
+            self.out.append(separator + name + b":")
+            separator = b","
+            return self._value(at, child_path(path, decoded(name)) if self.jsonl else "", level)
+
+        end = each_member(self.data, pos, member)
+        self.out.append(b"{}" if separator == b"{" else b"}")
+        return end
 
     def _value(self, pos: int, path: str, level: int) -> int:
         """Write the attribute value at `pos`, the only member of an object; return where it ends."""
@@ -265,7 +217,7 @@ class _Items:
             case b"BOOL" | b"NULL":
                 end = self._literal(pos, null=kind == b"NULL")
             case b"M":
-                end = self._members(expect(data, pos, b"{"), path, level + 1)
+                end = self._members(pos, path, level + 1)
             case b"L":
                 end = self._list(pos, lambda pos: self._value(pos, path + "[]", level + 1))
             case b"SS" | b"BS":
@@ -285,7 +237,7 @@ class _Items:
         end = loose_string_end(self.data, pos)
         if not self.jsonl:
             self.out.append(self.data[pos:end])
-        elif _json_number(self.data, pos + 1, end - 1):
+        elif is_number(self.data, pos + 1, end - 1):
             self.out.append(self.data[pos + 1 : end - 1])
         else:
             raise Fault(Reason.NUMBER_INVALID, pos)

@@ -1,48 +1,15 @@
-"""Plain JSON to puts. See `reference.py`."""
+"""Plain JSON to puts. The package docstring specifies it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-
+from ddbio.codec.paths import HintTree
 from ddbio.codec.reference.item import Item
-from ddbio.codec.reference.keys import KeyRule
-from ddbio.codec.reference.lexical import SIMPLE_STRING, Fault, literal_end, number_end
-from ddbio.codec.reference.numbers import INTEGER, integer_size
-from ddbio.codec.reference.paths import HintTree
+from ddbio.codec.reference.lexical import Fault, literal_end, number_end
 from ddbio.model import MAX_NESTING, Reason
-
-_STRING = rb"(" + SIMPLE_STRING + rb")"
-_usual = re.compile(_STRING + rb":(?:" + _STRING + rb"|(" + INTEGER + rb")|(true|false)|null)([,}])").match
 
 
 class PlainItem(Item):
-    """Plain JSON: types follow from the kind of the value, from the hints, and from the key schema."""
-
-    def _usual_member(
-        self, pos: int, special: Mapping[bytes, object], keys: Mapping[bytes, KeyRule], names: set[bytes]
-    ) -> int | None:
-        match = _usual(self.data, pos)
-        if match is None:
-            return None
-        quoted, string, number, boolean, _ = match.groups()
-        name = quoted[1:-1]
-        if name in names:
-            return None
-        if name in special and not self._usual_key(keys.get(name), name, string, match.start(2)):
-            return None
-        names.add(name)
-        if string:
-            self.out.append(quoted + b':{"S":' + string + b"}")
-            self.size += len(string) - 2
-        elif number:
-            self.out.append(quoted + b':{"N":"' + number + b'"}')
-            self.size += integer_size(number)
-        else:
-            self.out.append(quoted + (b':{"BOOL":' + boolean + b"}" if boolean else b':{"NULL":true}'))
-            self.size += 1
-        self.size += len(name)
-        return match.end()
+    """Plain JSON: types follow from the kind of value, the hints, and the key schema."""
 
     def value(self, pos: int, level: int, hints: HintTree | None) -> int:
         if level > MAX_NESTING:
@@ -82,7 +49,7 @@ class PlainItem(Item):
         return end
 
     def _list_or_set(self, pos: int, level: int, hints: HintTree | None) -> int:
-        """Where the hint says set, but the elements are not a set's (none, or of another kind), it is a list."""
+        """Read an array. If the hint says set, but the elements are none or not of that set, it is a list."""
         elements = {"SS": self._string, "NS": self._number, "BS": self._binary}
         if hints and hints.kind in elements:
             written, size = len(self.out), self.size

@@ -1,15 +1,14 @@
-"""DynamoDB JSON to puts. See `reference.py`."""
+"""DynamoDB JSON to puts. The package docstring specifies it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from ddbio.codec.paths import HintTree
 from ddbio.codec.reference.formats import TYPES
 from ddbio.codec.reference.item import Item
-from ddbio.codec.reference.keys import KeyRule
 from ddbio.codec.reference.lexical import (
-    SIMPLE_STRING,
     VALUE_STARTS,
     Fault,
     decoded,
@@ -18,37 +17,14 @@ from ddbio.codec.reference.lexical import (
     skip_space,
     string_end,
 )
-from ddbio.codec.reference.numbers import INTEGER, integer_size
-from ddbio.codec.reference.paths import HintTree
 from ddbio.model import MAX_NESTING, Reason
 
-_STRING = rb"(" + SIMPLE_STRING + rb")"
-_usual = re.compile(
-    _STRING + rb':\{"(?:S":' + _STRING + rb'|N":"(' + INTEGER + rb')"|BOOL":(true|false)|NULL":true)\}([,}])'
-).match
 _true = re.compile(rb"true").match
 _boolean = re.compile(rb"true|false").match
 
 
 class TypedItem(Item):
     """DynamoDB JSON: every value is an object whose only member names its type."""
-
-    def _usual_member(
-        self, pos: int, special: Mapping[bytes, object], keys: Mapping[bytes, KeyRule], names: set[bytes]
-    ) -> int | None:
-        match = _usual(self.data, pos)
-        if match is None:
-            return None
-        quoted, string, number, _, _ = match.groups()
-        name = quoted[1:-1]
-        if name in names:
-            return None
-        if name in special and not self._usual_key(keys.get(name), name, string, match.end(1) + 1):
-            return None
-        names.add(name)
-        self.out.append(match[0][:-1])
-        self.size += len(name) + (len(string) - 2 if string else integer_size(number) if number else 1)
-        return match.end()
 
     def value(self, pos: int, level: int, _hints: HintTree | None) -> int:
         if level > MAX_NESTING:
@@ -93,7 +69,7 @@ class TypedItem(Item):
             raise self._misfit(pos)
 
     def _misfit(self, pos: int) -> Fault:
-        """What is wrong where a value of another kind, or none at all, begins at `pos`."""
+        """The fault where a value of another kind, or no value at all, begins at `pos`."""
         found = self.data[pos : pos + 1]
         return Fault(Reason.TYPE_INVALID if found and found in VALUE_STARTS else Reason.NOT_JSON, pos)
 
@@ -107,7 +83,7 @@ class TypedItem(Item):
         return found.end()
 
     def _element(self, kind: bytes, pos: int) -> int:
-        """A scalar that is written as a string: of type S, N or B, or an element of a set of these."""
+        """Read a scalar that JSON holds as a string: of type S, N or B, or an element of such a set."""
         self._demand(pos, b'"')
         if kind == b"S":
             return self._string(pos)

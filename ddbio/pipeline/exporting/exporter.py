@@ -1,9 +1,9 @@
 """Export: one segment of a table, page by page, into files.
 
-Memory of a process: `concurrency` × (one page being read + `CHANNEL_BYTES` + one page being compressed and written),
-and for S3 the parts that the sink holds (see `ddbio.storage.s3.sink`).
+Memory of a process: `concurrency` × (one page being read + `Tuning.channel_bytes` + one page being compressed and
+written), and for S3 the parts that the sink holds (see `ddbio.storage.s3.sink`).
 Measured (`benchmarks/memory.py`): 50 MB + `concurrency` × 4 MB where pages are 1 MB of JSON; to S3 150 MB +
-`concurrency` × 11 MB, or 17 MB compressed. Where it is not given, `concurrency` grows to `job.MOST_PAGES` at most.
+`concurrency` × 11 MB, or 17 MB compressed. Unless it is given, `concurrency` grows to `job.MOST_PAGES`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import aclosing
 
 from ddbio.clock import Clock
 from ddbio.ledger.entries import Lease
+from ddbio.ledger.positions import AfterKey
 from ddbio.model import Page
 from ddbio.pipeline.channel import Channel
 from ddbio.pipeline.exporting.scanning import SegmentScan
@@ -23,14 +24,12 @@ from ddbio.pipeline.job import ExportJob
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.storage.base import Sink
-
-CHANNEL_BYTES = 2 * 1024 * 1024
-"""Transcoded pages that wait to be written, for each segment."""
 
 
 class Exporter:
-    """Works on segments with one worker's connections, sink and share of the budget."""
+    """Exports segments with the connections and the sink of one worker and its share of the budget."""
 
     def __init__(
         self,
@@ -43,6 +42,7 @@ class Exporter:
         meter: Meter,
         executor: Executor,
         clock: Clock,
+        tuning: Tuning = DEFAULT,
     ) -> None:
         self._job = job
         self._scan = scan
@@ -52,10 +52,11 @@ class Exporter:
         self._meter = meter
         self._executor = executor
         self._clock = clock
+        self._tuning = tuning
 
     async def work(self, lease: Lease) -> None:
-        """Export one segment; when this fails or is cancelled, an unfinished file is left to be recovered."""
-        channel: Channel[Page] = Channel(CHANNEL_BYTES)
+        """Export one segment; if this fails or is cancelled, an unfinished file remains to be recovered."""
+        channel: Channel[Page] = Channel(self._tuning.channel_bytes)
         files = SegmentFiles(
             self._job,
             lease=lease,
@@ -63,6 +64,7 @@ class Exporter:
             outbox=self._outbox,
             executor=self._executor,
             clock=self._clock,
+            tuning=self._tuning,
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -78,7 +80,8 @@ class Exporter:
             await files.leave()
 
     async def _read(self, lease: Lease, channel: Channel[Page]) -> None:
-        async with aclosing(self._scan.pages(lease.split.id, lease.position)) as pages:
+        after = lease.position.key if isinstance(lease.position, AfterKey) else ""
+        async with aclosing(self._scan.pages(lease.split.id, after)) as pages:
             while (page := await self._next(pages)) is not None:
                 self._meter.items += page.items
                 await channel.put(page, len(page.records))

@@ -1,4 +1,4 @@
-"""Scan: the pages of one segment, paid for, verified and transcoded."""
+"""Scan: the pages of one segment, within the budget, verified and transcoded."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ddbio.model import MalformedPageError, OutputFormat, Page
 from ddbio.options import ScanFilter
 from ddbio.pipeline.exporting.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
-from ddbio.wire.dynamodb import DynamoDB, ScanPlan, credible
+from ddbio.pipeline.tuning import DEFAULT, Tuning
+from ddbio.wire.dynamodb import DynamoDB, ScanPlan
+from ddbio.wire.replies import credible
 
-LARGE_BODY = 1536 * 1024
-"""A page larger than this is transcoded in a thread, so that the loop stays free."""
 FULL_PAGE_UNITS = 128.5
-"""An eventually consistent 1 MB page and the item that crosses its end; twice that when strongly consistent."""
+"""The cost of an eventually consistent page of 1 MB, and of the item that crosses its end."""
 
 
 class SegmentScan:
     """Reads segments of one table or index; `total` is the Scan's TotalSegments.
 
-    `fingerprint` says whether the pages are to have one (0 otherwise). With the names of the `partition_key`'s
-    attributes, large item collections don't wait for others (see `ddbio.capacity.item_collections`).
+    With `fingerprint`, pages have one. With the names of the attributes of the `partition_key`, large item collections
+    take precedence (see `ddbio.capacity.item_collections`).
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class SegmentScan:
         executor: Executor,
         fingerprint: bool = False,
         partition_key: Sequence[str] = (),
+        tuning: Tuning = DEFAULT,
     ) -> None:
         self._plan = _plan(table, what, total)
         self._format = output
@@ -52,16 +53,17 @@ class SegmentScan:
         self._executor = executor
         self._fingerprint = fingerprint
         self._partition_key = partition_key
+        self._tuning = tuning
         whole = FULL_PAGE_UNITS * (2 if what.consistent else 1)
-        # Of many segments that are empty nothing follows about the pages of those that are not.
+        # First pages are estimated separately: those of many empty segments say nothing about later pages.
         self._first_cost = CostEstimate(whole)
         self._next_cost = CostEstimate(whole)
-        self._limit = PageLimit(whole)
+        self._limit = PageLimit(whole, self._tuning.page_seconds)
 
     async def pages(self, segment: int, after: str = "") -> AsyncGenerator[Page]:
-        """Every page of the segment behind the key `after` (JSON), in order; the last one has no `last_key`.
+        """The pages of the segment after the key `after` (JSON), in order; the last one has no `last_key`.
 
-        Raises WireError where a page can't be had.
+        Raises WireError where a page can't be read.
         """
         plan = replace(self._plan, segment=segment)
         last_key, cycle = after.encode() or None, _Cycle()
@@ -70,7 +72,7 @@ class SegmentScan:
                 cost = self._first_cost if last_key is None else self._next_cost
                 due = turns.due(self._requester.rate)
                 page, permit = await self._requester.run(cost.units, partial(self._fetch, plan, last_key), due)
-                if page.capacity is not None:  # before it is settled: who goes next is estimated then
+                if page.capacity is not None:  # before it is settled, which lets the next request estimate its cost
                     cost.learn(page.capacity)
                     self._limit.learn(page.scanned, page.capacity)
                 permit.settle(page.capacity)
@@ -80,36 +82,36 @@ class SegmentScan:
                 if last_key is None:
                     return
                 if cycle.closes(last_key):
-                    raise CorruptReplyError(f"The Scan of segment {segment} has come to a place where it was before.")
+                    raise CorruptReplyError(f"The Scan of segment {segment} has returned to an earlier key.")
                 turns.passed(last_key, permit)
 
     async def _fetch(self, plan: ScanPlan, last_key: bytes | None) -> Page:
-        # Only now is it known what there is to spend: before, the job may have been paused.
+        # The budget is looked up now, since the job may have been paused while the request waited.
         limit = self._limit.items(self._requester.rate)
         page = await self._transcoded(await self._dynamodb.scan(plan.body(last_key, limit)))
         if last_key is not None and page.last_key == last_key:
-            raise CorruptReplyError("A Scan reply says to go on where the request had begun.")
+            raise CorruptReplyError("A Scan reply continues at the key where the request began.")
         return page._replace(capacity=credible(page.capacity))
 
     async def _transcoded(self, reply: bytes | bytearray) -> Page:
         transcode = partial(codec.transcode_page, reply, self._format, self._fingerprint)
         try:
-            if len(reply) > LARGE_BODY or codec.CODEC == "reference":
+            if len(reply) > self._tuning.threaded_page_bytes or codec.CODEC == "reference":
                 return await asyncio.get_running_loop().run_in_executor(self._executor, transcode)
             return transcode()
         except MalformedPageError as error:
-            raise CorruptReplyError(f"A Scan reply can't be understood: {error}") from error
+            raise CorruptReplyError(f"A Scan reply can't be read: {error}") from error
 
 
 class _Cycle:
-    """Finds out that keys come again (Brent's algorithm): of all of them it keeps one, replaced ever more rarely."""
+    """Detects that keys repeat (Brent's algorithm): it keeps a single key, which is replaced ever more rarely."""
 
     def __init__(self) -> None:
         self._kept: bytes | None = None
         self._passed, self._most = 0, 1
 
     def closes(self, key: bytes) -> bool:
-        """Whether this key is the one that was kept."""
+        """Whether this key is the one that is kept."""
         if key == self._kept:
             return True
         self._passed += 1

@@ -15,37 +15,35 @@ from ddbio.clock import Clock
 from ddbio.codec.compression import compress, crc32
 from ddbio.codec.fingerprint import MASK
 from ddbio.hints import PathTypes
-from ddbio.ledger.entries import END, FileState, Lease
-from ddbio.ledger.tokens import since
+from ddbio.ledger.entries import FileState, Lease
+from ddbio.ledger.positions import END, AfterKey, Position
 from ddbio.model import Page
 from ddbio.names import file_name
 from ddbio.pipeline.job import ExportJob
 from ddbio.pipeline.outbox import Committer, Outbox
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.storage.base import OutputFile, Sink
 
-COMMIT_SECONDS = 1.0
-SAVE_SECONDS = 0.25
-"""So long a segment that is given up may take to make durable what it has."""
 MEGABYTE = 1024 * 1024
 
 
 @dataclass(slots=True)
 class _Current:
-    """The file that is being written, and what is in it."""
+    """The file that is being written, and what it contains."""
 
     file: OutputFile
     segment: int
     number: int
-    first: str
-    last: str
+    first: Position
+    last: Position
     read: int = 0
     items: int = 0
     size: int = 0
     crc: int = 0
     fingerprint: int = 0
     fingerprinted: bool = True
-    parts_told: int = 0
-    """So many parts of its token are in commits."""
+    parts_recorded: int = 0
+    """The number of parts of its token that are in commits."""
 
     def add(self, page: Page, block: bytes) -> None:
         self.last = position_after(page)
@@ -71,16 +69,16 @@ class _Current:
         )
 
 
-def position_after(page: Page) -> str:
-    """Where a Scan goes on after this page; `END` behind the segment's last one."""
-    return END if page.last_key is None else page.last_key.decode()
+def position_after(page: Page) -> Position:
+    """The position after this page; `END` after the last page of the segment."""
+    return END if page.last_key is None else AfterKey(page.last_key.decode())
 
 
 class _Mark(NamedTuple):
-    """A page's end: the file as it is there, and how to go on after it."""
+    """The end of a page: the state of the file there, and the position after it."""
 
     state: FileState | None
-    position: str
+    position: Position
     read: int
     written: int
     bytes: int
@@ -98,7 +96,9 @@ class SegmentFiles:
         outbox: Outbox,
         executor: Executor,
         clock: Clock,
+        tuning: Tuning = DEFAULT,
     ) -> None:
+        self._tuning = tuning
         self._options = job.options
         self._table = job.table.name
         self._segment = lease.split.id
@@ -115,32 +115,32 @@ class SegmentFiles:
         self._committed_at = clock.now()
 
     async def add(self, page: Page) -> int:
-        """Write one page, beginning a new file where it does not fit; return the bytes written."""
+        """Write one page, in a new file if it does not fit; return the number of bytes written."""
         size = await self._write(page) if page.items else 0
         state = self._current.state() if self._current else None
         self._written_to = position_after(page)
         self._marks.append(_Mark(state, self._written_to, page.count, page.items, size))
         self._types.merge(page.types)
-        if self._clock.now() - self._committed_at >= COMMIT_SECONDS:
+        if self._clock.now() - self._committed_at >= self._tuning.commit_seconds:
             await self._commit_durable()
             self._committed_at = self._clock.now()
         return size
 
     async def finish(self) -> None:
-        """The segment is read to its end: seal its last file, and commit that it is done."""
+        """Seal the last file, and commit that the segment is done."""
         state = await self._close(self._current) if self._current else None
         await self._commit(0)
         await self._committer.commit(self._position, file=state, types=self._types.masks, done=True)
 
     async def save(self) -> None:
-        """The segment is given up: commit what was written since the last time, if that is quick."""
+        """Commit what was written since the last commit, if that is quick; for a segment that is cancelled."""
         if self._committer.intact:
             with suppress(TimeoutError):
-                async with asyncio.timeout(SAVE_SECONDS):
+                async with asyncio.timeout(self._tuning.save_seconds):
                     await self._commit_durable()
 
     async def leave(self) -> None:
-        """Let go of the file that is not sealed, if there is one: whoever recovers the job seals or removes it."""
+        """Close the file that is not sealed, if there is one; recovery seals or removes it."""
         if self._current is not None:
             await self._current.file.leave()
             self._current = None
@@ -182,7 +182,7 @@ class SegmentFiles:
         await self._commit(await self._current.file.sync() if self._current else 0)
 
     async def _commit(self, durable: int) -> None:
-        """Commit the pages that lie below the offset `durable` of the current file."""
+        """Commit the pages that end at or before the offset `durable` of the current file."""
         passed: list[_Mark] = []
         while self._marks and (self._marks[0].state is None or self._marks[0].state.bytes <= durable):
             passed.append(self._marks.popleft())
@@ -202,6 +202,9 @@ class SegmentFiles:
     def _with_token(self, state: FileState | None) -> FileState | None:
         if state is None or self._current is None:
             return state
-        token = since(self._current.file.resume_token or {}, self._current.parts_told)
-        self._current.parts_told += len(token.get("parts", ()))
+        token = self._current.file.resume_token
+        if token is None:
+            return state
+        token = token.since(self._current.parts_recorded)
+        self._current.parts_recorded = token.parts_recorded
         return msgspec.structs.replace(state, token=token)

@@ -1,8 +1,8 @@
-"""The batcher: which records go out together. Pure state, no I/O.
+"""The batcher: which records are sent together. Pure state, no I/O.
 
-A key is in flight from the moment its record is taken in until the service has it. A later record with the same key is
-held back until then, so that the last line of a span wins and no request names a key twice. Each record has an owner,
-told by a number: the span that it is of.
+A key is in flight from the moment its record is added until that is settled. Later records with the same key are held
+back until then, so that the last line of a span wins and no request contains a key twice. The owner of a record is the
+number of its sender, which stands for a span.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ddbio.codec import EncodedRecord, settle, take_off, weigh
 
 MAX_ITEMS = 25
 MAX_BYTES = 16 * 1024 * 1024 - 64 * 1024
-"""BatchWriteItem takes 25 requests and 16 MB (API Reference); the margin is for the request's own frame."""
+"""The limits of BatchWriteItem are 25 requests and 16 MB (API Reference); the margin is for the rest of the body."""
 
 
 class Batch(NamedTuple):
-    """Entries that go out together, the bytes of their requests, and the write units of their items."""
+    """Records that are sent together, the bytes of their requests, and the write units of their items."""
 
     entries: list[EncodedRecord]
     size: int
@@ -27,19 +27,19 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, entries: list[EncodedRecord]) -> Batch:
-        """These entries, weighed."""
+        """A batch of these records."""
         return cls(entries, *weigh(entries))
 
     def halves(self) -> list[Batch]:
-        """Its entries in two batches, the second half first."""
+        """Its records in two batches, the second half first."""
         middle = len(self.entries) // 2
         return [Batch.of(self.entries[middle:]), Batch.of(self.entries[:middle])]
 
 
 class Batcher:
-    """Collects entries into batches of at most `MAX_ITEMS` and `MAX_BYTES`, no key twice among all that are out.
+    """Collects records into batches of at most `MAX_ITEMS` and `MAX_BYTES`; no key is in two batches at the same time.
 
-    The batches of an owner are its own, until it has `ended`; what is left then fills batches with that of others.
+    An owner has batches of its own until its `end`; its leftovers then share batches with those of other owners.
     """
 
     def __init__(self) -> None:
@@ -52,31 +52,31 @@ class Batcher:
 
     @property
     def left(self) -> int:
-        """How many records of owners that have ended could go out now."""
+        """The number of leftovers that can be sent now."""
         return len(self._left)
 
     def open(self, owner: int) -> int:
-        """How many records of this owner are not settled."""
+        """The number of records of this owner that are not settled."""
         return self._open[owner]
 
     def waiting_bytes(self, owner: int) -> int:
-        """Bytes of this owner's records that wait for an earlier one with the same key, or rest."""
+        """Bytes of this owner's records that rest, or wait for an earlier record with the same key."""
         return self._waiting_bytes[owner]
 
     def add(self, entries: list[EncodedRecord], owner: int) -> None:
-        """Take records in."""
+        """Add records."""
         self._ready.setdefault(owner, [])
         self._open[owner] += len(entries)
         self._take_off(entries, owner)
 
     def end(self, owner: int) -> None:
-        """This owner brings nothing more."""
+        """Declare that this owner adds nothing more."""
         self._left += self._ready.pop(owner, [])
 
     def take(self, owner: int | None, *, flush: bool, most_units: float = math.inf) -> Batch | None:
-        """The next batch if a full one is ready, or with `flush` any; else None. It has one item, or `most_units`.
+        """The next batch of this owner (None: of leftovers), if a complete one is ready, or with `flush` any.
 
-        `owner` None: of those that have ended.
+        A batch is complete when it reaches a limit. One of several items costs at most `most_units`.
         """
         ready = self._left if owner is None else self._ready.get(owner, [])
         batch = Batch.of(ready[:MAX_ITEMS])
@@ -89,8 +89,8 @@ class Batcher:
         return batch
 
     def finish(self, entries: list[EncodedRecord], *, written: bool) -> tuple[dict[int, int], list[EncodedRecord]]:
-        """These records of a batch are settled. Returns how many each owner has of them, and those that were held back
-        for their keys and are ready now.
+        """Settle these records. Returns their number by owner, and the records that were held back for one of their
+        keys and can be sent now.
         """
         awaited, owners = settle(entries, written, self._flying, self._held)
         for owner, count in owners.items():
@@ -98,18 +98,18 @@ class Batcher:
         return owners, [self._release(key) for key in awaited]
 
     def rest(self, entries: list[EncodedRecord]) -> None:
-        """These records of a batch were not processed; they wait until they `go_on`."""
+        """Keep these unprocessed records back until they `go_on`."""
         for entry in entries:
             self._waiting_bytes[entry.owner] += len(entry.request)
 
     def go_on(self, entries: list[EncodedRecord]) -> None:
-        """These records have rested."""
+        """Let records that have rested be sent again."""
         for entry in entries:
             _take_from(self._waiting_bytes, entry.owner, len(entry.request))
         self.put_back(entries)
 
     def put_back(self, entries: list[EncodedRecord]) -> None:
-        """These records of a batch go out again, first of all."""
+        """Return the records of a batch, to be sent before all others."""
         for entry in reversed(entries):
             self._ready.get(entry.owner, self._left).insert(0, entry)
 

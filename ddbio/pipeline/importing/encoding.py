@@ -1,4 +1,4 @@
-"""Encoding: the lines of a block into entries; what a rejects file holds is taken back."""
+"""Encoding: the lines of a block into records to be written. The lines of a rejects file are unwrapped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARKED_LINE = b"\n" + MARK
 
 
 class Encoded(NamedTuple):
-    """The records of a block: those that can be written, and the others with the reason; both in the file's order."""
+    """The records of a block that can be written, and the others with the reason; both in the order of the file."""
 
     entries: list[EncodedRecord]
     refused: list[tuple[Record, Refused]]
@@ -34,7 +34,7 @@ def encode_block(encoder: RecordEncoder, block: Block) -> Encoded:
 
 
 def _take_back(encoder: RecordEncoder, block: Block) -> Encoded:
-    """Encode what lines of a rejects file hold; it is still told by the line's place."""
+    """Encode the records inside the lines of a rejects file; their positions are those of the lines."""
     encoded = Encoded([], [])
     for record in block.records():
         raw = unwrap(record.data)

@@ -1,4 +1,4 @@
-"""Reading: the records of one span of a file, wherever it is stored and however it is compressed."""
+"""Reading: the lines of one span of a file, wherever it is stored and however it is compressed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ddbio.pipeline.importing.recognition import HEAD_BYTES
 from ddbio.storage.base import Source, SourceFile
 
 MAX_RECORD = 16 * 1024 * 1024
-"""A longer record can't be written: BatchWriteItem takes 16 MB (API Reference)."""
+"""Longer records can't be written: the limit of a BatchWriteItem request is 16 MB (API Reference)."""
 
 
 class SpanReader:
@@ -27,15 +27,15 @@ class SpanReader:
         self._source = source
         self._executor = executor
 
-    def place(self, split: Split) -> str:
-        """What a person calls the file of a span."""
+    def location_of(self, split: Split) -> str:
+        """The name of the file of a span in messages."""
         return self._source.location_of(split.file)
 
     async def blocks(self, split: Split, start: int, head: bytearray | None = None) -> AsyncGenerator[list[Block]]:
-        """The lines of the span that begin at or behind `start`, some at a time, in the file's order.
+        """The lines of the span that begin at `start` or later, in blocks, in the order of the file.
 
-        A compressed file is read from its beginning, whatever `start` is. `head` takes in the file's first bytes, where
-        those are read. Raises SourceError where the file can't be read, has changed, or is broken.
+        A compressed file is read from its beginning, whatever `start` is. The first bytes of the file are appended to
+        `head`, if they are read. Raises SourceError where the file can't be read, has changed, or is damaged.
         """
         first = start if split.compression == "none" else 0
         framer = LineFramer(first, limit=MAX_RECORD, stop=split.end)
@@ -65,7 +65,7 @@ class SpanReader:
                 decompressor.end()
             except (CorruptStreamError, TruncatedStreamError) as error:
                 raise SourceError(
-                    f"{self.place(split)} is not a whole {split.compression} file: {error}",
+                    f"{self.location_of(split)} is not a whole {split.compression} file: {error}",
                     hint="Everything before the fault was imported; get the file again and import it once more.",
                 ) from error
 
@@ -74,7 +74,7 @@ class SpanReader:
 
 
 class Input(NamedTuple):
-    """One source, as a worker reads it: what reads its files, and what understands their records."""
+    """One source: what reads its files, and what encodes their records."""
 
     reader: SpanReader
     encoder: RecordEncoder

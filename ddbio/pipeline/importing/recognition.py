@@ -1,4 +1,4 @@
-"""What a file is that is not lines of JSON objects, as its first bytes tell, and what to do with it."""
+"""Recognising files that are not lines of JSON objects by their first bytes, and what to do with each kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import re
 
 HEAD_BYTES = 4096
-"""So much of a file's beginning is enough to tell."""
+"""The part of a file that is looked at."""
 _LINES = "A line must hold one whole object"
 _ROUNDED = "with jq 1.7 or newer, as older ones round long numbers"
 _SIGNS: tuple[tuple[bytes, str], ...] = (
@@ -44,7 +44,7 @@ _CSV = "The file looks like CSV, which is not read: make JSON lines of it, an ob
 
 
 def recognise(head: bytes) -> str | None:
-    """What a file with these first bytes is, whose first record is none that can be written; None: lines of JSON."""
+    """Describe the file with these first bytes, whose first record could not be written; None for lines of JSON."""
     head = head.removeprefix(b"\xef\xbb\xbf")
     for sign, told in _KNOWN:
         if sign.match(head):
@@ -56,13 +56,13 @@ def recognise(head: bytes) -> str | None:
 
 
 def _goes_on(line: bytes) -> bool:
-    """Whether an object that begins in this line goes on in the next, as printed for people."""
+    """Whether an object that begins in this line continues in the next, as in indented JSON."""
     left_open = sum(map(line.count, (b"{", b"["))) > sum(map(line.count, (b"}", b"]")))
     return left_open and line.endswith((b"{", b"[", b","))
 
 
 def _is_csv(head: bytes) -> bool:
-    """Whether the first lines, as far as they are whole, have the same number of columns, and more than one."""
+    """Whether the first complete lines have the same number of columns, and more than one."""
     try:
         lines = head[: head.rfind(b"\n") + 1 or None].decode().splitlines()[:2]
     except UnicodeDecodeError:

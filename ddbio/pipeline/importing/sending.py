@@ -1,102 +1,103 @@
-"""Sending: entries into batches, several batches at once, what comes back unprocessed out again.
+"""Sending: records are collected into batches, several batches are in flight, unprocessed records are sent again.
 
-While a span is read, its batches are its own. What is left at its end fills batches together with what is left of other
-spans of the process; one that is not full goes out when nobody is about to bring more, when somebody waits for the
-memory of records that are not in, or after `LEFT_SECONDS`: who is about to bring more may read a slow stream.
+While a span is read, its records form batches of their own. What is left at its end completes batches together with the
+leftovers of other spans of the process. An incomplete batch of leftovers is sent when no sender is about to add
+records, when a sender waits for memory, or after `Tuning.leftover_seconds`, since a sender may read a slow stream.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Any
 
 from ddbio.clock import Clock, Timer, sleep
 from ddbio.codec import EncodedRecord
 from ddbio.errors import JobFailedError
 from ddbio.pipeline.importing.batcher import Batch, Batcher
-from ddbio.pipeline.importing.writing import TableWriter
+from ddbio.pipeline.importing.tasks import Tasks
+from ddbio.pipeline.importing.writing import Outcome, TableWriter
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import Requester
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.retry import UNPROCESSED
-
-HELD_BYTES = 4 * 1024 * 1024
-"""Most bytes of records that wait for an earlier one with the same key, or since they came back, for each sender."""
-
-LEFT_SECONDS = 1.0
-"""So long what is left of a span waits for others at most."""
 
 
 class Dispatcher:
-    """Sends the entries of its senders to a table. An async context manager: leaving it early cancels what is out."""
+    """Sends the records of its senders to a table.
 
-    def __init__(self, writer: TableWriter, *, requester: Requester, lanes: Lanes, meter: Meter, clock: Clock) -> None:
+    An async context manager; leaving it before everything is sent cancels the batches in flight.
+    """
+
+    def __init__(
+        self,
+        writer: TableWriter,
+        *,
+        requester: Requester,
+        lanes: Lanes,
+        meter: Meter,
+        clock: Clock,
+        tuning: Tuning = DEFAULT,
+    ) -> None:
         self._writer = writer
         self._requester = requester
         self._lanes = lanes
         self._meter = meter
         self._clock = clock
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._failure: BaseException | None = None
+        self.tuning = tuning
         self._timer: Timer | None = None
         self._senders: dict[int, Sender] = {}
         self._numbers = count(1)
+        self._tasks = Tasks(lambda: self._wake(self._senders))
         self.batcher = Batcher()
-        self.bringing: set[Sender] = set()
-        """Those that are about to bring more."""
+        self.adding: set[Sender] = set()
+        """Senders that are about to add records."""
         self.pressed = 0
-        """How many wait for memory."""
+        """The number of senders that wait for memory."""
 
     async def __aenter__(self) -> Dispatcher:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        # Not a TaskGroup: an application may enter a writer in one task and use it in others.
-        failure, self._failure = self._failure, self._failure or JobFailedError("The writer was left before the end.")
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        failure = await self._tasks.cancel()
         if kind is None and failure is not None:
             raise failure
 
     def sender(self, refused: Callable[[EncodedRecord, str], None]) -> Sender:
-        """Another sender; `refused` is told of each of its entries that the service does not take, and why."""
+        """Add a sender; `refused` is called with each of its records that the service rejects, and the reason."""
         number = next(self._numbers)
         sender = self._senders[number] = Sender(self, number, refused)
-        self.bringing.add(sender)
+        self.adding.add(sender)
         return sender
 
     def forget(self, number: int) -> None:
-        """Nobody waits for this sender's entries any more."""
-        self.bringing.discard(self._senders.pop(number))
+        """Remove a sender; its remaining records are of no interest any more."""
+        self.adding.discard(self._senders.pop(number))
 
     def raise_failure(self) -> None:
-        """Raise what made a batch fail."""
-        if self._failure is not None:
-            raise self._failure
+        """Raise the error of a batch that could not be written, if there is one."""
+        self._tasks.raise_failure()
 
     async def send(self, number: int, *, flush: bool) -> None:
-        """Send what this sender has ready: full batches, or with `flush` all of it."""
+        """Send the complete batches of this sender, or with `flush` everything that it has ready."""
         await self._send_batches(number, math.inf, flush=flush)
 
     async def send_left(self, most: float) -> None:
-        """Of what is left of senders that have ended, send full batches, with about so many records at most; all where
-        nobody can fill them up, or somebody waits for memory.
+        """Send complete batches of leftovers, about `most` records at most. Send all of them where no sender can
+        complete the last batch, or a sender waits for memory.
         """
-        flush = self.pressed > 0 or not self.bringing
+        flush = self.pressed > 0 or not self.adding
         await self._send_batches(None, self.batcher.left if flush else most, flush=flush)
         if self.batcher.left and self._timer is None:
-            self._timer = self._clock.call_at(self._clock.now() + LEFT_SECONDS, self._time_is_up)
+            self._timer = self._clock.call_at(self._clock.now() + self.tuning.leftover_seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:
         self._timer = None
-        self._start(self._send_batches(None, self.batcher.left, flush=True))
+        self._tasks.start(self._send_batches(None, self.batcher.left, flush=True))
 
     async def _send_batches(self, owner: int | None, most: float, *, flush: bool) -> None:
         while most > 0 and (batch := self.batcher.take(owner, flush=flush, most_units=self._writer.affordable)):
@@ -106,57 +107,56 @@ class Dispatcher:
             except asyncio.CancelledError:
                 self.batcher.put_back(batch.entries)
                 raise
-            if self._failure is not None:
+            if self._tasks.failure is not None:
                 self._lanes.give(batch.size)
-                raise self._failure
-            self._start(self._send(batch))
+                raise self._tasks.failure
+            self._tasks.start(self._write(batch))
 
-    def _start(self, sending: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(sending)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+    async def _write(self, batch: Batch) -> None:
+        """Write one batch, in halves where the service refuses it as a whole.
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()  # asked for, lest asyncio tells of it
-        self._failure = self._failure or error
-        if self._failure is not None:
-            self._tell(self._senders)
-
-    async def _send(self, batch: Batch) -> None:
-        """Write one batch; what the service did not process goes back to the batcher after a pause, without a lane."""
+        Unprocessed records return to the batcher after a pause, during which they occupy no lane.
+        """
+        ready, unprocessed, waiting = 0, list[EncodedRecord](), [batch]
         try:
-            outcome = await self._writer.write(batch)
+            while waiting:
+                outcome = await self._writer.write(waiting.pop())
+                waiting += outcome.halves
+                unprocessed += outcome.unprocessed
+                ready += self._settle(outcome)
         finally:
             self._lanes.give(batch.size)
+        if unprocessed:
+            await self._rest(unprocessed)
+            ready += len(unprocessed)
+        if ready:
+            await self.send_left(ready)
+
+    def _settle(self, outcome: Outcome) -> int:
+        """Settle the records that were written or refused; return how many others can be sent because of that."""
         ready = self._finish(outcome.written, written=True)
         for entry, message in outcome.refused:
             if sender := self._senders.get(entry.owner):
                 sender.refused(entry, message)
             ready += self._finish([entry], written=False)
-        if outcome.unprocessed:
-            await self._rest(outcome.unprocessed)
-            ready += len(outcome.unprocessed)
-        if ready:
-            await self.send_left(ready)
+        return ready
 
     def _finish(self, entries: list[EncodedRecord], *, written: bool) -> int:
-        """Settle these entries; return how many others are ready now."""
         owners, released = self.batcher.finish(entries, written=written)
-        self._tell(owners)
-        self._tell(entry.owner for entry in released)
+        self._wake(owners)
+        self._wake(entry.owner for entry in released)
         return len(released)
 
     async def _rest(self, entries: list[EncodedRecord]) -> None:
-        """Wait before records that were not processed are sent again, the longer the more often they came back.
+        """Pause before unprocessed records are sent again, longer each time.
 
-        Raises JobFailedError where nothing has been written for the requester's patience.
+        Raises JobFailedError where nothing has been written during the requester's patience.
         """
         self._meter.throttles += 1
         self._meter.retries += 1
         if self._requester.deadline.failed():
             raise JobFailedError(
-                f"The table has taken no record for {self._requester.deadline.seconds:.0f} seconds.",
+                f"The table has accepted no record for {self._requester.deadline.seconds:.0f} seconds.",
                 hint="Look at the table's throttling metrics, and try again with a smaller capacity.",
             )
         self.batcher.rest(entries)
@@ -164,51 +164,51 @@ class Dispatcher:
         self.batcher.go_on(entries)
         for entry in entries:
             entry.returned += 1
-        self._tell({entry.owner for entry in entries})
+        self._wake({entry.owner for entry in entries})
 
-    def _tell(self, owners: Iterable[int]) -> None:
+    def _wake(self, owners: Iterable[int]) -> None:
         for owner in owners:
-            if sender := self._senders.get(owner):  # what is left of a span that failed is nobody's
-                sender.tell()
+            if sender := self._senders.get(owner):  # the leftovers of a failed span have no sender
+                sender.wake()
 
 
 class Sender:
-    """One span's way into the batches, or an application's. Made by `Dispatcher.sender`."""
+    """Adds the records of one span, or of an application, to the batches. Made by `Dispatcher.sender`."""
 
     def __init__(self, dispatcher: Dispatcher, number: int, refused: Callable[[EncodedRecord, str], None]) -> None:
         self._dispatcher = dispatcher
         self._number = number
         self._moved = asyncio.Event()
         self.refused = refused
-        self.tell = self._moved.set
-        """To be called when entries of this sender are settled, released or rested, and when sending has failed."""
+        self.wake = self._moved.set
+        """Called when records of this sender are settled, released or have rested, and when sending has failed."""
 
     @property
     def empty(self) -> bool:
-        """None of its entries waits or is out."""
+        """Whether all of its records are settled."""
         return not self._dispatcher.batcher.open(self._number)
 
     async def add(self, entries: list[EncodedRecord]) -> None:
-        """Take entries; waits for lanes while batches are full, and while too many records wait for others or rest.
+        """Add records; waits for lanes while batches are complete, and while too many records are held back or rest.
 
-        Several tasks may call this at once. One that is cancelled here leaves its entries, and those of others, to be
-        sent later. Raises what made an earlier batch fail.
+        Several tasks may call this at the same time. If one of them is cancelled, its records and those of the others
+        are sent later. Raises the error of an earlier batch that could not be written.
         """
         batcher = self._dispatcher.batcher
         self._dispatcher.raise_failure()
         batcher.add(entries, self._number)
         await self._dispatcher.send(self._number, flush=False)
-        while batcher.waiting_bytes(self._number) > HELD_BYTES:
+        while batcher.waiting_bytes(self._number) > self._dispatcher.tuning.held_bytes:
             await self.push()
 
     async def push(self) -> None:
-        """Send what is ready, full batch or not, and wait until an entry of this sender moves on. Not when `empty`.
+        """Send what is ready, in incomplete batches too, and wait until a record of this sender makes progress.
 
-        Raises what made a batch fail.
+        Must not be called when `empty`. Raises the error of a batch that could not be written.
         """
         dispatcher = self._dispatcher
-        bringing = self in dispatcher.bringing
-        dispatcher.bringing.discard(self)
+        adding = self in dispatcher.adding
+        dispatcher.adding.discard(self)
         dispatcher.pressed += 1
         try:
             await dispatcher.send(self._number, flush=True)
@@ -216,23 +216,23 @@ class Sender:
             await self.moved()
         finally:
             dispatcher.pressed -= 1
-            if bringing:
-                dispatcher.bringing.add(self)
+            if adding:
+                dispatcher.adding.add(self)
 
     async def finish(self) -> None:
-        """This sender brings nothing more."""
+        """Declare that this sender adds nothing more."""
         dispatcher, before = self._dispatcher, self._dispatcher.batcher.left
-        dispatcher.bringing.discard(self)
+        dispatcher.adding.discard(self)
         dispatcher.batcher.end(self._number)
         await dispatcher.send_left(dispatcher.batcher.left - before)
 
     async def moved(self) -> None:
-        """Wait until an entry of this sender moves on. Raises what made a batch fail."""
+        """Wait until a record of this sender makes progress. Raises the error of a batch that could not be written."""
         self._dispatcher.raise_failure()
         await self._moved.wait()
         self._moved.clear()
         self._dispatcher.raise_failure()
 
     def close(self) -> None:
-        """Let go of this sender; what is still on its way is nobody's."""
+        """Detach from the dispatcher; records that are still in flight have no sender then."""
         self._dispatcher.forget(self._number)

@@ -1,4 +1,4 @@
-"""The watermark of a span: up to where every record is settled, and the rejects below it."""
+"""The watermark of a span: the position up to which all records are settled, and the rejects below it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ddbio.codec import EncodedRecord, count_settled
 from ddbio.ledger.entries import Reject
 
 _RECORD_BYTES = 512
-"""What a record takes besides its bytes, which are there twice: as read and as encoded."""
+"""Memory of a record besides its bytes, which are held twice: as read and as encoded."""
 _offset = attrgetter("offset")
 
 
@@ -26,7 +26,7 @@ class Settled(NamedTuple):
 
 
 class Watermark:
-    """Records in the order of the file; each is open, written, or rejected."""
+    """Tracks records in the order of the file; each is open, written, or rejected."""
 
     def __init__(self, start: int) -> None:
         self._position = self._end = start
@@ -37,22 +37,22 @@ class Watermark:
 
     @property
     def held_bytes(self) -> int:
-        """About the memory of the records that were not passed."""
+        """Approximate memory of the records above the watermark."""
         return _RECORD_BYTES * len(self._open) + 2 * (self._end - self._position)
 
     def opened(self, entries: Sequence[EncodedRecord]) -> None:
-        """Records were found that will be sent; they are behind all others that were opened."""
+        """Add records that will be sent; they come after all that were opened before."""
         if entries:
             self._open.extend(entries)
             self._end = max(self._end, _end(entries[-1]))
 
     def rejected(self, reject: Reject) -> None:
-        """A record was found that can't be sent, or was sent and is none that the service takes."""
+        """Add a record that can't be sent, or that the service has rejected."""
         insort(self._rejects, reject, key=_offset)
         self._end = max(self._end, _end(reject))
 
     def move(self) -> None:
-        """Move on to the first record that is still open. Called often, it lets go of records while they are fresh."""
+        """Advance to the first record that is still open. Frequent calls release memory early."""
         waiting = self._open
         passed, written = count_settled(waiting)
         if passed:
@@ -63,7 +63,7 @@ class Watermark:
             self._pass_rejects(waiting[0].offset if waiting else math.inf)
 
     def advance(self) -> Settled:
-        """Move on, and return what was passed since the last time."""
+        """Advance, and return what was passed since the last call."""
         self.move()
         written, rejects = self._written, tuple(self._passed)
         self._written = 0

@@ -1,47 +1,56 @@
-"""Writing: batches of records into the table, paid for, repeated until every record is in or refused."""
+"""Writing: one batch of records into the table, paid for, and what became of each record."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
+from ddbio.capacity import Permit
 from ddbio.codec import EncodedRecord, RecordEncoder, weigh
 from ddbio.errors import CorruptReplyError, RefusedError
 from ddbio.model import Put
 from ddbio.pipeline.importing.batcher import Batch
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.requests import CostRatio, Requester
+from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.wire.dynamodb import DynamoDB
+from ddbio.wire.replies import BatchReply
 
 SPLIT_CODES = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException", "RequestEntityTooLarge"})
-"""Refusals that one record of a batch can cause; nothing of such a batch was written."""
-BATCH_SECONDS = 1.0
-"""A batch of several items may cost so many seconds' worth of the budget."""
-FIRST_SECONDS = 0.25
-"""Until a reply has told what items cost that others take the place of, a batch takes so many seconds' worth of the
-budget: no other goes out meanwhile, as it might cost far more than was foreseen."""
+"""Error codes that a single record can cause; the service then writes nothing of the batch."""
 
 
+@dataclass(slots=True)
 class Outcome:
     """What became of a batch."""
 
-    def __init__(self) -> None:
-        self.written: list[EncodedRecord] = []
-        self.unprocessed: list[EncodedRecord] = []
-        self.refused: list[tuple[EncodedRecord, str]] = []
+    written: list[EncodedRecord] = field(default_factory=list)
+    unprocessed: list[EncodedRecord] = field(default_factory=list)
+    refused: list[tuple[EncodedRecord, str]] = field(default_factory=list)
+    halves: list[Batch] = field(default_factory=list)
+    """The batch in two parts, where the service refused it as a whole because of one of its records."""
 
 
 class TableWriter:
-    """Sends batches to one table. `echo` reads the records that the service sends back unprocessed."""
+    """Sends batches to one table. `echo` parses the records that the service returns as unprocessed."""
 
     def __init__(
-        self, table: str, *, dynamodb: DynamoDB, requester: Requester, meter: Meter, echo: RecordEncoder
+        self,
+        table: str,
+        *,
+        dynamodb: DynamoDB,
+        requester: Requester,
+        meter: Meter,
+        echo: RecordEncoder,
+        tuning: Tuning = DEFAULT,
     ) -> None:
         self._table = table
         self._dynamodb = dynamodb
         self._requester = requester
         self._meter = meter
         self._echo = echo
+        self._tuning = tuning
         self._ratio = CostRatio()
         self._rate = 0.0
 
@@ -49,65 +58,63 @@ class TableWriter:
     def affordable(self) -> float:
         """The most write units, as `weigh` counts them, that a batch of several items may cost.
 
-        A job that is paused (rate 0) will go on as before.
+        While the job is paused (rate 0), the last value stands.
         """
         self._rate = self._requester.rate or self._rate
-        return self._rate * BATCH_SECONDS / self._ratio.value
+        return self._rate * self._tuning.batch_seconds / self._ratio.value
 
     async def write(self, batch: Batch) -> Outcome:
-        """Send one batch; where the service refuses it as a whole, halve it until the bad record stands alone.
-
-        Raises WireError where the table can't be written.
-        """
-        outcome = Outcome()
-        waiting = [batch]
-        while waiting:
-            batch = waiting.pop()
-            try:
-                await self._send(batch, outcome)
-            except RefusedError as error:
-                if error.code not in SPLIT_CODES:
-                    raise
-                if len(batch.entries) == 1:
-                    outcome.refused.append((batch.entries[0], error.message))
-                else:
-                    waiting += batch.halves()
-        return outcome
-
-    async def _send(self, batch: Batch, outcome: Outcome) -> None:
+        """Send one batch. Raises WireError where the table can't be written."""
         requests = [entry.request for entry in batch.entries]
         send = partial(self._dynamodb.batch_write, self._table, requests, batch.size)
-        reply, permit = await self._requester.run(lambda: self._estimate(batch.units), send)
-        written, units = batch.entries, batch.units
+        try:
+            reply, permit = await self._requester.run(lambda: self._estimate(batch.units), send)
+        except RefusedError as error:
+            return _refused(batch, error)
+        return self._take_in(batch, reply, permit)
+
+    def _take_in(self, batch: Batch, reply: BatchReply, permit: Permit) -> Outcome:
+        """Settle the permit by the reply, and sort the records."""
+        written, units, returned = batch.entries, batch.units, list[EncodedRecord]()
         if reply.unprocessed:
             returned = self._match(written, reply.unprocessed)
             written = [entry for entry in written if entry not in returned]
             _, units = weigh(written)
             permit.refuse(1 - units / batch.units)
-            outcome.unprocessed += returned
             self._meter.returned += sum(not entry.returned for entry in returned)
-        # Learnt before it is settled: who goes next is estimated then.
+        # The ratio learns before the permit is settled, which lets the next request estimate its cost.
         actual, first = reply.capacity, not self._ratio.known
         if actual is None:
             actual = units * self._ratio.value
         self._ratio.learn(units, actual)
         permit.settle(actual, evenly=first)
-        outcome.written += written
         self._meter.items += len(written)
         if written:
             self._requester.deadline.touch()
+        return Outcome(written, returned)
 
     def _estimate(self, units: int) -> float:
-        """What a batch of so many write units will probably cost."""
-        return units * self._ratio.value if self._ratio.known else max(units, self._requester.rate * FIRST_SECONDS)
+        """The expected cost of a batch of `units` write units."""
+        if self._ratio.known:
+            return units * self._ratio.value
+        return max(units, self._requester.rate * self._tuning.first_batch_seconds)
 
     def _match(self, entries: list[EncodedRecord], items: Sequence[bytes]) -> list[EncodedRecord]:
-        """Our own records for the items that came back, told by their keys."""
+        """The records whose items were returned, identified by their keys."""
         by_key = {entry.key: entry for entry in entries}
         matched = []
         for item in items:
             put = self._echo.encode(item)
             if not isinstance(put, Put) or put.key not in by_key:
-                raise CorruptReplyError("The service sent back an unprocessed item that was not in the request.")
+                raise CorruptReplyError("The service returned an unprocessed item that was not in the request.")
             matched.append(by_key.pop(put.key))
         return matched
+
+
+def _refused(batch: Batch, error: RefusedError) -> Outcome:
+    """The outcome of a batch that was refused; raises `error` where no single record can be the cause."""
+    if error.code not in SPLIT_CODES:
+        raise error
+    if len(batch.entries) == 1:
+        return Outcome(refused=[(batch.entries[0], error.message)])
+    return Outcome(halves=batch.halves())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
@@ -22,6 +22,7 @@ from ddbio.storage.local import disk
 from ddbio.storage.local.disk import edge
 from ddbio.storage.local.lock import ORPHAN_SECONDS, FileLock, hold_folder
 from ddbio.storage.steps import Steps
+from ddbio.storage.tokens import LocalToken, Token
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncBufferedIOBase
@@ -104,10 +105,10 @@ class LocalSink(Sink):
         with edge("delete files in", self._folder):
             await self._change(lambda: disk.remove(self._folder, names))
 
-    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
-        if "part" not in token:
+    async def recover(self, name: str, size: int, token: Token | None) -> bool:
+        if not isinstance(token, LocalToken):
             return False
-        part = str(token["part"])
+        part = token.part
         with edge("name", self._folder / name):
             return await self._change(lambda: disk.seal_at(disk.inside(self._folder, name), part, size))
 
@@ -187,9 +188,8 @@ class LocalOutputFile(OutputFile):
         self._sealed = False
 
     @property
-    def resume_token(self) -> Mapping[str, object]:
-        """`part`: the name of the unfinished file."""
-        return {"part": self._part.name}
+    def resume_token(self) -> LocalToken:
+        return LocalToken(self._part.name)
 
     async def open(self) -> None:
         """Create the folder and the `.part` file."""

@@ -22,6 +22,7 @@ from ddbio.storage.s3.errors import edge
 from ddbio.storage.s3.parts import PartBody
 from ddbio.storage.s3.tuning import MIB, S3Tuning
 from ddbio.storage.steps import Steps
+from ddbio.storage.tokens import Part, UploadToken
 
 MOST_PARTS = 10_000
 """Parts of one upload (S3 User Guide, "Multipart upload limits")."""
@@ -34,25 +35,21 @@ def part_size(max_bytes: int, smallest: int) -> int:
 
 
 class Owner(Protocol):
-    """The sink that a file belongs to."""
+    """What a file needs of its sink."""
 
     client: S3Client
+    guarded: S3Client
+    """A client that refuses requests once the sink has lost its lock."""
     tuning: S3Tuning
     slots: asyncio.Semaphore
     parameters: Mapping[str, str]
 
     @property
-    def location(self) -> str:
-        """The URL that names are relative to."""
+    def location(self) -> str: ...
 
-    def address(self, name: str) -> dict[str, str]:
-        """Bucket and key of a relative name, as request parameters."""
+    def address(self, name: str) -> dict[str, str]: ...
 
-    def refuse_if_lost(self) -> None:
-        """Raise `JobLockedError` where the sink has lost its lock."""
-
-    def forget(self, file: Any) -> None:
-        """The file is sealed, discarded or left."""
+    def forget(self, file: Any) -> None: ...
 
 
 class S3OutputFile(OutputFile):
@@ -73,16 +70,16 @@ class S3OutputFile(OutputFile):
         self._blocks: list[bytes] = []
         self._waiting = self._crc = 0
         self._ends: list[int] = []
-        self._stored: dict[int, uploads.Part] = {}
+        self._stored: dict[int, Part] = {}
         self._contiguous = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._sealed = False
 
     @property
-    def resume_token(self) -> Mapping[str, object] | None:
+    def resume_token(self) -> UploadToken | None:
         """`upload_id`, and the stored `parts`; None before the upload exists."""
-        return None if self._upload_id is None else uploads.token(self._upload_id, self._durable_parts())
+        return None if self._upload_id is None else UploadToken(self._upload_id, tuple(self._durable_parts()))
 
     async def write(self, block: bytes) -> None:
         self._raise_failure()
@@ -108,7 +105,6 @@ class S3OutputFile(OutputFile):
     async def seal(self) -> None:
         if not self._sealed:
             await self.finish()
-            self._sink.refuse_if_lost()
             with edge(f"complete {self._location}", DestinationError):
                 await self._steps.run(self._complete())
 
@@ -166,7 +162,7 @@ class S3OutputFile(OutputFile):
         crc = reply.get("ChecksumCRC32", "")
         if crc not in ("", body.crc32):
             raise DestinationError(f"Could not store part {number} of {self._location}: S3 has stored other bytes.")
-        self._stored[number] = uploads.Part(end, etag, crc)
+        self._stored[number] = Part(end, etag, crc)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -183,12 +179,12 @@ class S3OutputFile(OutputFile):
             self._contiguous += 1
         return self._ends[self._contiguous - 1] if self._contiguous else 0
 
-    def _durable_parts(self) -> list[uploads.Part]:
+    def _durable_parts(self) -> list[Part]:
         self._durable()
         return [self._stored[number] for number in range(1, self._contiguous + 1)]
 
     async def _complete(self) -> None:
-        if not await uploads.complete(self._sink.client, self._address, str(self._upload_id), self._durable_parts()):
+        if not await uploads.complete(self._sink.guarded, self._address, str(self._upload_id), self._durable_parts()):
             hint = "It was aborted: check that no lifecycle rule aborts uploads this soon, then run again and resume."
             raise DestinationError(f"Could not complete {self._location}: the upload is gone.", hint=hint)
         self._sealed = True

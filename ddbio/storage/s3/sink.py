@@ -20,6 +20,7 @@ from ddbio.storage.s3.errors import edge
 from ddbio.storage.s3.lock import Lock, hold
 from ddbio.storage.s3.output_file import S3OutputFile, part_size
 from ddbio.storage.s3.tuning import S3Tuning
+from ddbio.storage.tokens import Token, UploadToken
 from ddbio.words import count
 
 
@@ -48,7 +49,7 @@ class S3Sink(Sink):
         self.tuning = tuning or s3_tuning.DEFAULT
         self._clock = clock or LoopClock()
         self.client = S3Client(client, retries=self.tuning.retries, clock=self._clock)
-        self._guarded = S3Client(client, retries=self.tuning.retries, clock=self._clock, before=self.refuse_if_lost)
+        self.guarded = S3Client(client, retries=self.tuning.retries, clock=self._clock, before=self._refuse_if_lost)
         self.bucket = bucket
         self.slots = asyncio.Semaphore(self.tuning.parts_in_flight)
         self.parameters: Mapping[str, str] = {**(options or S3Options()).parameters(), **(parameters or {})}
@@ -91,7 +92,7 @@ class S3Sink(Sink):
 
     async def put(self, name: str, data: bytes) -> None:
         with edge(f"write {self.location}{name}", DestinationError):
-            reply = await self._guarded.call("put_object", **self.address(name), Body=data, **self.parameters)
+            reply = await self.guarded.call("put_object", **self.address(name), Body=data, **self.parameters)
             _ = reply["ETag"]  # a reply without one is not S3's
 
     async def get(self, name: str, *, most: int | None = None) -> bytes | None:
@@ -123,23 +124,22 @@ class S3Sink(Sink):
         with edge(f"delete {self.location}{what}", DestinationError):
             for first in range(0, len(names), most):
                 keys = [self.key(name) for name in names[first : first + most]]
-                await delete(self._guarded, self.bucket, keys)
+                await delete(self.guarded, self.bucket, keys)
 
-    async def recover(self, name: str, size: int, token: Mapping[str, object]) -> bool:
-        self.refuse_if_lost()
-        if "upload_id" not in token:
+    async def recover(self, name: str, size: int, token: Token | None) -> bool:
+        self._refuse_if_lost()
+        if not isinstance(token, UploadToken):
             return False
         with edge(f"complete {self.location}{name}", DestinationError):
-            return await uploads.recover(self.client, self.address(name), size, token)
+            return await uploads.recover(self.guarded, self.address(name), size, token)
 
     async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
         def unwanted(key: str) -> bool:
             name = key[len(self._prefix) :]
             return name not in keep and (name.startswith(f"{OWN_FOLDER}/") or owns(name))
 
-        self.refuse_if_lost()
         with edge(f"abort uploads to {self.location}", DestinationError):
-            keys = await uploads.sweep(self.client, self.bucket, self._prefix, unwanted)
+            keys = await uploads.sweep(self.guarded, self.bucket, self._prefix, unwanted)
         return sorted(key[len(self._prefix) :] for key in keys)
 
     def lock(self, run: str) -> AbstractAsyncContextManager[None]:
@@ -151,7 +151,7 @@ class S3Sink(Sink):
         self._lock = Lock(self.client, self.address(LOCK), self.location, run, parameters, self._clock)
         return hold(self._lock, self.tuning)
 
-    def refuse_if_lost(self) -> None:
+    def _refuse_if_lost(self) -> None:
         """Raise `JobLockedError` where this sink has lost its lock."""
         if self._lock is not None and self._lock.lost is not None:
             raise self._lock.lost

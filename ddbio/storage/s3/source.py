@@ -20,7 +20,7 @@ PIECE = 8 * MIB
 
 
 class S3Source(Source):
-    """The object of that exact key (of any ending), else the objects under it as a folder, by the rules of a walk.
+    """The object of that exact key (with any ending), or else the objects under it, by the rules for a folder.
 
     The client is an aiobotocore S3 client that the caller opens and closes.
     """
@@ -77,7 +77,7 @@ class S3Source(Source):
 
     @property
     def _beside(self) -> str:
-        """What the keys beside the object of the exact key begin with."""
+        """The prefix of the keys beside the object of the exact key."""
         return self._key[: self._key.rfind("/") + 1]
 
     async def _exact(self) -> SourceFile | None:
@@ -95,14 +95,14 @@ class S3Source(Source):
     def _file(self, key: str, size: int, etag: str) -> SourceFile:
         if size < 0:
             raise PreflightError(
-                f"{self.location_of(key)} has {size:,} bytes, says the endpoint: that is not possible."
+                f"The endpoint reports {size:,} bytes for {self.location_of(key)}, which is not possible."
             )
         return SourceFile(key, size, etag, compression_of(key))
 
     async def _listed(
         self, prefix: str, root: str
     ) -> tuple[list[SourceFile], list[SourceFile], tuple[ExportFolder, ...]]:
-        """The input files under a prefix, those that are hidden, and the exports; `root` is where the walk begins."""
+        """The input files under a prefix, those that are hidden, and the exports; `root` is the source's own prefix."""
         files: list[SourceFile] = []
         hidden: list[SourceFile] = []
         exports: dict[str, ExportFolder] = {}

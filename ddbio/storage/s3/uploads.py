@@ -5,28 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from ddbio.storage.s3.client import S3Client
 from ddbio.storage.s3.errors import ignoring
+from ddbio.storage.tokens import Part, UploadToken
 
 ABORTS = 3
 """An upload with parts still in flight may need more than one abort (S3 API, AbortMultipartUpload)."""
 _AT_ONCE = 16
 log = logging.getLogger("ddbio")
-
-
-class Part(NamedTuple):
-    """A stored part: where it ends in the file, its ETag without quotes, and its CRC32 in Base64, if S3 has one."""
-
-    end: int
-    etag: str
-    crc32: str
-
-
-def token(upload_id: str, parts: Sequence[Part]) -> dict[str, object]:
-    """What seals an upload at the end of any of its first `parts`, in about 60 bytes a part."""
-    return {"upload_id": upload_id, "parts": [list(part) for part in parts]}
 
 
 async def complete(client: S3Client, address: Mapping[str, str], upload_id: str, parts: Sequence[Part]) -> bool:
@@ -52,10 +39,10 @@ async def complete(client: S3Client, address: Mapping[str, str], upload_id: str,
     return False
 
 
-async def recover(client: S3Client, address: Mapping[str, str], size: int, token: Mapping[str, Any]) -> bool:
+async def recover(client: S3Client, address: Mapping[str, str], size: int, token: UploadToken) -> bool:
     """Complete the upload of a `token` at `size` bytes, or abort it and return False."""
-    upload_id = token["upload_id"]
-    parts = [part for part in (Part(*each) for each in token["parts"]) if part.end <= size]
+    upload_id = token.upload_id
+    parts = [part for part in token.parts if part.end <= size]
     if parts and parts[-1].end == size:
         with ignoring("InvalidPart"):
             if await complete(client, address, upload_id, parts):

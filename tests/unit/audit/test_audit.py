@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import gzip
 import threading
 from collections.abc import AsyncIterator
@@ -16,12 +15,13 @@ import pytest
 from ddbio.audit.files import FileCheck
 from ddbio.audit.items import ItemReader, key_json
 from ddbio.audit.manifest import contradictions, read_options
-from ddbio.audit.stage import BATCH, Row, Stage, Verdict
+from ddbio.audit.stage import BATCH, Finding, Row, Stage
 from ddbio.codec import RecordEncoder, item_fingerprint
 from ddbio.codec.fingerprint import MASK
 from ddbio.errors import JobFailedError
-from ddbio.ledger.entries import END, FileState
+from ddbio.ledger.entries import FileState
 from ddbio.ledger.manifest import read_manifest
+from ddbio.ledger.positions import END, START, AfterKey, Position
 from ddbio.model import KeyAttribute, KeyType, Put
 from tests.kit.damage import GOLDEN
 
@@ -35,8 +35,8 @@ async def executor() -> AsyncIterator[ThreadPoolExecutor]:
     executor.shutdown(wait=False)
 
 
-async def differences(stage: Stage) -> list[Verdict]:
-    return [verdict async for batch in stage.verdicts() for verdict in batch]
+async def differences(stage: Stage) -> list[Finding]:
+    return [verdict async for batch in stage.findings() for verdict in batch]
 
 
 async def test_a_stage_finds_what_is_on_one_side_only_or_differs(executor: ThreadPoolExecutor) -> None:
@@ -46,9 +46,9 @@ async def test_a_stage_finds_what_is_on_one_side_only_or_differs(executor: Threa
         await stage.run(stage.add, stored)
         await stage.run(stage.add, scanned)
         expected = [
-            Verdict("extra", b"extra", 3, None, None),
-            Verdict("different", b"different", 0, 0, 50),
-            Verdict("missing", b"missing", 0, 1, 40),
+            Finding("extra", b"extra", 3, None, None),
+            Finding("different", b"different", 0, 0, 50),
+            Finding("missing", b"missing", 0, 1, 40),
         ]
         assert await differences(stage) == expected
         assert await differences(stage) == expected
@@ -57,7 +57,7 @@ async def test_a_stage_finds_what_is_on_one_side_only_or_differs(executor: Threa
 async def test_of_a_key_twice_in_the_files_the_later_one_counts(executor: ThreadPoolExecutor) -> None:
     async with Stage(executor) as stage:
         await stage.run(stage.add, [Row(b"k", 1, 0, 0, 0), Row(b"k", 2, 0, 1, 9), Row(b"k", 3, 0)])
-        assert await differences(stage) == [Verdict("different", b"k", 0, 1, 9)]
+        assert await differences(stage) == [Finding("different", b"k", 0, 1, 9)]
 
 
 async def test_a_key_in_two_segments_is_paired_in_the_last_stage(executor: ThreadPoolExecutor) -> None:
@@ -70,7 +70,7 @@ async def test_a_key_in_two_segments_is_paired_in_the_last_stage(executor: Threa
                 await stage.run(stage.add, rows)
                 async for batch in stage.differing():
                     await rest.run(rest.add, batch)
-        assert await differences(rest) == [Verdict("different", b"b", 0, 0, 20)]
+        assert await differences(rest) == [Finding("different", b"b", 0, 0, 20)]
 
 
 async def test_many_rows_come_in_the_order_of_the_files(executor: ThreadPoolExecutor) -> None:
@@ -144,7 +144,7 @@ def said(
         name=name,
         segment=0,
         number=0,
-        first="",
+        first=START,
         last=END,
         read=items,
         items=items,
@@ -214,15 +214,18 @@ def test_a_manifests_wrong_count_and_fingerprint_are_found() -> None:
     assert fingerprint.endswith("but the manifest says 0000000000000000.")
 
 
+A, B, C, D, E = map(AfterKey, "abcde")
+
+
 @pytest.mark.parametrize(
     "positions",
     [
-        [("", "a"), ("a", "b"), ("b", END)],
-        [("", "a"), ("b", "c"), ("d", "e")],
-        [("a", "b"), ("b", END)],
+        [(START, A), (A, B), (B, END)],
+        [(START, A), (B, C), (D, E)],
+        [(A, B), (B, END)],
     ],
 )
-def test_a_segment_may_have_gaps_where_pages_held_no_items(positions: list[tuple[str, str]]) -> None:
+def test_a_segment_may_have_gaps_where_pages_held_no_items(positions: list[tuple[Position, Position]]) -> None:
     manifest = read_manifest((GOLDEN / "_ddbio" / "manifest.json").read_bytes(), "golden")
     files = [
         # Numbers have gaps too: a file that is gone when its segment is resumed is written again under the next one.
@@ -231,6 +234,6 @@ def test_a_segment_may_have_gaps_where_pages_held_no_items(positions: list[tuple
         )
         for number, (a, b) in zip((0, 3, 4), positions, strict=False)
     ]
-    totals = dataclasses.replace(manifest.totals, items=5 * len(files), bytes=len(LINES) * len(files))
+    totals = msgspec.structs.replace(manifest.totals, items=5 * len(files), bytes=len(LINES) * len(files))
     changed = msgspec.structs.replace(manifest, files=files[::-1], totals=totals)
     assert list(contradictions(changed, read_options(changed))) == []

@@ -302,11 +302,11 @@ async def test_what_is_no_regular_file_or_too_large_is_not_read(tmp_path: Path) 
     with ThreadPoolExecutor(1) as executor:
         sink = LocalSink(tmp_path, "run", executor=executor)
         os.mkfifo(path)
-        with pytest.raises(DestinationError, match="no regular file"):
+        with pytest.raises(DestinationError, match="not a regular file"):
             await asyncio.wait_for(sink.get(CONTROL, most=9), 5)
         path.unlink()
         path.mkdir()
-        with pytest.raises(DestinationError, match="no regular file"):
+        with pytest.raises(DestinationError, match="not a regular file"):
             await sink.get(CONTROL)
         path.rmdir()
         path.write_bytes(b"x" * 10)

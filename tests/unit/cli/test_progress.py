@@ -14,7 +14,7 @@ from ddbio.cli.figures import JobTracker, duration, plan_line, size, summary
 from ddbio.cli.progress import LogLines, QuietDisplay
 from ddbio.cli.run import choose_display, report_moved, resume_command
 from ddbio.events import JobPlanned, Progress, Steered, Warned
-from ddbio.report import JobReport, Moment
+from ddbio.report import JobReport, Moment, Spending
 from tests.kit.terminal import PLAN, Terminal, progress
 
 IMPORT = replace(
@@ -28,12 +28,7 @@ REPORT = JobReport(
     files=1,
     rejected=0,
     rejects=None,
-    capacity_units=4_321.5,
-    requests=33,
-    throttles=2,
-    retries=3,
-    seconds=10.0,
-    cpu_seconds=3.4,
+    used=Spending(capacity_units=4_321.5, requests=33, throttles=2, retries=3, seconds=10.0, cpu_seconds=3.4),
     peak_rss_bytes=210_000_000,
     resumed=False,
     manifest="out/_ddbio/manifest.json",
@@ -224,7 +219,9 @@ def test_the_hint_after_too_many_rejects_has_a_higher_limit() -> None:
 
 
 def test_the_report_has_no_noise_of_binary_fractions() -> None:
-    told = replace(REPORT, seconds=0.1 + 0.2, timeline=(Moment(seconds=1.0049999999, budget=0.1 + 0.2),)).as_dict()
+    told = replace(
+        REPORT, used=Spending(seconds=0.1 + 0.2), timeline=(Moment(seconds=1.0049999999, budget=0.1 + 0.2),)
+    ).as_dict()
     assert (told["seconds"], told["timeline"][0]["seconds"], told["timeline"][0]["budget"]) == (0.3, 1.005, 0.3)
 
 

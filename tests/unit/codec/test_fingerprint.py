@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from ddbio.codec.fingerprint import MASK, number
+from ddbio.codec.fingerprint import MASK
+from ddbio.codec.reference.fingerprint import number
 from ddbio.model import MalformedPageError, OutputFormat
 from tests.kit.codec_cases import IMPLEMENTATIONS, TOKENS, Typed, dumped, good_pages, items, numbers, soups, spoiled
 from tests.kit.marks import examples

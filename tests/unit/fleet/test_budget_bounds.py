@@ -17,7 +17,7 @@ from ddbio.capacity import Pace
 from ddbio.capacity.item_collections import PARTITION_READ
 from ddbio.events import Progress
 from ddbio.jobs import planning
-from ddbio.pipeline.importing import sending
+from ddbio.pipeline.tuning import Tuning
 from ddbio.wire.transport import Reply
 from tests.kit.fakes import reply, run_virtual
 from tests.kit.faults.capacity import Capacity, Limits
@@ -268,9 +268,8 @@ def test_an_adaptive_budget_settles_on_what_a_table_bears() -> None:
     assert last.units - first.units >= 0.85 * bears * (last.seconds - first.seconds)
 
 
-def test_a_dump_in_partition_order_is_spread_over_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dump_in_partition_order_is_spread_over_partitions(tmp_path: Path) -> None:
     """8 partitions of 100 units a second each: read in its order, a dump writes to one after the other."""
-    monkeypatch.setattr(sending, "HELD_BYTES", 16 * KB)  # a small dump stands for a large one
     limits = Limits(read=1e12, write=1e12, partitions=8, partition_write=100)
     place = Capacity(limits)._partition
     keys = sorted((f"key {number:09d}" for number in range(6_000)), key=lambda key: place({"S": key}))
@@ -281,7 +280,9 @@ def test_a_dump_in_partition_order_is_spread_over_partitions(tmp_path: Path, mon
         units = spans_of(path, path.stat().st_size // spans + 1)
         table = SizedTable((), 1, limits)
         job = import_job(path, concurrency=16)
-        return run(Fleet(job, table, units, 700, processes, rejects=tmp_path / f"rejects-{spans}.jsonl"))
+        fleet = Fleet(job, table, units, 700, processes, rejects=tmp_path / f"rejects-{spans}.jsonl")
+        fleet.pipeline = Tuning(held_bytes=16 * KB)  # a small dump stands for a large one
+        return run(fleet)
 
     in_order, spread = seconds(1, 1), seconds(64, 2)
     assert in_order >= 4 * spread

@@ -20,6 +20,7 @@ from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.fleet.tuning import LANE_BYTES
 from ddbio.jobs import planning
 from ddbio.ledger.entries import Commit, Lease, Split, SplitState
+from ddbio.ledger.positions import START, AtOffset
 from ddbio.pipeline.meter import Usage
 
 NUMBERS = count(1)
@@ -50,7 +51,7 @@ def report(worker: int = 0, *, wanted: int = 0, rate: float = 0.0, **more: Any) 
 
 
 def commit(lease: Lease, seq: int, *, done: bool = False) -> Commit:
-    return Commit(split=lease.split.id, epoch=lease.epoch, seq=seq, position=str(seq), done=done)
+    return Commit(split=lease.split.id, epoch=lease.epoch, seq=seq, position=AtOffset(seq), done=done)
 
 
 # Splits and commits
@@ -261,13 +262,13 @@ def test_a_lost_worker_leaves_its_splits_and_share_to_others() -> None:
     subject.report(report(0, commits=(commit(done, 1, done=True), commit(held, 1)), rate=500.0), 1)
     assert subject.report(report(1, wanted=1), 1).grant.leases == ()
     assert subject.lost(0) == [held.split.id]
-    subject.release({held.split.id: SplitState(position="1", number=4)})
+    subject.release({held.split.id: SplitState(position=AtOffset(1), number=4)})
     assert subject.report(report(0, commits=(commit(held, 2),)), 3).commits == ()
     grant = subject.report(report(1, wanted=1), 2).grant
     (again,) = grant.leases
     assert grant.rate == BUDGET
     assert again.epoch > held.epoch
-    assert (again.split, again.position, again.number) == (held.split, "1", 4)
+    assert (again.split, again.position, again.number) == (held.split, AtOffset(1), 4)
     assert subject.report(report(1, commits=(commit(again, 1, done=True),)), 3).grant.stop == "done"
 
 
@@ -275,7 +276,7 @@ def test_a_split_whose_worker_had_committed_its_end_is_done() -> None:
     subject = coordinator(1)
     (held,) = subject.report(report(0, wanted=1), 0).grant.leases
     subject.lost(0)
-    subject.release({held.split.id: SplitState(position="x", finished=True)})
+    subject.release({held.split.id: SplitState(position=AtOffset(9), finished=True)})
     assert subject.done
     assert subject.report(report(1, wanted=1), 1).grant.stop == "done"
 
@@ -286,13 +287,13 @@ def test_what_is_known_to_be_done_is_not_leased_again() -> None:
         workers=1,
         budget=Budget(Pace(1)),
         rng=random.Random(1),
-        progress={2: SplitState(position="p", number=3)},
+        progress={2: SplitState(position=AtOffset(5), number=3)},
         done={0},
     )
     leases = {lease.split.id: lease for lease in subject.report(report(wanted=9), 0).grant.leases}
     assert sorted(leases) == [1, 2]
-    assert (leases[1].position, leases[1].number) == ("", 0)
-    assert (leases[2].position, leases[2].number) == ("p", 3)
+    assert (leases[1].position, leases[1].number) == (START, 0)
+    assert (leases[2].position, leases[2].number) == (AtOffset(5), 3)
     assert subject.splits_done == 1
 
 

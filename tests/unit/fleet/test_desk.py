@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ from ddbio.fleet.protocol import Failure, Grant, Report
 from ddbio.hints import NS, SS, B, S
 from ddbio.ledger.entries import Commit, Lease, Reject, Split, Used
 from ddbio.ledger.journal import Journal
+from ddbio.ledger.law import ImportLaw
 from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.positions import AtOffset
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.pipeline.meter import Usage
 from ddbio.report import Spending
@@ -64,7 +66,8 @@ class Office:
             budget=Budget(Pace(100)),
             rng=random.Random(1),
         )
-        self.ledger = Ledger(journal, RejectsFile(path, "run"))
+        self.rejects = RejectsFile(path, "run")
+        self.ledger = Ledger(ImportLaw(), journal, self.rejects)
         self.source = FakeCredentials(OLD, NEW)
         self.events: list[Event] = []
         self.recovered: list[int] = []
@@ -117,7 +120,7 @@ def commit(lease: Lease, seq: int = 1, *, rejects: tuple[Reject, ...] = (), **fa
         split=lease.split.id,
         epoch=lease.epoch,
         seq=seq,
-        position="p",
+        position=AtOffset(7),
         rejects=rejects,
         rejected=len(rejects),
         **facts,
@@ -125,8 +128,10 @@ def commit(lease: Lease, seq: int = 1, *, rejects: tuple[Reject, ...] = (), **fa
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
-    return Office(tmp_path / "state" / "rejects.jsonl")
+def office(tmp_path: Path) -> Iterator[Office]:
+    office = Office(tmp_path / "state" / "rejects.jsonl")
+    yield office
+    office.rejects.close()
 
 
 async def test_what_a_grant_acknowledges_is_in_the_ledger(office: Office, tmp_path: Path) -> None:
@@ -243,7 +248,7 @@ async def test_what_a_lost_worker_had_reported_is_made_durable(office: Office) -
     assert await office.desk.lost(0, LOST)
     assert office.ledger.read == 1
     leases = {one.split.id: one for one in await office.lease_all(1)}
-    assert leases[lease.split.id].position == "p"
+    assert leases[lease.split.id].position == AtOffset(7)
 
 
 async def test_a_grant_waits_until_its_commits_are_durable(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +381,7 @@ async def test_a_lost_worker_is_replaced_and_its_split_goes_on(office: Office) -
     assert await office.desk.lost(0, LOST)
     assert office.recovered == [lease.split.id]
     leases = {one.split.id: one for one in await office.lease_all(1)}
-    assert leases[lease.split.id].position == "p"
+    assert leases[lease.split.id].position == AtOffset(7)
     assert leases[lease.split.id].epoch > lease.epoch
     assert office.coordinator.failure is None
     assert [event.message for event in office.events if isinstance(event, Warned)] == [

@@ -26,8 +26,8 @@ from ddbio.fleet.worker import Worker
 from ddbio.jobs import planning
 from ddbio.ledger.entries import Split
 from ddbio.options import RETRY_SECONDS
-from ddbio.pipeline.importing import encoding
-from ddbio.pipeline.importing import importer as pipeline_importing
+from ddbio.pipeline.importing import encoding, span
+from ddbio.pipeline.tuning import Tuning as PipelineTuning
 from ddbio.storage.local.source import LocalSource
 from ddbio.wire.signing import Credentials
 from ddbio.wire.transport import Reply
@@ -483,10 +483,10 @@ def test_a_refused_batch_is_split_down_to_the_bad_record(tmp_path: Path) -> None
     assert {one["reason"] for one in rejected(fleet)} == {"refused_by_service"}
 
 
-def test_a_stuck_record_holds_back_what_is_too_far_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stuck_record_holds_back_what_is_too_far_behind_it(tmp_path: Path) -> None:
     """That would all have to be sent again."""
-    monkeypatch.setattr(pipeline_importing, "AHEAD_BYTES", 256 * 1024)
     fleet, seen = importing(tmp_path / "in.jsonl", put_lines(20_000), 10**9), []
+    fleet.pipeline = PipelineTuning(ahead_bytes=256 * 1024)
 
     def keep_first(operation: str, payload: dict[str, Any]) -> Reply | None:
         ((_, writes),) = payload["RequestItems"].items()
@@ -695,7 +695,7 @@ def test_a_record_that_the_encoder_loses_fails_the_job(tmp_path: Path, monkeypat
         encoded = encoding.encode_block(*given)
         return encoded._replace(entries=encoded.entries[:-1])
 
-    monkeypatch.setattr(pipeline_importing, "encode_block", lossy)
+    monkeypatch.setattr(span, "encode_block", lossy)
     fleet = importing(tmp_path / "in.jsonl", [*put_lines(20), " ", ""], 10**9)
     run(fleet)
     assert isinstance(fleet.coordinator.failure, LedgerError)

@@ -13,7 +13,6 @@ from ddbio.ledger.checkpoint import check_splits, look, refuse_unfinished, same_
 from ddbio.ledger.entries import (
     Commit,
     FileState,
-    Identity,
     JournalEntry,
     KnownFile,
     KnownSplit,
@@ -22,37 +21,30 @@ from ddbio.ledger.entries import (
     Split,
     SplitState,
 )
+from ddbio.ledger.identity import Identity, SourceFiles
 from ddbio.ledger.journal import Journal
+from ddbio.ledger.positions import END, START, AfterKey, AtOffset, Position
+from ddbio.report import Spending
 from ddbio.storage.base import JOURNAL, MANIFEST
+from ddbio.storage.tokens import LocalToken, UploadToken
 from tests.kit.fakes import MemorySink, all_entries
+from tests.kit.identities import EXPORT, IMPORT
 
-IDENTITY = Identity(
-    command="export",
-    account="123456789012",
-    region="eu-west-1",
-    table="T",
-    table_id="id-1",
-    keys=(("pk", "S"),),
-    place="/out",
-    what={"format": "jsonl", "compress": "none", "index": None},
-)
-KEY = '{"pk":{"S":"p"}}'
-OPENED = Opened("run-1", IDENTITY, 3)
+KEY = AfterKey('{"pk":{"S":"p"}}')
+OPENED = Opened("run-1", EXPORT, 3)
 COMMIT = Commit(1, 1, 1, KEY, read=1, written=1)
 NAME = "T-0001-00002.json"
-FILE = FileState(NAME, 1, 2, "", KEY, 1, 1, 1, 1, False, token={"part": f"{NAME}.run-1-0-0.part"})
+FILE = FileState(NAME, 1, 2, START, KEY, 1, 1, 1, 1, False, token=LocalToken(f"{NAME}.run-1-0-0.part"))
 
 
 def manifest(run: str) -> bytes:
     table = {"arn": "arn", "item_count": 1, "size_bytes": 1, "indexes": []}
-    totals = dict.fromkeys(
-        ("items", "bytes", "rejected", "capacity_units", "requests", "throttles", "retries", "seconds"), 0
-    )
+    totals = dict.fromkeys(("items", "bytes", "rejected"), 0) | {"used": Spending()}
     return msgspec.json.encode(
         {
-            "ddbio_manifest": 1,
+            "ddbio_manifest": 2,
             "run": run,
-            "identity": IDENTITY,
+            "identity": EXPORT,
             "table": table,
             "segments": 3,
             "files": [],
@@ -80,9 +72,9 @@ async def test_nothing() -> None:
 async def test_a_journal_is_an_unfinished_job() -> None:
     found = await look(await journaled(OPENED, COMMIT))
     assert (found.state, found.opened) == ("unfinished", OPENED)
-    with pytest.raises(UnfinishedJobError, match="An unfinished job lies in /out") as caught:
+    with pytest.raises(UnfinishedJobError, match="There is an unfinished job in /out") as caught:
         await refuse_unfinished(found, "/out", "--overwrite")
-    assert caught.value.hint == "Go on with --resume; to begin anew, use --overwrite."
+    assert caught.value.hint == "Resume it with --resume, or start over with --overwrite."
 
 
 async def test_a_manifest_is_a_finished_job() -> None:
@@ -144,21 +136,21 @@ HOSTILE: dict[str, JournalEntry] = {
     "another compression": file(name="T-0001-00002.json.gz"),
     "another number": file(number=3),
     "another segment's file": file(name="T-0002-00002.json", segment=2),
-    "a part of another file": file(token={"part": "T-0001-00003.json.run-1-0-0.part"}),
-    "a part somewhere else": file(token={"part": "../T-0001-00002.json.run-1-0-0.part"}),
-    "a part that leads away": file(token={"part": f"{NAME}./../../x.part"}),
-    "a part that is the file": file(token={"part": NAME}),
-    "a part that is no text": file(token={"part": 1}),
-    "a file that begins at no key": file(first="},"),
+    "a part of another file": file(token=LocalToken("T-0001-00003.json.run-1-0-0.part")),
+    "a part somewhere else": file(token=LocalToken("../T-0001-00002.json.run-1-0-0.part")),
+    "a part that leads away": file(token=LocalToken(f"{NAME}./../../x.part")),
+    "a part that is the file": file(token=LocalToken(NAME)),
+    "a file that begins at no key": file(first=AfterKey("},")),
     "a segment that is not there": msgspec.structs.replace(COMMIT, split=3),
-    "a position that is no key": msgspec.structs.replace(COMMIT, position='{"pk":{"S":"p"}},"Limit":1'),
-    "a key of a wrong type": msgspec.structs.replace(COMMIT, position='{"pk":{"S":1}}'),
+    "a position that is no key": msgspec.structs.replace(COMMIT, position=AfterKey('{"pk":{"S":"p"}},"Limit":1')),
+    "a key of a wrong type": msgspec.structs.replace(COMMIT, position=AfterKey('{"pk":{"S":1}}')),
     "a file in a compacted journal": KnownFile(msgspec.structs.replace(FILE, name="../x")),
-    "a key of another table": msgspec.structs.replace(COMMIT, position='{"id":{"S":"p"}}'),
-    "no key": msgspec.structs.replace(COMMIT, position="{}"),
+    "a key of another table": msgspec.structs.replace(COMMIT, position=AfterKey('{"id":{"S":"p"}}')),
+    "no key": msgspec.structs.replace(COMMIT, position=AfterKey("{}")),
     "another job": msgspec.structs.replace(OPENED, segments=4),
-    "a split in a compacted journal": KnownSplit(1, SplitState('{"pk":')),
-    "a token of a wrong form": file(token={"upload_id": "x", "parts": [["1", 2]]}),
+    "a split in a compacted journal": KnownSplit(1, SplitState(AfterKey('{"pk":'))),
+    "an offset in a segment": msgspec.structs.replace(COMMIT, position=AtOffset(7)),
+    "a file that begins at an offset": file(first=AtOffset(7)),
     "a recovered file": Recovered(1, msgspec.structs.replace(FILE, name="../../x"), gone=True),
 }
 
@@ -183,6 +175,10 @@ async def test_what_belongs_to_no_job_is_not_taken_from_a_journal(entry: Journal
         msgspec.structs.replace(COMMIT, types={"a": -1}),
         KnownSplit(1, SplitState(KEY, -5)),
         file(bytes=-1),
+        msgspec.structs.replace(COMMIT, position=AtOffset(-1)),
+        file(token=LocalToken(1)),  # type: ignore[arg-type]
+        file(token=UploadToken("x", (("1", 2),))),  # type: ignore[arg-type]
+        file(token=UploadToken("x", (), -1)),
     ],
 )
 async def test_no_count_is_less_than_nothing(entry: JournalEntry) -> None:
@@ -197,9 +193,9 @@ async def test_a_run_name_that_is_a_path_is_not_taken_from_a_journal(run: str) -
         await look(await journaled(msgspec.structs.replace(OPENED, run=run)))
 
 
-@pytest.mark.parametrize("position", ["", "-1", "x", "1.5", "٣", "{}", "9", "9" * 19])
-async def test_an_import_goes_on_at_an_offset(position: str) -> None:
-    opened = Opened("run-1", msgspec.structs.replace(IDENTITY, command="import"), 0, (Split(1, "f", start=10),))
+@pytest.mark.parametrize("position", [START, END, AfterKey("{}"), KEY, AtOffset(0), AtOffset(9)])
+async def test_an_import_goes_on_at_an_offset(position: Position) -> None:
+    opened = Opened("run-1", IMPORT, 0, (Split(1, "f", start=10),))
     found = await look(await journaled(opened, msgspec.structs.replace(COMMIT, position=position)))
     with pytest.raises(JournalError, match="an entry about split 1"):
         [entries async for entries in found.entries()]
@@ -208,26 +204,41 @@ async def test_an_import_goes_on_at_an_offset(position: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"table_id": "id-2"}, "Its table_id: id-1 before, id-2 now"),
+        ({"table_id": "id-2"}, "Its table id: id-1 before, id-2 now"),
         ({"region": "us-east-1"}, "Its region: eu-west-1 before, us-east-1 now"),
-        ({"what": {"format": "dynamodb-json", "index": None}}, "Its format: jsonl before, dynamodb-json now"),
-        ({"what": {"format": "jsonl", "index": "by-date"}}, "Its index: None before, by-date now"),
-        ({"command": "import"}, "Its command: export before, import now"),
+        ({"format": "dynamodb-json"}, "Its format: jsonl before, dynamodb-json now"),
+        ({"index": "by-date"}, "Its index: None before, by-date now"),
+        ({"kms_key": "k"}, "Its KMS key: None before, k now"),
     ],
 )
 def test_another_job_is_refused_naming_both_values(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(CheckpointMismatchError, match=told):
-        same_job(IDENTITY, msgspec.structs.replace(IDENTITY, **changes))
+        same_job(EXPORT, msgspec.structs.replace(EXPORT, **changes))
 
 
-def test_a_journal_of_an_earlier_version_may_say_less() -> None:
-    same_job(IDENTITY, msgspec.structs.replace(IDENTITY, what={"format": "jsonl", "index": None, "new": 1}))
+def test_another_command_is_another_job() -> None:
+    with pytest.raises(CheckpointMismatchError, match="Its command: export before, import now"):
+        same_job(EXPORT, IMPORT)
+
+
+def test_other_files_are_another_job() -> None:
+    other = msgspec.structs.replace(IMPORT, source_files=SourceFiles(2, 99, "00"))
+    with pytest.raises(
+        CheckpointMismatchError, match=r"source files: 1 of 90 bytes .* before, 2 of 99 bytes"
+    ) as caught:
+        same_job(IMPORT, other)
+    assert "modification time" in (caught.value.hint or "")
+
+
+def test_a_journal_of_a_later_version_may_say_more() -> None:
+    document = msgspec.json.decode(msgspec.json.encode(EXPORT)) | {"later": {"more": 1}}
+    same_job(msgspec.json.decode(msgspec.json.encode(document), type=Identity), EXPORT)
 
 
 async def test_a_job_that_went_through_the_journal_is_the_same() -> None:
     found = await look(await journaled(OPENED))
     assert found.opened is not None
-    same_job(found.opened.identity, IDENTITY)
+    same_job(found.opened.identity, EXPORT)
 
 
 def split(number: int, start: int, end: int | None, **more: Any) -> Split:

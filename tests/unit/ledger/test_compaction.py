@@ -13,17 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.errors import DestinationError, JournalError
-from ddbio.ledger.entries import Commit, FileState, Identity, JournalEntry, KnownFile, Opened, Used
-from ddbio.ledger.journal import BLOCK, Journal
+from ddbio.ledger.entries import Commit, FileState, JournalEntry, KnownFile, Opened, Used
+from ddbio.ledger.journal import BLOCK_BYTES, Journal
+from ddbio.ledger.law import ExportLaw
 from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.positions import END, START, AfterKey
 from ddbio.report import Spending
 from ddbio.storage.base import JOURNAL
 from tests.kit.fakes import MemoryFile, MemorySink, all_entries, let_run
 from tests.kit.histories import Segment, steps, summary
+from tests.kit.identities import EXPORT
 from tests.kit.marks import examples
 from tests.kit.mortal import Mortal, mortal
 
-OPENED = Opened("run", Identity("export", "1", "r", "T", "id", (), "/out", {}), 3)
+OPENED = Opened("run", EXPORT, 3)
 EVERY = 3
 
 
@@ -43,14 +46,14 @@ class Job:
 
     def ledger(self, entries: list[JournalEntry]) -> dict[str, Any]:
         """What a ledger knows that has seen all of these."""
-        ledger = Ledger()
+        ledger = Ledger(ExportLaw())
         ledger.replay(entries)
         return summary(ledger)
 
     async def resume(self, sink: Mortal, compact_after: int) -> Ledger:
         """The ledger of the next run, which is that of all durable entries."""
         journal = Journal(sink, compact_after=compact_after)
-        ledger = Ledger(journal)
+        ledger = Ledger(ExportLaw(), journal)
         ledger.replay(await all_entries(journal))
         opened = await Journal(sink).opened()
         if (opened, summary(ledger)) != (self.opened, self.ledger(self.recorded)):
@@ -166,7 +169,7 @@ async def ended(sink: Mortal, what: str) -> list[Mortal]:
 
 async def known(sink: Mortal) -> dict[str, Any] | None:
     """What can be resumed; None where nothing can."""
-    ledger = Ledger()
+    ledger = Ledger(ExportLaw())
     try:
         ledger.replay(await all_entries(Journal(sink.revived())))
     except JournalError:
@@ -207,7 +210,7 @@ async def test_who_reads_meanwhile_finds_no_damage() -> None:
             return await get(name, most=most)  # noqa: B023
 
         sink.get = slow_get  # type: ignore[method-assign]
-        reader = Ledger()
+        reader = Ledger(ExportLaw())
         reader.replay(await all_entries(Journal(sink)))
         whole += summary(reader) == summary(ledger)
     assert whole
@@ -246,12 +249,12 @@ class Slow(MemorySink):
 
 
 def page(seq: int) -> list[JournalEntry]:
-    return [Commit(0, 1, seq, str(seq), read=1, written=1)]
+    return [Commit(0, 1, seq, AfterKey(str(seq)), read=1, written=1)]
 
 
 async def test_commits_do_not_wait_for_a_compaction() -> None:
     sink = Slow()
-    ledger = Ledger(Journal(sink, compact_after=EVERY))
+    ledger = Ledger(ExportLaw(), Journal(sink, compact_after=EVERY))
     await ledger.record([OPENED])
     for seq in range(1, 10):
         await ledger.record(page(seq))
@@ -260,22 +263,21 @@ async def test_commits_do_not_wait_for_a_compaction() -> None:
     await let_run()
     assert sorted(sink.sealed) == [name(3, compacted=True)]
     assert len(sink.small) == 7
-    again = Ledger()
+    again = Ledger(ExportLaw())
     again.replay(await all_entries(Journal(sink)))
     assert summary(again) == summary(ledger)
 
 
-async def test_large_chunks_are_compacted_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ddbio.ledger.journal.COMPACT_BYTES", 5_000)
+async def test_large_chunks_are_compacted_sooner() -> None:
     sink, sizes = Slow(), []
     sink.gate.set()
     for _ in range(2):  # the second one goes on with what the first has left
-        journal = Journal(sink)
-        ledger = Ledger(journal)
+        journal = Journal(sink, compact_bytes=5_000)
+        ledger = Ledger(ExportLaw(), journal)
         ledger.replay(await all_entries(journal))
         await ledger.record([OPENED])
         for seq in range(1, 60):
-            await ledger.record([Commit(0, 1, seq, "p" * 200, types={f"{seq}": 1})])
+            await ledger.record([Commit(0, 1, seq, AfterKey("p" * 200), types={f"{seq}": 1})])
             await let_run()
             sizes.append(sum(map(len, (*sink.small.values(), *sink.sealed.values()))))
     assert 7_000 < max(sizes) < 16_000
@@ -285,7 +287,7 @@ async def test_a_compaction_that_fails_is_told_and_done_later(caplog: pytest.Log
     sink = Slow()
     sink.gate.set()
     sink.error = DestinationError("The disk is full.")
-    ledger = Ledger(Journal(sink, compact_after=EVERY))
+    ledger = Ledger(ExportLaw(), Journal(sink, compact_after=EVERY))
     await ledger.record([OPENED])
     for seq in range(1, 5):
         await ledger.record(page(seq))
@@ -304,7 +306,7 @@ async def test_an_error_of_the_program_in_a_compaction_stops_the_job() -> None:
     sink = Slow()
     sink.gate.set()
     sink.error = ZeroDivisionError()
-    ledger = Ledger(Journal(sink, compact_after=1))
+    ledger = Ledger(ExportLaw(), Journal(sink, compact_after=1))
     await ledger.record([OPENED])
     await let_run()
     with pytest.raises(ZeroDivisionError):
@@ -314,7 +316,7 @@ async def test_an_error_of_the_program_in_a_compaction_stops_the_job() -> None:
 @pytest.mark.parametrize("end", ["stop_compacting", "leave"])
 async def test_a_compaction_that_is_under_way_ends_with_the_run(end: str) -> None:
     sink = Slow()
-    ledger = Ledger(Journal(sink, compact_after=1))
+    ledger = Ledger(ExportLaw(), Journal(sink, compact_after=1))
     await ledger.record([OPENED])
     await let_run()
     await getattr(ledger, end)()
@@ -325,7 +327,7 @@ async def test_a_compaction_that_is_under_way_ends_with_the_run(end: str) -> Non
 
 async def test_a_journal_is_removed_behind_its_compaction() -> None:
     sink = Slow()
-    ledger = Ledger(Journal(sink, compact_after=1))
+    ledger = Ledger(ExportLaw(), Journal(sink, compact_after=1))
     await ledger.record([OPENED])
     closing = asyncio.create_task(ledger.close())
     await let_run()
@@ -338,7 +340,7 @@ async def test_a_journal_is_removed_behind_its_compaction() -> None:
 async def test_a_large_state_does_not_hold_the_event_loop() -> None:
     """It is encoded, and read back, in pieces of about a millisecond, between which others run."""
     files = [
-        FileState(f"T-{number:04d}-00000.json", number, 0, "", "end", 1, 1, 99, 1, sealed=True)
+        FileState(f"T-{number:04d}-00000.json", number, 0, START, END, 1, 1, 99, 1, sealed=True)
         for number in range(20_000)
     ]
     sink = MemorySink()
@@ -356,10 +358,10 @@ async def test_a_large_state_does_not_hold_the_event_loop() -> None:
     journal.compact(map(KnownFile, files))
     await let_run(100)
     size = len(sink.sealed[name(1, compacted=True)])
-    assert turns >= size // BLOCK > 5
+    assert turns >= size // BLOCK_BYTES > 5
     turns = 0
     read = await all_entries(Journal(sink))
-    assert turns >= size // BLOCK
+    assert turns >= size // BLOCK_BYTES
     running.cancel()
     assert [msgspec.structs.asdict(entry.file) for entry in read if isinstance(entry, KnownFile)] == [
         msgspec.structs.asdict(file) for file in files

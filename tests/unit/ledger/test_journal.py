@@ -10,36 +10,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddbio.errors import DestinationError, JournalError
-from ddbio.ledger.entries import Commit, FileState, Identity, JournalEntry, Opened, Recovered, Split
+from ddbio.ledger.entries import Commit, FileState, JournalEntry, Opened, Recovered, Split
+from ddbio.ledger.identity import ExportIdentity, ImportIdentity
 from ddbio.ledger.journal import AT_ONCE, Journal
+from ddbio.ledger.positions import END, START, AfterKey, AtOffset
 from ddbio.model import Compression
 from ddbio.storage.base import JOURNAL
+from ddbio.storage.tokens import LocalToken, Part, UploadToken
 from tests.kit.fakes import MemorySink, all_entries
+from tests.kit.identities import EXPORT
 from tests.kit.marks import examples
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 number = st.integers(0, 2**53)
-json_values = st.recursive(st.none() | st.booleans() | number | text, lambda inner: st.lists(inner, max_size=3))
+positions = st.just(START) | st.just(END) | st.builds(AfterKey, text) | st.builds(AtOffset, number)
+parts = st.lists(st.builds(Part, number, text, text), max_size=3).map(tuple)
+tokens = st.builds(LocalToken, text) | st.builds(UploadToken, text, parts, number)
 files = st.builds(
     FileState,
     name=text,
     segment=number,
     number=number,
-    first=text,
-    last=text,
+    first=positions,
+    last=positions,
     read=number,
     items=number,
     bytes=number,
     crc32=st.integers(0, 2**32 - 1),
     sealed=st.booleans(),
-    token=st.none() | st.dictionaries(text, json_values, max_size=3),
+    token=st.none() | tokens,
 )
 commits = st.builds(
     Commit,
     split=number,
     epoch=number,
     seq=number,
-    position=text,
+    position=positions,
     done=st.booleans(),
     file=st.none() | files,
     read=number,
@@ -59,25 +65,15 @@ splits = st.builds(
     tag=text,
     compression=st.sampled_from(get_args(Compression)),
 )
-identities = st.builds(
-    Identity,
-    command=st.sampled_from(["export", "import"]),
-    account=text,
-    region=text,
-    table=text,
-    table_id=text,
-    keys=st.just((("pk", "S"),)),
-    place=text,
-    what=st.dictionaries(text, json_values, max_size=3),
-)
+identities = st.from_type(ExportIdentity) | st.from_type(ImportIdentity)
 openings = st.builds(
     Opened, run=text, identity=identities, segments=number, splits=st.lists(splits, max_size=3).map(tuple)
 )
 entries = st.one_of(openings, commits, st.builds(Recovered, split=number, file=files, gone=st.booleans()))
 
 
-def commit(position: str = "p") -> Commit:
-    return Commit(split=1, epoch=1, seq=1, position=position)
+def commit(offset: int = 1) -> Commit:
+    return Commit(split=1, epoch=1, seq=1, position=AtOffset(offset))
 
 
 async def filled(chunks: int) -> MemorySink:
@@ -85,7 +81,7 @@ async def filled(chunks: int) -> MemorySink:
     sink, journal = MemorySink(), None
     journal = Journal(sink)
     for position in range(1, chunks + 1):
-        await journal.append([commit(str(position))], rejects_bytes=position * 10)
+        await journal.append([commit(position)], rejects_bytes=position * 10)
     return sink
 
 
@@ -114,17 +110,15 @@ async def test_chunks_are_numbered_and_go_on_after_what_was_read() -> None:
     journal = Journal(sink)
     await all_entries(journal)
     assert journal.rejects_bytes == 30
-    await journal.append([commit("4")], 40)
+    await journal.append([commit(4)], 40)
     assert sorted(sink.small) == [chunk(number) for number in range(1, 5)]
     assert journal.rejects_bytes == 40
-    positions = [entry.position for entry in await all_entries(Journal(sink)) if isinstance(entry, Commit)]
-    assert positions == ["1", "2", "3", "4"]
+    assert await all_entries(Journal(sink)) == [commit(number) for number in range(1, 5)]
 
 
 async def test_many_chunks_keep_their_order() -> None:
     sink = await filled(AT_ONCE * 3 + 1)
-    positions = [int(entry.position) for entry in await all_entries(Journal(sink)) if isinstance(entry, Commit)]
-    assert positions == list(range(1, AT_ONCE * 3 + 2))
+    assert await all_entries(Journal(sink)) == [commit(number) for number in range(1, AT_ONCE * 3 + 2)]
 
 
 async def test_no_more_than_a_few_chunks_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +185,7 @@ def test_a_chunk_that_differs_in_anything_is_damage(data: st.DataObject) -> None
             read = await all_entries(Journal(sink))
         except JournalError:
             return
-        assert read == [commit("1"), commit("2")]  # white space, which says nothing
+        assert read == [commit(1), commit(2)]  # white space, which says nothing
 
     asyncio.run(damage())
 
@@ -220,13 +214,13 @@ class Dying(MemorySink):
             await super().delete(name)
 
 
-OPENED = Opened("run", Identity("export", "1", "r", "T", "id", (), "/out", {}), 3)
+OPENED = Opened("run", EXPORT, 3)
 
 
 async def dying() -> tuple[Dying, Journal]:
     sink = Dying()
     journal = Journal(sink)
-    entries: list[JournalEntry] = [OPENED, commit("2"), commit("3"), commit("4")]
+    entries: list[JournalEntry] = [OPENED, commit(2), commit(3), commit(4)]
     for entry in entries:
         await journal.append([entry])
     return sink, journal

@@ -10,22 +10,24 @@ import pytest
 from ddbio.errors import LedgerError
 from ddbio.hints import NS, SS, B, L, S
 from ddbio.ledger.entries import Commit, FileState, Reject
+from ddbio.ledger.law import ExportLaw, ImportLaw
 from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.positions import END, START, AfterKey
 from ddbio.ledger.rejects import RejectsFile
 
 
 def state(items: int, *, sealed: bool = True, name: str = "T-0000-00000.json") -> FileState:
     return FileState(
-        name=name, segment=0, number=0, first="", last="{}", read=items, items=items, bytes=9, crc32=1, sealed=sealed
+        name=name, segment=0, number=0, first=START, last=END, read=items, items=items, bytes=9, crc32=1, sealed=sealed
     )
 
 
 def commit(seq: int = 1, **facts: Any) -> Commit:
-    return Commit(split=0, epoch=1, seq=seq, position="{}", **facts)
+    return Commit(split=0, epoch=1, seq=seq, position=AfterKey("{}"), **facts)
 
 
 async def test_an_export_whose_counts_agree_passes() -> None:
-    ledger = Ledger()
+    ledger = Ledger(ExportLaw())
     await ledger.record([commit(read=3, written=3, bytes=5, file=state(3, sealed=False))])
     await ledger.record([commit(2, read=2, written=2, bytes=4, file=state(5, sealed=False)), commit(3, file=state(5))])
     ledger.check()
@@ -43,14 +45,14 @@ async def test_an_export_whose_counts_agree_passes() -> None:
     ],
 )
 async def test_counts_that_differ_are_an_error(commits: list[Commit], message: str) -> None:
-    ledger = Ledger()
+    ledger = Ledger(ExportLaw())
     await ledger.record(commits)
     with pytest.raises(LedgerError, match=message):
         ledger.check()
 
 
 async def test_an_import_may_have_rejects(tmp_path: Path) -> None:
-    ledger = Ledger(rejects=RejectsFile(tmp_path / "r.jsonl", "run"))
+    ledger = Ledger(ImportLaw(), rejects=RejectsFile(tmp_path / "r.jsonl", "run"))
     assert ledger.rejects_location is None
     bad = Reject("f", 0, 1, 1, "not_json", "No.", b"{")
     await ledger.record([commit(read=5, written=4, rejected=1, rejects=(bad,))])
@@ -60,10 +62,11 @@ async def test_an_import_may_have_rejects(tmp_path: Path) -> None:
     await ledger.record([commit(2, read=1)])
     with pytest.raises(LedgerError, match="Read 6 records, but wrote 4 and rejected 1"):
         ledger.check()
+    await ledger.leave()
 
 
 async def test_an_attribute_that_plain_json_loses_is_news_once() -> None:
-    ledger = Ledger()
+    ledger = Ledger(ExportLaw())
     news = [
         await ledger.record([commit(seq, types=types)])
         for seq, types in enumerate([{"a": S, "b": B}, {"b": B | L}, {"a": S | SS, "c": L}, {"c": NS}], 1)

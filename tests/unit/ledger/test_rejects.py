@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,18 @@ from ddbio.model import Reason, Refused
 def reject(raw: bytes | None, **fields: Any) -> Reject:
     given = {"source": "in.jsonl", "offset": 7, "length": 3, "line": 2, "reason": "not_json", "message": "No."}
     return Reject(**given | fields, raw=raw)  # type: ignore[arg-type]
+
+
+async def add(path: Path, run: str, *rejects: Reject) -> int:
+    """What one run adds, and the size that its journal keeps."""
+    with closing(RejectsFile(path, run)) as file:
+        return await file.add(rejects)
+
+
+async def cut(path: Path, run: str, size: int) -> None:
+    """What a run does first when it resumes."""
+    with closing(RejectsFile(path, run)) as file:
+        await file.cut(size)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -37,9 +50,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
     ],
 )
 async def test_a_record_is_kept_as_it_was(raw: bytes | None, kept: dict[str, Any], tmp_path: Path) -> None:
-    file = RejectsFile(tmp_path / "r.jsonl", "run")
-    await file.add([reject(raw)])
-    assert lines(file.path) == [
+    await add(tmp_path / "r.jsonl", "run", reject(raw))
+    assert lines(tmp_path / "r.jsonl") == [
         {
             "ddbio_reject": 1,
             "run": "run",
@@ -55,42 +67,40 @@ async def test_a_record_is_kept_as_it_was(raw: bytes | None, kept: dict[str, Any
 
 
 async def test_rejects_are_for_their_owner_alone(tmp_path: Path) -> None:
-    file = RejectsFile(tmp_path / "a" / "b" / "r.jsonl", "run")
+    path = tmp_path / "a" / "b" / "r.jsonl"
     before = os.umask(0o022)
     try:
-        await file.add([reject(b"1")])
+        await add(path, "run", reject(b"1"))
     finally:
         os.umask(before)
-    made = [tmp_path / "a", tmp_path / "a" / "b", file.path]
+    made = [tmp_path / "a", tmp_path / "a" / "b", path]
     assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700, 0o700, 0o600]
 
 
 async def test_the_file_and_its_folder_come_with_the_first_reject(tmp_path: Path) -> None:
-    file = RejectsFile(tmp_path / "a" / "b" / "r.jsonl", "run")
-    await file.add([])
-    assert not file.path.exists()
-    await file.add([reject(b"1"), reject(b"2", line=None)])
-    assert [(line["raw"], line["line"]) for line in lines(file.path)] == [("1", 2), ("2", None)]
+    path = tmp_path / "a" / "b" / "r.jsonl"
+    await add(path, "run")
+    assert not path.exists()
+    await add(path, "run", reject(b"1"), reject(b"2", line=None))
+    assert [(line["raw"], line["line"]) for line in lines(path)] == [("1", 2), ("2", None)]
 
 
 async def test_an_existing_file_is_added_to(tmp_path: Path) -> None:
     for raw in (b"1", b"2"):
-        await RejectsFile(tmp_path / "r.jsonl", "run").add([reject(raw)])
+        await add(tmp_path / "r.jsonl", "run", reject(raw))
     assert [line["raw"] for line in lines(tmp_path / "r.jsonl")] == ["1", "2"]
 
 
 async def test_uncommitted_rejects_go_and_those_of_others_stay(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    killed, other = RejectsFile(path, "a"), RejectsFile(path, "b")
-    size = await killed.add([reject(b"1")])
-    await killed.add([reject(b"2"), reject(b"3")])
+    size = await add(path, "a", reject(b"1"))
+    await add(path, "a", reject(b"2"), reject(b"3"))
     with path.open("ab") as file:
         file.write(b'{"ddbio_reject":1,"run":"a","source":"torn')
-    theirs = await other.add([reject(b"4")])
-    again = RejectsFile(path, "a")
-    await again.cut(size)
-    await RejectsFile(path, "b").cut(theirs)
-    await again.add([reject(b"2")])
+    theirs = await add(path, "b", reject(b"4"))
+    await cut(path, "a", size)
+    await cut(path, "b", theirs)
+    await add(path, "a", reject(b"2"))
     told = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
     assert [(line["run"], line["raw"]) for line in told] == [("a", "1"), ("b", "4"), ("a", "2")]
 
@@ -98,23 +108,21 @@ async def test_uncommitted_rejects_go_and_those_of_others_stay(tmp_path: Path) -
 @pytest.mark.parametrize("torn", [b'{"dd', b'{"ddbio_reject":1,"run":"a","source":"in'])
 async def test_uncommitted_rejects_leave_no_trace_at_the_files_end(torn: bytes, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    await RejectsFile(path, "b").add([reject(b"0")])
-    file = RejectsFile(path, "a")
-    size = await file.add([reject(b"1")])
+    await add(path, "b", reject(b"0"))
+    size = await add(path, "a", reject(b"1"))
     before = path.read_bytes()
-    await file.add([reject(b"2")])
+    await add(path, "a", reject(b"2"))
     path.write_bytes(path.read_bytes() + torn)
-    await RejectsFile(path, "a").cut(size)
+    await cut(path, "a", size)
     assert path.read_bytes() == before
 
 
 async def test_a_job_does_not_count_the_rejects_of_other_jobs(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    await RejectsFile(path, "b").add([reject(b"0")])
-    file = RejectsFile(path, "a")
-    size = await file.add([])
-    await file.add([reject(b"1")])
-    await RejectsFile(path, "a").cut(size)
+    await add(path, "b", reject(b"0"))
+    size = await add(path, "a")
+    await add(path, "a", reject(b"1"))
+    await cut(path, "a", size)
     assert [line["raw"] for line in lines(path)] == ["0"]
 
 
@@ -122,20 +130,44 @@ async def test_a_job_without_rejects_leaves_the_file_unchanged(tmp_path: Path) -
     path = tmp_path / "r.jsonl"
     before = b'{\n  "no": "line of a job"\n}\n\n{\n}\n\n'
     path.write_bytes(before)
-    size = await RejectsFile(path, "a").add([])
-    await RejectsFile(path, "a").cut(size)
+    await cut(path, "a", await add(path, "a"))
     assert path.read_bytes() == before
+
+
+async def test_a_file_that_another_job_writes_to_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with closing(RejectsFile(path, "a")) as first, closing(RejectsFile(path, "b")) as second:
+        await first.add([reject(b"1")])
+        with pytest.raises(PreflightError, match=r"Another job is writing to the rejects file .*r\.jsonl") as caught:
+            async with second.tried():
+                raise AssertionError("it is locked")
+        assert "--rejects" in (caught.value.hint or "")
+        with pytest.raises(DestinationError, match="Another job is writing") as refused:
+            await second.add([reject(b"2")])
+        assert "resume" in (refused.value.hint or "")
+        first.close()
+        await second.add([reject(b"2")])
+    assert [line["raw"] for line in lines(path)] == ["1", "2"]
 
 
 async def test_trying_the_file_does_not_remove_another_jobs_content(tmp_path: Path) -> None:
     path = tmp_path / "state" / "r.jsonl"
     async with RejectsFile(path, "b").tried():
-        await RejectsFile(path, "a").add([reject(b"1")])
-    assert [line["raw"] for line in lines(path)] == ["1"]
-    path.unlink()
+        assert path.exists()
+    assert not path.parent.exists()
+    await add(path, "a", reject(b"1"))
     async with RejectsFile(path, "b").tried():
         assert path.exists()
-    assert not path.exists()
+    assert [line["raw"] for line in lines(path)] == ["1"]
+
+
+async def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with closing(RejectsFile(path, "a")) as file:
+        await file.add([reject(b"1")])
+        path.rename(tmp_path / "moved.jsonl")
+        await file.add([reject(b"2")])
+    assert [line["raw"] for line in lines(path)] == ["2"]
 
 
 async def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
@@ -171,9 +203,9 @@ GOLDEN = (
 
 @pytest.mark.parametrize("raw", GOLDEN)
 async def test_the_file_gives_back_the_records_as_they_were(raw: bytes, tmp_path: Path) -> None:
-    file = RejectsFile(tmp_path / "r.jsonl", "run")
-    await file.add([reject(raw)])
-    line = file.path.read_bytes().rstrip(b"\n")
+    path = tmp_path / "r.jsonl"
+    await add(path, "run", reject(raw))
+    line = path.read_bytes().rstrip(b"\n")
     assert line.startswith(MARK)
     assert unwrap(line) == raw
     assert unwrap(raw) == raw
@@ -182,16 +214,16 @@ async def test_the_file_gives_back_the_records_as_they_were(raw: bytes, tmp_path
 
 
 async def test_a_record_that_was_not_kept_is_read_from_its_source(tmp_path: Path) -> None:
-    file = RejectsFile(tmp_path / "r.jsonl", "run")
-    await file.add([reject(None, offset=2**20, length=2_000_000)])
-    line = file.path.read_bytes().rstrip(b"\n")
+    path = tmp_path / "r.jsonl"
+    await add(path, "run", reject(None, offset=2**20, length=2_000_000))
+    line = path.read_bytes().rstrip(b"\n")
     again = unwrap(line)
     assert isinstance(again, Refused)
     assert again.reason == Reason.RAW_MISSING
     assert "in.jsonl, 2,000,000 bytes from byte 1,048,576 on" in again.message
     # Rejected once more, it is wrapped twice, and still says where it lies.
-    await file.add([reject(line, source="r.jsonl", offset=0)])
-    assert unwrap(file.path.read_bytes().splitlines()[1]) == again
+    await add(path, "run", reject(line, source="r.jsonl", offset=0))
+    assert unwrap(path.read_bytes().splitlines()[1]) == again
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ import pytest
 import uvloop
 
 from ddbio import errors
-from ddbio.wire.dynamodb import MAX_MESSAGE, BatchReply, DynamoDB, ScanPlan
+from ddbio.wire.dynamodb import DynamoDB, ScanPlan
+from ddbio.wire.replies import MAX_MESSAGE, BatchReply
 from ddbio.wire.signing import Credentials, StaticCredentials
 from ddbio.wire.transport import HttpTransport, Reply
 from tests.kit.credentials import FakeCredentials
