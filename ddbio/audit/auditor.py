@@ -7,16 +7,15 @@ the table.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import partial
 
+from ddbio.audit.commits import AuditCommit, Row
 from ddbio.audit.export import Export
 from ddbio.audit.files import FileCheck
 from ddbio.audit.items import ItemReader
-from ddbio.audit.ledger import Found, pack
-from ddbio.audit.stage import Row, Stage
+from ddbio.audit.stage import Stage
 from ddbio.errors import JobFailedError
 from ddbio.ledger.entries import Lease
 from ddbio.ledger.positions import START
@@ -28,8 +27,6 @@ from ddbio.storage.base import Source
 
 PIECE_BYTES = 1024 * 1024
 """A commit hands over about this many bytes of rows; the next piece waits until it has arrived."""
-ROW_BYTES = 32
-"""What a row takes besides its key."""
 
 
 class Auditor:
@@ -67,7 +64,7 @@ class _SplitAudit:
     def __init__(self, auditor: Auditor, lease: Lease) -> None:
         self._auditor = auditor
         self._number = lease.split.id
-        self._committer = Committer(lease, auditor.outbox)
+        self._committer = Committer(lease, auditor.outbox, AuditCommit)
         self._problems: list[str] = []
         self._items = self._bytes = self._scanned = self._handed_over = 0
 
@@ -122,20 +119,24 @@ class _SplitAudit:
         async with aclosing(stage.differing()) as batches:
             async for rows in batches:
                 if size >= PIECE_BYTES:
-                    await self._committer.commit_and_wait(START, found=pack(Found(rows=piece)))
+                    await self._committer.commit_and_wait(START, rows=piece)
                     piece, size = [], 0
                 piece += rows
-                size += _size(rows)
+                size += sum(row.size for row in rows)
                 self._handed_over += len(rows)
         return piece
 
     async def _finish(self, rows: list[Row]) -> None:
-        found = Found(rows=rows, handed_over=self._handed_over, scanned=self._scanned, problems=self._problems)
-        await self._committer.commit(START, done=True, read=self._items, bytes=self._bytes, found=pack(found))
-
-
-def _size(rows: Sequence[Row]) -> int:
-    return sum(len(row.key) + ROW_BYTES for row in rows)
+        await self._committer.commit(
+            START,
+            done=True,
+            read=self._items,
+            bytes=self._bytes,
+            rows=rows,
+            handed_over=self._handed_over,
+            scanned=self._scanned,
+            problems=self._problems,
+        )
 
 
 def _add_page(records: bytes, segment: int, reader: ItemReader, stage: Stage) -> None:

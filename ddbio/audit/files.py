@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from ddbio.audit.commits import Row
 from ddbio.audit.items import ItemReader
-from ddbio.audit.stage import Row
 from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError, crc32
 from ddbio.codec.fingerprint import MASK
 from ddbio.codec.framing import LineFramer, Record, records

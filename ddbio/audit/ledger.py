@@ -1,34 +1,16 @@
-"""What the workers of a verification hand over, and the ledger that takes it in."""
+"""The ledger of a verification: takes in what the workers hand over."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-import msgspec
-
-from ddbio.audit.stage import Row, Stage
+from ddbio.audit.commits import AuditCommit
+from ddbio.audit.stage import Stage
 from ddbio.errors import LedgerError
-from ddbio.ledger.entries import Commit, JournalEntry
+from ddbio.ledger.entries import JournalEntry
 from ddbio.ledger.law import VerifyLaw
 from ddbio.ledger.ledger import Ledger
-
-
-class Found(msgspec.Struct, frozen=True):
-    """What one commit of a verification carries. Everything except `rows` is in the last commit of a split."""
-
-    rows: list[Row] = []
-    """Both sides of the keys for which the sides differ within the segment."""
-    handed_over: int = 0
-    """Rows in all commits of the split."""
-    scanned: int = 0
-    """Items of the table."""
-    problems: list[str] = []
-    """What is wrong with the files, a sentence each."""
-
-
-pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(Found).decode
 
 
 class AuditLedger(Ledger):
@@ -60,23 +42,23 @@ class AuditLedger(Ledger):
 
     async def _make_durable(self, entries: list[JournalEntry]) -> None:
         for entry in entries:
-            if isinstance(entry, Commit):
-                await self._take_in(entry.split, _unpack(entry.found), done=entry.done)
+            if isinstance(entry, AuditCommit):
+                await self._take_in(entry)
 
-    async def _take_in(self, split: int, found: Found, *, done: bool) -> None:
-        if found.rows:
-            self._received[split] += len(found.rows)
-            await self._rest.run(self._rest.add, found.rows)
-        if not done:
+    async def _take_in(self, commit: AuditCommit) -> None:
+        if commit.rows:
+            self._received[commit.split] += len(commit.rows)
+            await self._rest.run(self._rest.add, commit.rows)
+        if not commit.done:
             return
-        received = self._received.pop(split, 0)
-        if received != found.handed_over:
+        received = self._received.pop(commit.split, 0)
+        if received != commit.handed_over:
             raise LedgerError(
-                f"Split {split}: {found.handed_over:,} rows were handed over, but {received:,} arrived.",
+                f"Split {commit.split}: {commit.handed_over:,} rows were handed over, but {received:,} arrived.",
                 hint="Do not trust the result; please report this.",
             )
-        self.scanned += found.scanned
-        if found.problems:
-            self._problems[split] = found.problems
-            for problem in found.problems:
+        self.scanned += commit.scanned
+        if commit.problems:
+            self._problems[commit.split] = commit.problems
+            for problem in commit.problems:
                 self._tell(problem)

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from ddbio.audit.commits import Row
 from ddbio.errors import JobFailedError
 
 T = TypeVar("T")
@@ -38,16 +39,6 @@ _FINDINGS = f"""
     FROM ({_UNEQUAL}) AS unequal LEFT JOIN entry ON entry.rowid = unequal.latest
     ORDER BY entry.file, entry.offset
 """  # noqa: S608
-
-
-class Row(NamedTuple):
-    """One item of one side. `file` and `offset` say where it is in the files; both are None on the side of a table."""
-
-    key: bytes
-    fingerprint: int
-    segment: int
-    file: int | None = None
-    offset: int | None = None
 
 
 class Finding(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from ddbio.audit.commits import AuditCommit
 from ddbio.fleet.tuning import LANE_BYTES, LANE_UNITS
 from ddbio.ledger.entries import Commit, Lease, Split
 from ddbio.pipeline.job import Job
@@ -51,7 +52,7 @@ class Report(msgspec.Struct, frozen=True):
     """Requests that it could have under way, including those that wait for capacity."""
     collections: int = 0
     """Segments that are inside a large item collection, of which no other worker can read a part."""
-    commits: tuple[Commit, ...] = ()
+    commits: tuple[Commit | AuditCommit, ...] = ()
     urgent: bool = False
     """The worker waits for these commits: the Grant should acknowledge all of them."""
     stale_key: str | None = None

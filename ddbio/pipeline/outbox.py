@@ -37,7 +37,7 @@ class Outbox:
         An urgent commit is made durable immediately. The end of a split is reported immediately, so that the next one
         can begin, but need not be durable for that.
         """
-        size = _OVERHEAD + len(commit.found) + sum(len(reject.raw or b"") for reject in commit.rejects)
+        size = _OVERHEAD + commit.carried_bytes
         await self._budget.take(size)
         acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         urgent = urgent or bool(commit.rejects)
@@ -65,11 +65,12 @@ class Outbox:
 
 
 class Committer:
-    """The commits of one lease, numbered in order."""
+    """The commits of one lease, all of this `kind`, numbered in order."""
 
-    def __init__(self, lease: Lease, outbox: Outbox) -> None:
+    def __init__(self, lease: Lease, outbox: Outbox, kind: type[Commit] = Commit) -> None:
         self._lease = lease
         self._outbox = outbox
+        self._kind = kind
         self._seq = self._taken = 0
 
     @property
@@ -87,7 +88,8 @@ class Committer:
 
     async def _push(self, position: Position, facts: dict[str, Any], *, urgent: bool) -> asyncio.Future[None]:
         self._seq += 1
-        commit = Commit(split=self._lease.split.id, epoch=self._lease.epoch, seq=self._seq, position=position, **facts)
+        lease = self._lease
+        commit = self._kind(split=lease.split.id, epoch=lease.epoch, seq=self._seq, position=position, **facts)
         acknowledged = await self._outbox.push(commit, urgent=urgent)
         self._taken = self._seq
         return acknowledged

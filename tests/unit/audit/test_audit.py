@@ -12,10 +12,11 @@ from zlib import crc32
 import msgspec
 import pytest
 
+from ddbio.audit.commits import Row
 from ddbio.audit.files import FileCheck
 from ddbio.audit.items import ItemReader, key_json
 from ddbio.audit.manifest import contradictions, read_options
-from ddbio.audit.stage import BATCH, Finding, Row, Stage
+from ddbio.audit.stage import BATCH, Finding, Stage
 from ddbio.codec import RecordEncoder, item_fingerprint
 from ddbio.codec.fingerprint import MASK
 from ddbio.errors import JobFailedError
