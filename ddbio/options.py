@@ -38,8 +38,8 @@ class Connection:
 class Capacity:
     """Capacity units per second that the whole job may use: a number, or a percentage of what the table has.
 
-    With `auto` an export or import adapts to what the table can serve, up to `units` if given. `scan`, `BatchWriter`
-    and `verify_export` do not adapt: for them `auto` means half of what the table has.
+    With `auto` a job adapts to what the table can serve, up to `units` if given. `scan`, `BatchWriter` and the repair
+    of `verify_export` do not adapt: for them `auto` means half of what the table has.
     """
 
     units: float | None = None
@@ -240,8 +240,10 @@ class VerifyOptions:
     connection: Connection = Connection()
     capacity: Capacity = HALF
     """For reading the table."""
+    processes: int = 1
+    """Maximum number of worker processes; 1 runs the verification inside the calling process."""
     concurrency: int = 8
-    """Segments (without a table: files) read concurrently."""
+    """Segments (without a table: files) read concurrently in each process."""
     consistent: bool = False
     """Use strongly consistent reads, which cost twice the read units."""
     repair: bool = False
@@ -252,6 +254,7 @@ class VerifyOptions:
     """Fail when a request has been failing for this many seconds."""
 
     def __post_init__(self) -> None:
+        _positive("number of processes", self.processes)
         _positive("concurrency", self.concurrency)
         _positive("retry timeout", self.retry_seconds)
         if self.source == "-":

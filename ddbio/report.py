@@ -63,7 +63,7 @@ class Rejection:
 class JobReport:
     """What a job did and what it used, in all its runs if it was resumed (except `peak_rss_bytes`)."""
 
-    command: Literal["export", "import"]
+    command: Literal["export", "import", "verify"]
     table: str
     items: int
     """Items in the files (export) or acknowledged by the service (import)."""

@@ -1,125 +1,141 @@
-"""The auditor: reads the files of an export, and the segments of a table, several at a time, and counts.
+"""The auditor: reads the files of an export, and the segments of a table, and hands over what differs.
 
-Memory: `concurrency` × (a chunk of 1 MiB or a page, its rows, and `stage.CACHE_KIB`), whatever the size of the table.
+Memory of a process: `concurrency` × (a chunk of 1 MiB or a page, its rows, and `stage.CACHE_KIB`), whatever the size of
+the table.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import partial
-from typing import TypeVar
 
 from ddbio.audit.export import Export
 from ddbio.audit.files import FileCheck
 from ddbio.audit.items import ItemReader
+from ddbio.audit.ledger import Found, pack
 from ddbio.audit.stage import Row, Stage
 from ddbio.errors import JobFailedError
+from ddbio.ledger.entries import Lease
+from ddbio.ledger.positions import START
 from ddbio.model import Refused
 from ddbio.pipeline.exporting.scanning import SegmentScan
+from ddbio.pipeline.meter import Meter
+from ddbio.pipeline.outbox import Committer, Outbox
 from ddbio.storage.base import Source
 
-T = TypeVar("T")
+PIECE_BYTES = 1024 * 1024
+"""A commit hands over about this many bytes of rows; the next piece waits until it has arrived."""
+ROW_BYTES = 32
+"""What a row takes besides its key."""
 
 
 class Auditor:
-    """Compares the files of one export with its manifest; `tell` is called after every step, `found` with problems."""
+    """Works on the splits of a verification: on segments where there is a `scan` of the table, otherwise on files."""
 
     def __init__(
         self,
         export: Export,
         source: Source,
         *,
-        concurrency: int,
+        scan: SegmentScan | None,
+        outbox: Outbox,
+        meter: Meter,
         executor: Executor,
-        tell: Callable[[], None],
-        found: Callable[[str], None],
     ) -> None:
-        self._export = export
-        self._source = source
-        self._concurrency = concurrency
-        self._executor = executor
-        self._tell = tell
-        self._found = found
-        self._reader = export.reader()
-        self.items = 0
-        """Records found in the files."""
-        self.bytes = 0
-        """Bytes of the files, as stored."""
-        self.scanned = 0
-        """Items of the table."""
-        self.done = 0
-        """Segments (without a table: files) that are done."""
+        self.export = export
+        self.source = source
+        self.scan = scan
+        self.outbox = outbox
+        self.meter = meter
+        self.executor = executor
+        self.files = export.by_segment()
+        self.file_reader = export.file_reader()
+        self.table_reader = export.table_reader()
+
+    async def work(self, lease: Lease) -> None:
+        """Audit one segment or file; the last commit has the counts and the problems."""
+        audit = _SplitAudit(self, lease)
+        await (audit.check() if self.scan is None else audit.compare(self.scan))
+
+
+class _SplitAudit:
+    """The audit of one split: what has been counted and found so far."""
+
+    def __init__(self, auditor: Auditor, lease: Lease) -> None:
+        self._auditor = auditor
+        self._number = lease.split.id
+        self._committer = Committer(lease, auditor.outbox)
+        self._problems: list[str] = []
+        self._items = self._bytes = self._scanned = self._handed_over = 0
 
     async def check(self) -> None:
-        """Read every file once."""
-        await self._each(range(len(self._export.manifest.files)), self._check)
+        """Check one file against the manifest."""
+        await self._read(self._number, None)
+        await self._finish([])
 
-    async def compare(self, scan: SegmentScan, reader: ItemReader, rest: Stage) -> None:
-        """Read every file once, and the segments of the table with `reader`; what differs is added to `rest`.
+    async def compare(self, scan: SegmentScan) -> None:
+        """Check the files of one segment, and compare them with the segment of the table.
 
-        Each segment is compared separately. A key that is in another segment than it was during the export differs in
-        both, and is matched on `rest`.
+        A key that is in another segment than during the export differs in both.
         """
-        files = self._export.by_segment()
-
-        async def compare(segment: int) -> None:
-            async with Stage(self._executor) as stage:
-                for number in files.get(segment, ()):
-                    await self._read(number, stage)
-                await self._scan(segment, scan, reader, stage)
-                await stage.hand_on(rest)
-
-        await self._each(range(self._export.manifest.segments), compare)
-
-    async def _each(self, splits: Iterable[int], work: Callable[[int], Awaitable[None]]) -> None:
-        """Process all splits, `concurrency` at a time; raises the first failure."""
-        waiting = iter(splits)
-
-        async def worker() -> None:
-            for split in waiting:
-                await work(split)
-                self.done += 1
-                self._tell()
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._concurrency):
-                    group.create_task(worker())
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-
-    async def _check(self, number: int) -> None:
-        await self._read(number, None)
+        async with Stage(self._auditor.executor) as stage:
+            for number in self._auditor.files.get(self._number, ()):
+                await self._read(number, stage)
+            await self._scan(scan, stage)
+            rest = await self._hand_over(stage)
+        await self._finish(rest)
 
     async def _read(self, number: int, stage: Stage | None) -> None:
-        said = self._export.said(number)
-        file = self._export.files.get(said.name)
+        auditor = self._auditor
+        said = auditor.export.said(number)
+        file = auditor.export.files.get(said.name)
         if file is None:
-            self._found(f"{said.name}: it is missing.")
+            self._problems.append(f"{said.name}: it is missing.")
             return
-        check = FileCheck(said, self._reader, number=number, keep=stage.add if stage else None)
-        call = stage.run if stage else partial(asyncio.get_running_loop().run_in_executor, self._executor)
-        async with aclosing(self._source.read(file)) as chunks:
+        check = FileCheck(said, auditor.file_reader, number=number, keep=stage.add if stage else None)
+        call = stage.run if stage else partial(asyncio.get_running_loop().run_in_executor, auditor.executor)
+        async with aclosing(auditor.source.read(file)) as chunks:
             async for chunk in chunks:
                 before = check.items
                 await call(check.feed, chunk)
-                self.bytes += len(chunk)
-                self.items += check.items - before
-                self._tell()
-        before = check.items
-        for problem in await call(check.end):
-            self._found(problem)
-        self.items += check.items - before
+                auditor.meter.bytes += len(chunk)
+                if stage is None:  # otherwise the items of the table are the progress
+                    auditor.meter.items += check.items - before
+        self._problems += await call(check.end)
+        self._items += check.items
+        self._bytes += check.bytes
 
-    async def _scan(self, segment: int, scan: SegmentScan, reader: ItemReader, stage: Stage) -> None:
-        async with aclosing(scan.pages(segment)) as pages:
+    async def _scan(self, scan: SegmentScan, stage: Stage) -> None:
+        async with aclosing(scan.pages(self._number)) as pages:
             async for page in pages:
-                await stage.run(_add_page, page.records, segment, reader, stage)
-                self.scanned += page.items
-                self._tell()
+                await stage.run(_add_page, page.records, self._number, self._auditor.table_reader, stage)
+                self._scanned += page.items
+                self._auditor.meter.items += page.items
+
+    async def _hand_over(self, stage: Stage) -> list[Row]:
+        """Commit the rows of the keys for which the sides differ, but for the last piece, which is returned."""
+        piece: list[Row] = []
+        size = 0
+        async with aclosing(stage.differing()) as batches:
+            async for rows in batches:
+                if size >= PIECE_BYTES:
+                    await self._committer.commit_and_wait(START, found=pack(Found(rows=piece)))
+                    piece, size = [], 0
+                piece += rows
+                size += _size(rows)
+                self._handed_over += len(rows)
+        return piece
+
+    async def _finish(self, rows: list[Row]) -> None:
+        found = Found(rows=rows, handed_over=self._handed_over, scanned=self._scanned, problems=self._problems)
+        await self._committer.commit(START, done=True, read=self._items, bytes=self._bytes, found=pack(found))
+
+
+def _size(rows: Sequence[Row]) -> int:
+    return sum(len(row.key) + ROW_BYTES for row in rows)
 
 
 def _add_page(records: bytes, segment: int, reader: ItemReader, stage: Stage) -> None:

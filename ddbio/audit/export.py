@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -13,7 +13,7 @@ from ddbio.audit.items import ItemReader
 from ddbio.audit.manifest import read_options
 from ddbio.errors import NoInputError, PreflightError, SourceError, UsageError
 from ddbio.hints import MAX_PATHS
-from ddbio.ledger.entries import FileState
+from ddbio.ledger.entries import FileState, Split
 from ddbio.ledger.identity import ExportIdentity
 from ddbio.ledger.manifest import Manifest, read_manifest
 from ddbio.model import KeyType, OutputFormat
@@ -60,10 +60,31 @@ class Export:
             return None
         return f"Plain JSON does not preserve the types of {names}"
 
+    @property
+    def scan_format(self) -> OutputFormat:
+        """The format in which the table is compared with the files.
+
+        Where plain JSON has lost types, the items of the table lose them too: this is no difference.
+        """
+        return self.format if self.lossy else "dynamodb-json"
+
     def said(self, number: int) -> FileState:
-        """The statement of the manifest about a file, as far as it can be verified."""
+        """The statement of the manifest about a file, as far as it can be verified.
+
+        A file of a segment that the export did not have is read with those of the first segment.
+        """
         said = self.manifest.files[number]
-        return msgspec.structs.replace(said, fingerprint=None) if self.lossy else said
+        segment = said.segment if said.segment < self.manifest.segments else 0
+        return msgspec.structs.replace(said, segment=segment, fingerprint=None if self.lossy else said.fingerprint)
+
+    def unlisted(self) -> Iterator[str]:
+        """What is wrong with files that the manifest does not list, a sentence each."""
+        for name in self.strangers:
+            yield f"{name}: the manifest does not list it, and an import would read it."
+
+    def file_splits(self) -> list[Split]:
+        """One split for each file of the manifest."""
+        return [Split(number, file=file.name, size=file.bytes) for number, file in enumerate(self.manifest.files)]
 
     def numbered(self) -> dict[int, SourceFile]:
         """The files that exist, by their numbers in the manifest."""
@@ -71,19 +92,20 @@ class Export:
         return {number: self.files[file.name] for number, file in named if file.name in self.files}
 
     def by_segment(self) -> dict[int, list[int]]:
-        """The numbers of each segment's files in the manifest, in the order in which they were written.
-
-        Files of a segment that the export did not have are read with those of the first segment.
-        """
+        """The numbers of each segment's files in the manifest, in the order in which they were written."""
         segments: defaultdict[int, list[int]] = defaultdict(list)
-        for number, file in enumerate(self.manifest.files):
-            segments[file.segment if file.segment < self.manifest.segments else 0].append(number)
+        for number in range(len(self.manifest.files)):
+            segments[self.said(number).segment].append(number)
         return segments
 
-    def reader(self) -> ItemReader:
+    def file_reader(self) -> ItemReader:
         """A reader for the records of the files."""
         complete = self.options.projection_expression is None
         return ItemReader(self.keys, self.format, self.manifest.type_hints, complete=complete)
+
+    def table_reader(self) -> ItemReader:
+        """A reader for the items of the table, in `scan_format`."""
+        return ItemReader(self.keys, self.scan_format, self.manifest.type_hints, complete=True)
 
     def refuse_comparison(self, key: Sequence[tuple[str, str]], table: str) -> None:
         """Raises UsageError where the files do not contain complete items of a table with this key."""
@@ -100,8 +122,8 @@ class Export:
             )
 
 
-async def find_export(source: Source) -> Export:
-    """Read the manifest and look for the files.
+async def find_export(source: Source, run: str | None = None) -> Export:
+    """Read the manifest, which has to be that of `run` if one is given, and look for the files.
 
     Raises PreflightError or UsageError where there is no export, and SourceError where the manifest can't be used.
     """
@@ -114,6 +136,11 @@ async def find_export(source: Source) -> Export:
     manifest = read_manifest(text, source.location)
     if manifest.identity.command != "export":
         raise UsageError(f"{source.location} holds no export.", hint="Name the folder or prefix of one.")
+    if run not in (None, manifest.run):
+        raise SourceError(
+            f"Another export was written to {source.location} while it was verified.",
+            hint="Verify it again once it is finished.",
+        )
     options = _usable(manifest, source)
     try:
         survey = await source.survey()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -105,13 +105,17 @@ class Stage:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add rows; to be called within `run`."""
-        self._insert((row[0], row[1] - _SIGN, *row[2:]) for row in rows)
+        self._open_db.executemany(_ADD, ((row[0], row[1] - _SIGN, *row[2:]) for row in rows))
 
-    async def hand_on(self, other: Stage) -> None:
-        """Copy all rows of the keys for which the sides differ to `other`."""
+    def drop(self, segment: int) -> None:
+        """Remove the rows of a segment; to be called within `run`."""
+        self._open_db.execute("DELETE FROM entry WHERE segment = ?", (segment,)).close()
+
+    async def differing(self) -> AsyncGenerator[list[Row]]:
+        """All rows of the keys for which the sides differ, in batches."""
         cursor = await self.run(self._execute, _REST)
         while rows := await self.run(cursor.fetchmany, BATCH):
-            await other.run(other._insert, rows)
+            yield [Row(row[0], row[1] + _SIGN, *row[2:]) for row in rows]
 
     async def findings(self) -> AsyncGenerator[list[Finding]]:
         """The keys for which the sides differ, in batches, in the order of the files; those without a file come first.
@@ -134,9 +138,6 @@ class Stage:
 
     def _execute(self, statement: str) -> sqlite3.Cursor:
         return self._open_db.execute(statement)
-
-    def _insert(self, rows: Iterable[Sequence[Any]]) -> None:
-        self._open_db.executemany(_ADD, rows)
 
     @property
     def _open_db(self) -> sqlite3.Connection:

@@ -16,7 +16,8 @@ Plan = Callable[[Capacity], Awaitable[Pace]]
 
 
 class Control:
-    """Controls a running job: pass one to `export_table` or `import_table`, and call it from the same event loop.
+    """Controls a running job: pass one to `export_table`, `import_table` or `verify_export`, and call it from the same
+    event loop.
 
     Changes take effect in every process within two seconds; those made before the job begins apply from its beginning.
     A Control serves one job at a time. The next job begins with the capacity of its own options, and not paused.

@@ -177,16 +177,17 @@ CapacityLimit = Annotated[
         "to what the table can serve (auto:1000 never exceeds 1000). Default: auto.",
     ),
 ]
-FixedCapacity = Annotated[
+HalfCapacity = Annotated[
     Capacity | None,
     typer.Option(
         "--capacity",
         "-c",
-        parser=fixed_capacity,
-        metavar="N|P%",
+        parser=capacity,
+        metavar="N|P%|auto",
         show_default=False,
-        help="Maximum read capacity units per second: a number such as 1000, or a percentage of the table's "
-        "provisioned or warm throughput such as 50%. Default: 50%.",
+        help="Maximum read capacity units per second, across all processes: a number such as 1000; a percentage of the "
+        "table's provisioned or warm throughput such as 50%; or auto, which starts at 50% and adapts to what the table "
+        "can serve (auto:1000 never exceeds 1000). Default: 50%.",
     ),
 ]
 Burst = Annotated[

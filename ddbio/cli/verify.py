@@ -34,8 +34,8 @@ Examples:
     ddbio verify -r eu-west-1 -s orders/ -t Copy | jq .key
     ddbio verify -r eu-west-1 -s orders/ -t Copy --repair --write-capacity 100
 
-Memory used, approximately: concurrency x 20 MiB. Disk space in TMPDIR: about 200 bytes per item of the segments being
-compared.
+Memory used, approximately: processes x concurrency x 20 MiB. Disk space in TMPDIR: about 200 bytes per item of the
+segments being compared.
 """
 
 
@@ -55,9 +55,24 @@ def verify(
         ),
     ] = None,
     region: common.Region = None,
-    capacity: common.FixedCapacity = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            "-p",
+            parser=whole(1),
+            metavar="N",
+            show_default=False,
+            help="Maximum number of worker processes; a small budget or a small export uses fewer. Default: one per "
+            "CPU core.",
+        ),
+    ] = None,
+    capacity: common.HalfCapacity = None,
     concurrency: Annotated[
-        int, typer.Option(parser=whole(1), metavar="N", help="Segments (without --table: files) read concurrently.")
+        int,
+        typer.Option(
+            parser=whole(1), metavar="N", help="Segments (without --table: files) read concurrently in each process."
+        ),
     ] = 8,
     consistent_read: common.ConsistentRead = False,
     repair: Annotated[
@@ -99,6 +114,8 @@ def verify(
     """
 
     def job(observer: Observer) -> Coroutine[Any, Any, VerifyReport]:
+        from ddbio.capacity import Control  # noqa: PLC0415
+        from ddbio.cli.pausing import pausable  # noqa: PLC0415
         from ddbio.jobs.verify import verify_export  # noqa: PLC0415 - heavy, and not needed for help
 
         if table is None and (capacity or consistent_read):
@@ -110,13 +127,16 @@ def verify(
             table=table,
             connection=common.connection(region, profile, endpoint_url, dynamodb_endpoint_url, s3_endpoint_url),
             capacity=capacity or HALF,
+            processes=processes or common.cores(),
             concurrency=concurrency,
             consistent=consistent_read,
             repair=repair,
             write_capacity=write_capacity or HALF,
             retry_seconds=retry_timeout,
         )
-        return verify_export(options, observer=observer, on_difference=_print)
+        control = Control()
+        verifying = verify_export(options, observer=observer, on_difference=_print, control=control)
+        return pausable(verifying, control, observer)
 
     from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
 

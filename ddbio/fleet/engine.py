@@ -9,15 +9,18 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+from ddbio.audit.auditor import Auditor
+from ddbio.audit.export import find_export
 from ddbio.aws.opening import Opener
 from ddbio.capacity import Governor
 from ddbio.clock import Clock
 from ddbio.codec import RecordEncoder
 from ddbio.ledger.entries import Lease
+from ddbio.options import ScanFilter
 from ddbio.pipeline.exporting.exporter import Exporter
 from ddbio.pipeline.importing.importer import Importer
 from ddbio.pipeline.importing.reading import Input, SpanReader
-from ddbio.pipeline.job import ExportJob, ImportJob, Job
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, TableFacts, VerifyJob
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
@@ -68,21 +71,23 @@ OUTSIDE = Outside()
 async def open_engine(job: Job, tools: Tools, outside: Outside = OUTSIDE) -> AsyncIterator[Engine]:
     """Open the connections and the storage of `job`, and close them at the end."""
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(
-            connect(
-                job.options.table,
-                job.table,
-                connections=job.most_lanes,
-                credentials=tools.credentials,
-                meter=tools.meter,
-                clock=tools.clock,
-                executor=tools.executor,
-                retry_seconds=job.options.retry_seconds,
-                open_transport=outside.open_transport,
-                tuning=outside.tuning,
-            )
-        )
+        client = await stack.enter_async_context(_client(job, job.table, tools, outside)) if job.table else None
         yield await _ENGINES[type(job)](job, tools, client, outside, stack)
+
+
+def _client(job: Job, table: TableFacts, tools: Tools, outside: Outside) -> AbstractAsyncContextManager[TableClient]:
+    return connect(
+        job.options.table or "",
+        table,
+        connections=job.most_lanes,
+        credentials=tools.credentials,
+        meter=tools.meter,
+        clock=tools.clock,
+        executor=tools.executor,
+        retry_seconds=job.options.retry_seconds,
+        open_transport=outside.open_transport,
+        tuning=outside.tuning,
+    )
 
 
 async def _exporter(
@@ -126,7 +131,28 @@ async def _importer(
     )
 
 
-_ENGINES: dict[type, Callable[..., Awaitable[Engine]]] = {ExportJob: _exporter, ImportJob: _importer}
+async def _auditor(
+    job: VerifyJob, tools: Tools, client: TableClient | None, outside: Outside, stack: AsyncExitStack
+) -> Auditor:
+    opener = outside.opener(stack, tools.credentials, tools.executor, tools.stream)
+    source = await opener.source(job.options.source, s3=job.s3)
+    export = await find_export(source, run=job.export)
+    scan = None
+    if client is not None:
+        scan = client.scan(
+            ScanFilter(consistent=job.options.consistent),
+            client.requester(tools.governor),
+            total=export.manifest.segments,
+            output=export.scan_format,
+        )
+    return Auditor(export, source, scan=scan, outbox=tools.outbox, meter=tools.meter, executor=tools.executor)
+
+
+_ENGINES: dict[type, Callable[..., Awaitable[Engine]]] = {
+    ExportJob: _exporter,
+    ImportJob: _importer,
+    VerifyJob: _auditor,
+}
 """The engine of each kind of job."""
 
 

@@ -19,7 +19,7 @@ OWN_LIMITS = ("ProvisionedThroughputExceeded", "MaxOnDemandThroughputExceeded")
 class Limits:
     """How many rejected records a job tolerates, and the units and seconds that one run of it may use."""
 
-    max_rejects: int
+    max_rejects: int = 0
     max_units: float | None = None
     max_seconds: float | None = None
 

@@ -57,7 +57,7 @@ class Worker:
         self._open_engine = open_engine
         self._stream = stream
         self._wake = asyncio.Event()
-        self._governor = Governor(0.0, clock, welcome.job.options.burst_seconds)
+        self._governor = Governor(0.0, clock, welcome.job.burst_seconds)
         self._credentials = CredentialBox(welcome.credentials, self._wake.set)
         self._outbox = Outbox(self._wake.set)
         self._meter = Meter()

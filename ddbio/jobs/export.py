@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ddbio.aws.s3 import S3Facts
+from ddbio.aws.table import TableInfo
 from ddbio.capacity import Control
 from ddbio.events import Observer, Warned, silent, tolerant
+from ddbio.fleet.limits import Limits
 from ddbio.jobs import planning
 from ddbio.jobs.capacity import read_pace, steered
 from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
@@ -52,10 +54,11 @@ async def export_table(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(Prepared):
+class Export(Prepared[JobReport]):
     """An export in its stages."""
 
     options: ExportOptions
+    table: TableInfo
     sink: Sink
     s3: S3Facts | None
 
@@ -81,6 +84,7 @@ class Export(Prepared):
             location=sink.location,
             observer=observer,
             control=control,
+            limits=Limits(max_units=options.max_units, max_seconds=options.max_seconds),
             options=options,
             sink=sink,
             s3=s3,
@@ -109,6 +113,9 @@ class Export(Prepared):
         begun = await begin_export(options, sink, before, ledger, self.opened, self.observer)
         await self._warn_of_names()
         return self._begun(begun, ledger, lock)
+
+    def announce(self, begun: Begun) -> None:
+        self.observer(self.planned(begun, self.table))
 
     def _begun(self, opened: Opened, ledger: Ledger, lock: int | None) -> Begun:
         splits = planning.segments(opened.segments)

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Control
 from ddbio.events import Observer, silent, tolerant
+from ddbio.fleet.limits import Limits
 from ddbio.jobs import planning
 from ddbio.jobs.capacity import steered, write_pace
 from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
@@ -56,10 +57,11 @@ async def import_table(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import(Prepared):
+class Import(Prepared[JobReport]):
     """An import in its stages."""
 
     options: ImportOptions
+    table: TableInfo
     sources: Sequence[Source]
     found: Sequence[FoundSource]
     facts: tuple[SourceFacts, ...]
@@ -94,7 +96,11 @@ class Import(Prepared):
             observer=observer,
             control=control,
             source_bytes=planning.plain_bytes([file for each in files for file in each]),
-            max_rejects=0 if options.strict else options.max_rejects,
+            limits=Limits(
+                max_rejects=0 if options.strict else options.max_rejects,
+                max_units=options.max_units,
+                max_seconds=options.max_seconds,
+            ),
             options=options,
             sources=sources,
             found=found,
@@ -129,6 +135,9 @@ class Import(Prepared):
         ledger, begun = await begin_import(options, state, before, self.opened, self.observer)
         stack.push_async_callback(ledger.leave)
         return self._begun(begun, ledger, lock)
+
+    def announce(self, begun: Begun) -> None:
+        self.observer(self.planned(begun, self.table))
 
     def _begun(self, opened: Opened, ledger: Ledger, lock: int | None) -> Begun:
         splits = opened.splits

@@ -17,8 +17,9 @@ from ddbio.aws.table import TableInfo
 from ddbio.options import Connection, S3Options
 from ddbio.pipeline.job import TableFacts
 from ddbio.runtime import threads
-from ddbio.storage import parse_location
+from ddbio.storage import S3, parse_location
 from ddbio.storage.base import Sink, Source
+from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
 
 THREADS = 4
 """For files, compression and checksums, which release the GIL."""
@@ -28,12 +29,25 @@ THREADS = 4
 class Services:
     """What the stages of one job share; what is opened here stays open as long as `stack`."""
 
-    session: Session
+    aws: Session | None
+    """None if the job needs nothing from AWS."""
     opener: Opener
     executor: Executor
     stack: AsyncExitStack
     stream: BinaryIO | None
     """What the location `-` stands for."""
+
+    @property
+    def session(self) -> Session:
+        """The session of a job that works on a table."""
+        if self.aws is None:
+            raise RuntimeError("this job has no session")
+        return self.aws
+
+    @property
+    def credentials(self) -> CredentialProvider:
+        """What the job and its workers sign requests with."""
+        return self.aws.credential_provider() if self.aws else StaticCredentials(Credentials("", ""))
 
     async def sink(self, destination: str, run: str, options: S3Options) -> tuple[Sink, S3Facts | None]:
         """The sink that `destination` names, and where its bucket is, if it is in S3."""
@@ -42,24 +56,27 @@ class Services:
 
     async def source(self, location: str) -> tuple[Source, S3Facts | None]:
         """The source that `location` names, and where its bucket is, if it is in S3."""
-        s3 = await self.session.s3_facts(location)
+        s3 = await self.aws.s3_facts(location) if self.aws else None
         return await self.opener.source(location, s3=s3), s3
 
 
 @asynccontextmanager
-async def opened(connection: Connection, stream: BinaryIO | None, *locations: str) -> AsyncIterator[Services]:
-    """Open what a job on these locations needs; the location `-` stands for `stream`.
+async def opened(
+    connection: Connection, stream: BinaryIO | None, *locations: str, table: bool = True
+) -> AsyncIterator[Services]:
+    """Open what a job on these locations and, unless that is denied, on a table needs.
 
-    Raises UsageError if one is not a location, before AWS is asked.
+    The location `-` stands for `stream`. Raises UsageError if one is not a location, before AWS is asked.
     """
-    for location in locations:
-        parse_location(location)
+    in_s3 = [isinstance(parse_location(location), S3) for location in locations]
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(threads(THREADS))
-        session = await stack.enter_async_context(Session(connection))
-        await session.credentials()
-        opener = Opener(stack, session.credential_provider(), executor, stream)
-        yield Services(session=session, opener=opener, executor=executor, stack=stack, stream=stream)
+        session = None
+        if table or any(in_s3):
+            session = await stack.enter_async_context(Session(connection))
+            await session.credentials()
+        opener = Opener(stack, session.credential_provider() if session else None, executor, stream)
+        yield Services(aws=session, opener=opener, executor=executor, stack=stack, stream=stream)
 
 
 def table_facts(table: TableInfo, session: Session) -> TableFacts:

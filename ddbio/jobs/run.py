@@ -82,7 +82,7 @@ class Run:
         clock: Clock,
         rng: random.Random,
         observer: Observer,
-        max_rejects: int,
+        limits: Limits,
         control: Control,
         control_file: Sink | None = None,
         resumed: bool = False,
@@ -112,9 +112,7 @@ class Run:
             self.coordinator,
             ledger,
             credentials,
-            limits=Limits(
-                max_rejects=max_rejects, max_units=job.options.max_units, max_seconds=job.options.max_seconds
-            ),
+            limits=limits,
             recover=files.recover,
             used=self._used,
             clock=clock,
@@ -196,7 +194,7 @@ class Run:
         elsewhere = 0 if self._carrier.in_this_process else sum(usage.peak_rss_bytes for usage in usages)
         return JobReport(
             command=self._job.command,
-            table=self._job.table.name,
+            table=self._job.table.name if self._job.table else "",
             items=ledger.written,
             bytes=ledger.bytes,
             files=self._files.count(),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Budget, Control, Pace
@@ -13,14 +14,17 @@ from ddbio.clock import Clock, LoopClock
 from ddbio.events import JobPlanned, Observer
 from ddbio.fleet.carrier import Carrier
 from ddbio.fleet.inline import Inline
+from ddbio.fleet.limits import Limits
 from ddbio.fleet.processes import Processes
 from ddbio.jobs.opening import Services
 from ddbio.jobs.run import Files, Run
 from ddbio.ledger.entries import Opened, Split
 from ddbio.ledger.ledger import Ledger
 from ddbio.pipeline.job import Job
-from ddbio.report import JobReport
+from ddbio.report import JobReport, VerifyReport
 from ddbio.storage.base import Sink
+
+Result = TypeVar("Result", bound=JobReport | VerifyReport)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +43,12 @@ class Begun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared(ABC):
+class Prepared(ABC, Generic[Result]):
     """A job that is checked and planned: nothing has been written for it, and no lock is taken."""
 
     name: str
     """The name of this run."""
     services: Services
-    table: TableInfo
     budget: Budget
     fastest: Pace
     """The pace that processes are started for."""
@@ -60,7 +63,7 @@ class Prepared(ABC):
 
     source_bytes: int | None = None
     """What an import will read; None if that is not known."""
-    max_rejects: int = 0
+    limits: Limits = field(default_factory=Limits)
 
     @property
     @abstractmethod
@@ -77,12 +80,16 @@ class Prepared(ABC):
         """About how many capacity units the job will still consume; 0 if that is not known."""
 
     @abstractmethod
-    async def begin(self) -> Begun | JobReport:
+    async def begin(self) -> Begun | Result:
         """Lock the job, and begin it or take up an earlier run; the report of that run if there is nothing to do."""
 
+    @abstractmethod
+    def announce(self, begun: Begun) -> None:
+        """Tell the observer what is about to be done."""
+
     async def run(self, begun: Begun) -> JobReport:
-        """Announce the plan and move the items."""
-        self.observer(self._planned(begun))
+        """Announce the job and let the workers do it."""
+        self.announce(begun)
         clock = LoopClock()
         run = Run(
             job=begun.job,
@@ -90,12 +97,12 @@ class Prepared(ABC):
             budget=self.budget,
             ledger=begun.ledger,
             files=begun.files,
-            credentials=self.services.session.credential_provider(),
+            credentials=self.services.credentials,
             carrier=self._carrier(begun, clock),
             clock=clock,
             rng=random.Random(self.name),  # noqa: S311 - an order of work, no secret
             observer=self.observer,
-            max_rejects=self.max_rejects,
+            limits=self.limits,
             control=self.control,
             control_file=self.state,
             resumed=begun.opened.run != self.name,
@@ -103,13 +110,13 @@ class Prepared(ABC):
         return await run.execute()
 
     @abstractmethod
-    async def finish(self, begun: Begun, report: JobReport) -> JobReport:
-        """Remove what is left over, and write the manifest that replaces the journal."""
+    async def finish(self, begun: Begun, report: JobReport) -> Result:
+        """Do what is left when the workers have ended, such as to replace the journal by the manifest."""
 
-    async def carry_out(self) -> JobReport:
+    async def carry_out(self) -> Result:
         """All stages that follow `prepare`."""
         begun = await self.begin()
-        if isinstance(begun, JobReport):
+        if not isinstance(begun, Begun):
             return begun
         return await self.finish(begun, await self.run(begun))
 
@@ -118,8 +125,9 @@ class Prepared(ABC):
             return Inline(clock=clock, stream=self.services.stream)
         return Processes(workers=begun.processes, inherited=() if begun.lock is None else (begun.lock,))
 
-    def _planned(self, begun: Begun) -> JobPlanned:
-        table, pace, expected = self.table, self.budget.pace, self.units_left(begun.ledger)
+    def planned(self, begun: Begun, table: TableInfo) -> JobPlanned:
+        """The plan of a job that reads or writes this table."""
+        pace, expected = self.budget.pace, self.units_left(begun.ledger)
         return JobPlanned(
             command=begun.job.command,
             account=table.account,

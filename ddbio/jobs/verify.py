@@ -1,48 +1,47 @@
-"""Verification: an export's files against their manifest, and against a table. Nothing here prints or exits."""
+"""The verification: an export's files against their manifest, and against a table."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import Executor
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from ddbio.audit.auditor import Auditor
 from ddbio.audit.export import Export, find_export
-from ddbio.audit.items import ItemReader, key_json
+from ddbio.audit.items import key_json
+from ddbio.audit.ledger import AuditLedger
 from ddbio.audit.manifest import contradictions
-from ddbio.audit.repair import Repair
-from ddbio.audit.stage import Finding, Stage
-from ddbio.aws.opening import Opener
-from ddbio.aws.session import Session
+from ddbio.audit.stage import Stage
+from ddbio.aws.s3 import S3Facts
 from ddbio.aws.table import TableInfo
-from ddbio.capacity import Governor
+from ddbio.capacity import Budget, Control, Pace
 from ddbio.clock import LoopClock
-from ddbio.codec import RecordEncoder
 from ddbio.errors import UsageError
-from ddbio.events import CheckPlanned, JobPlanned, Observer, ProblemFound, Progress, Warned, silent, tolerant
+from ddbio.events import CheckPlanned, Observer, ProblemFound, Warned, silent, tolerant
 from ddbio.jobs import planning
-from ddbio.jobs.capacity import read_pace, write_pace
-from ddbio.jobs.opening import table_facts
-from ddbio.model import OutputFormat
-from ddbio.options import ScanFilter, VerifyOptions
-from ddbio.pipeline.lanes import Lanes
-from ddbio.pipeline.meter import Meter, peak_rss_bytes
-from ddbio.pipeline.table_client import TableClient, connect
-from ddbio.report import Difference, Spending, VerifyReport
-from ddbio.runtime import threads
-from ddbio.storage import S3, parse_location
-from ddbio.storage.base import Source
+from ddbio.jobs.capacity import read_pace, steered, write_pace
+from ddbio.jobs.opening import Services, new_run, opened, table_facts
+from ddbio.jobs.repair import Repaired, write_back
+from ddbio.jobs.run import NoOutput
+from ddbio.jobs.stages import Begun, Prepared
+from ddbio.ledger.entries import Opened, Split
+from ddbio.ledger.ledger import Ledger
+from ddbio.options import VerifyOptions
+from ddbio.pipeline.job import VerifyJob
+from ddbio.pipeline.meter import peak_rss_bytes
+from ddbio.report import Difference, JobReport, VerifyReport
+from ddbio.storage.base import Sink, Source
 from ddbio.words import count
 
-BATCHES = 16
-"""Batches of a repair that are in flight at once."""
-PROGRESS_SECONDS = 0.25
+OnDifference = Callable[[Difference], None]
+Kind = Literal["missing", "extra", "different"]
+NO_REQUESTS = Pace(1.0)
+"""The budget where no table is read: nothing of it is used."""
 
 
-def _unheard(difference: Difference) -> None:
+def _ignore(difference: Difference) -> None:
     del difference
 
 
@@ -50,267 +49,210 @@ async def verify_export(
     options: VerifyOptions,
     *,
     observer: Observer = silent,
-    on_difference: Callable[[Difference], None] = _unheard,
+    on_difference: OnDifference = _ignore,
+    control: Control | None = None,
 ) -> VerifyReport:
-    """Hold an export's files against their manifest, and against `options.table`, if that is named.
+    """Compare an export's files with their manifest and, if `options.table` is given, with that table.
 
-    Problems of the files go to `observer` and into the report; `on_difference` is called with each item that is not
-    the same in the files and in the table, after all of it has been read. What is written to the table meanwhile may
-    count as a difference. With `options.repair`, the missing and the different items are then written as the files
-    have them; not if there is a problem with the files.
+    `observer` is told about problems of the files, which are in the report too. `on_difference` is called with each
+    item that is not the same in the files and in the table, after all of it has been read. A write to the table in the
+    meantime may count as a difference. With `options.repair`, missing and different items are then written as they are
+    in the files, unless there is a problem with the files. `control` steers the comparison while it runs.
 
     Raises the errors of `ddbio.errors`: UsageError and PreflightError before anything is read, JobFailedError and
     WireError later.
     """
-    observer = tolerant(observer)
-    async with AsyncExitStack() as stack:
-        executor = stack.enter_context(threads(4))
-        session = await _session(options, stack)
-        source = await _source(options, session, stack, executor)
+    async with opened(options.connection, None, options.source, table=options.table is not None) as services:
+        prepare = Verification.prepare(options, services, tolerant(observer), on_difference, control or Control())
+        return await (await prepare).carry_out()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification(Prepared[VerifyReport]):
+    """A verification in its stages. Workers read the files and the table; the differences come together here."""
+
+    options: VerifyOptions
+    export: Export
+    source: Source
+    s3: S3Facts | None
+    table: TableInfo | None
+    """What the files are compared with; None if they are only checked."""
+    rest: Stage
+    """The rows of keys that differ within a segment."""
+    ledger: AuditLedger
+    contradictions: Sequence[str]
+    """What is wrong with the manifest itself."""
+    on_difference: OnDifference
+
+    @classmethod
+    async def prepare(
+        cls,
+        options: VerifyOptions,
+        services: Services,
+        observer: Observer,
+        on_difference: OnDifference,
+        control: Control,
+    ) -> Verification:
+        """Read the manifest, describe the table, and work out the budget and the processes."""
+        name, stack = new_run(), services.stack
+        source, s3 = await services.source(options.source)
         export = await find_export(source)
-        run = _Run(options, observer, export, source, executor)
-        if session is None or options.table is None:
-            run.plan_files()
-            await run.auditor.check()
-        else:
-            async with _table(options, session, export, run.meter, executor) as (table, client):
-                await run.compare(session, table, client, on_difference)
-        return run.report()
-
-
-async def _session(options: VerifyOptions, stack: AsyncExitStack) -> Session | None:
-    """A session, unless the files of a folder are all that is read."""
-    if options.table is None and not isinstance(parse_location(options.source), S3):
-        return None
-    session = await stack.enter_async_context(Session(options.connection))
-    await session.credentials()
-    return session
-
-
-async def _source(options: VerifyOptions, session: Session | None, stack: AsyncExitStack, executor: Executor) -> Source:
-    facts = await session.s3_facts(options.source) if session is not None else None
-    opener = Opener(stack, session.credential_provider() if session is not None else None, executor, None)
-    return await opener.source(options.source, s3=facts)
-
-
-@asynccontextmanager
-async def _table(
-    options: VerifyOptions, session: Session, export: Export, meter: Meter, executor: Executor
-) -> AsyncIterator[tuple[TableInfo, TableClient]]:
-    """The table, if it can be compared with the export, and a client of it."""
-    table = await session.describe_table(options.table or "")
-    export.refuse_comparison([(element.name, element.type) for element in table.key_schema], table.name)
-    if options.repair and export.lossy:
-        raise UsageError(
-            f"{export.lossy}: a repair could change them.", hint="Verify without a repair, or export as dynamodb-json."
-        )
-    async with connect(
-        options.table or "",  # not the table's bare name: an ARN may be another account's
-        table_facts(table, session),
-        connections=max(options.concurrency, BATCHES),
-        credentials=session.credential_provider(),
-        meter=meter,
-        clock=LoopClock(),
-        executor=executor,
-        retry_seconds=options.retry_seconds,
-    ) as client:
-        yield table, client
-
-
-class _Run:
-    """One verification: what it was asked, and what it has found so far."""
-
-    def __init__(
-        self, options: VerifyOptions, observer: Observer, export: Export, source: Source, executor: Executor
-    ) -> None:
-        self._options = options
-        self._observer = observer
-        self._export = export
-        self._source = source
-        self._executor = executor
-        self._clock = LoopClock()
-        self._began = self._told = self._clock.now()
-        self._cpu_before = time.process_time()
-        self.meter = Meter()
-        self._reading: Governor | None = None
-        self._writing: Governor | None = None
-        self._found: Counter[str] = Counter()
-        self._repaired = 0
-        self._problems: list[str] = []
-        self.auditor = Auditor(
-            export,
-            source,
-            concurrency=options.concurrency,
-            executor=executor,
-            tell=self._tell,
-            found=self._problem,
-        )
-
-    def plan_files(self) -> None:
-        """Tell that the files will be read."""
-        export = self._export
-        size = sum(file.size or 0 for file in export.files.values())
-        self._observer(
-            CheckPlanned(
-                location=self._source.location, table=export.table, files=len(export.manifest.files), bytes=size
+        table, budget, fastest, wanted = None, Budget(NO_REQUESTS), NO_REQUESTS, options.processes
+        if options.table is not None:
+            table, budget, fastest = await stack.enter_async_context(
+                steered(control, services.session, options.table, None, options.capacity, read_pace)
             )
+            _refuse_impossible(options, export, table)
+            wanted = planning.affordable(options.processes, fastest, planning.PAGE_UNITS)
+        rest = await stack.enter_async_context(Stage(services.executor))
+        ledger = AuditLedger(rest, lambda problem: observer(ProblemFound(problem)))
+        stack.push_async_callback(ledger.leave)
+        return cls(
+            name=name,
+            services=services,
+            budget=budget,
+            fastest=fastest,
+            wanted=wanted,
+            opened=Opened(name, export.manifest.identity, export.manifest.segments),
+            location=source.location,
+            observer=observer,
+            control=control,
+            options=options,
+            export=export,
+            source=source,
+            s3=s3,
+            table=table,
+            rest=rest,
+            ledger=ledger,
+            contradictions=(*contradictions(export.manifest, export.options), *export.unlisted()),
+            on_difference=on_difference,
         )
-        self._look_at_manifest()
 
-    async def compare(
-        self, session: Session, table: TableInfo, client: TableClient, on_difference: Callable[[Difference], None]
-    ) -> None:
-        """Read the files and the table, tell what differs, and repair it if that is wanted."""
-        options, export = self._options, self._export
-        self._reading = Governor(read_pace(options.capacity, table).start, self._clock)
-        if options.repair:
-            self._writing = Governor(write_pace(options.write_capacity, table).start, self._clock)
-        self._plan(session, table, self._reading.rate)
-        self._look_at_manifest()
-        # Where plain JSON has lost types, both sides lose them in the same way: nothing is found that is not there.
-        output: OutputFormat = export.format if export.lossy else "dynamodb-json"
-        scan = client.scan(
-            ScanFilter(consistent=options.consistent),
-            client.requester(self._reading),
-            total=export.manifest.segments,
-            output=output,
+    @property
+    def state(self) -> Sink | None:
+        return None
+
+    def units_left(self, ledger: Ledger) -> float:  # noqa: ARG002 - nothing is resumed
+        size = self.table.size_bytes if self.table else 0
+        return planning.scan_units(size, consistent=self.options.consistent)
+
+    async def begin(self) -> Begun:
+        splits: Sequence[Split] = self.export.file_splits()
+        processes = max(1, min(self.wanted, len(splits)))
+        if self.table is not None:
+            splits = planning.segments(self.opened.segments)
+            processes = planning.process_count(self.wanted, self.fastest, planning.PAGE_UNITS, len(splits))
+        return Begun(
+            opened=self.opened,
+            job=VerifyJob(
+                run=self.name,
+                options=self.options,
+                export=self.export.manifest.run,
+                table=table_facts(self.table, self.services.session) if self.table else None,
+                s3=self.s3,
+            ),
+            splits=splits,
+            processes=processes,
+            ledger=self.ledger,
+            files=ExportedFiles(len(self.export.files), ledger=self.ledger),
+            lock=None,
         )
-        reader = ItemReader(export.keys, output, export.manifest.type_hints, complete=True)
-        async with Stage(self._executor) as rest:
-            await self.auditor.compare(scan, reader, rest)
-            async with aclosing(rest.findings()) as batches:
-                async for batch in batches:
-                    self._differ(batch, on_difference)
-            if self._writing is not None and (self._found["missing"] or self._found["different"]):
-                await self._repair(table, client, self._writing, rest)
-            if self._writing is not None and self._found["extra"]:
-                extra = count(self._found["extra"], "extra item stays", "extra items stay")
-                self._observer(Warned(f"{extra}: a repair deletes nothing."))
 
-    def report(self) -> VerifyReport:
-        """What was found."""
+    def announce(self, begun: Begun) -> None:
+        export = self.export
+        if self.table is not None:
+            self.observer(self.planned(begun, self.table))
+        else:
+            size = sum(file.size or 0 for file in export.files.values())
+            self.observer(
+                CheckPlanned(location=self.location, table=export.table, files=len(export.manifest.files), bytes=size)
+            )
+        if export.manifest.checksum is None:
+            self.observer(Warned("The manifest has no checksum: whether it was changed can't be told for certain."))
+        for problem in self.contradictions:
+            self.observer(ProblemFound(problem))
+        if export.lossy:
+            self.observer(Warned(f"{export.lossy}: only their values can be verified."))
+        elif any(file.fingerprint is None for file in export.manifest.files):
+            self.observer(Warned("The manifest has no fingerprints: the files' checksums and counts are verified."))
+
+    async def finish(self, begun: Begun, report: JobReport) -> VerifyReport:  # noqa: ARG002 - of other jobs
+        clock, cpu_before = LoopClock(), time.process_time()
+        began, peak_before = clock.now(), peak_rss_bytes()
+        found = await self._tell_differences()
+        problems = [*self.contradictions, *self.ledger.problems]
+        repaired = await self._repair(found, problems)
+        after = replace(repaired.used, seconds=clock.now() - began, cpu_seconds=time.process_time() - cpu_before)
         return VerifyReport(
             command="verify",
-            source=self._source.location,
-            table=self._options.table,
-            files=len(self._export.files),
-            items=self.auditor.items,
-            bytes=self.auditor.bytes,
-            problems=tuple(self._problems),
-            scanned=self.auditor.scanned,
-            missing=self._found["missing"],
-            extra=self._found["extra"],
-            different=self._found["different"],
-            repaired=self._repaired,
-            read_units=self._reading.spent if self._reading else 0.0,
-            write_units=self._writing.spent if self._writing else 0.0,
-            used=self._used(),
-            peak_rss_bytes=peak_rss_bytes(),
+            source=self.location,
+            table=self.options.table,
+            files=report.files,
+            items=self.ledger.read,
+            bytes=self.ledger.bytes,
+            problems=(*problems, *repaired.problems),
+            scanned=self.ledger.scanned,
+            missing=found["missing"],
+            extra=found["extra"],
+            different=found["different"],
+            repaired=repaired.items,
+            read_units=report.used.capacity_units,
+            write_units=repaired.used.capacity_units,
+            used=report.used + after,
+            peak_rss_bytes=report.peak_rss_bytes + peak_rss_bytes() - peak_before,
         )
 
-    def _used(self) -> Spending:
-        governors = [governor for governor in (self._reading, self._writing) if governor is not None]
-        return Spending(
-            capacity_units=sum(governor.spent for governor in governors),
-            requests=self.meter.requests,
-            throttles=self.meter.throttles,
-            retries=self.meter.retries,
-            seconds=self._clock.now() - self._began,
-            cpu_seconds=time.process_time() - self._cpu_before,
-        )
+    async def _tell_differences(self) -> Counter[Kind]:
+        found: Counter[Kind] = Counter()
+        async with aclosing(self.rest.findings()) as batches:
+            async for batch in batches:
+                for finding in batch:
+                    kind = cast("Kind", finding.kind)
+                    found[kind] += 1
+                    key = key_json(finding.key, self.export.keys)
+                    self.on_difference(Difference(kind=kind, segment=finding.segment, key=key))
+        return found
 
-    def _look_at_manifest(self) -> None:
-        """Tell what is wrong, or can't be proven, whatever is read."""
-        export = self._export
-        if export.manifest.checksum is None:
-            self._observer(Warned("The manifest has no checksum: whether it was changed can't be told for certain."))
-        for problem in contradictions(export.manifest, export.options):
-            self._problem(problem)
-        for name in export.strangers:
-            self._problem(f"{name}: the manifest does not list it, and an import would read it.")
-        if export.lossy:
-            self._observer(Warned(f"{export.lossy}: only their values can be verified."))
-        elif any(file.fingerprint is None for file in export.manifest.files):
-            self._observer(Warned("The manifest has no fingerprints: the files' checksums and counts are verified."))
-
-    def _plan(self, session: Session, table: TableInfo, budget: float) -> None:
-        units = planning.scan_units(table.size_bytes, consistent=self._options.consistent)
-        self._observer(
-            JobPlanned(
-                command="verify",
-                account=table.account,
-                region=session.region,
-                table=table.name,
-                table_bytes=table.size_bytes or None,
-                table_items=table.item_count or None,
-                source_bytes=None,
-                budget=budget,
-                splits=self._export.manifest.segments,
-                processes=1,
-                expected_seconds=units / budget if units else None,
-                location=self._source.location,
-            )
-        )
-
-    def _tell(self) -> None:
-        now = self._clock.now()
-        if now - self._told < PROGRESS_SECONDS:
-            return
-        self._told = now
-        self._observer(
-            Progress(
-                seconds=now - self._began,
-                items=self.auditor.scanned if self._reading else self.auditor.items,
-                bytes=self.auditor.bytes,
-                units=self._reading.settled if self._reading else 0.0,
-                throttles=self.meter.throttles,
-                rejected=0,
-                splits_done=self.auditor.done,
-            )
-        )
-
-    def _problem(self, problem: str) -> None:
-        self._problems.append(problem)
-        self._observer(ProblemFound(problem))
-
-    def _differ(self, verdicts: list[Finding], on_difference: Callable[[Difference], None]) -> None:
-        for verdict in verdicts:
-            kind = cast("Literal['missing', 'extra', 'different']", verdict.kind)
-            self._found[kind] += 1
-            on_difference(Difference(kind=kind, segment=verdict.segment, key=key_json(verdict.key, self._export.keys)))
-
-    async def _repair(self, table: TableInfo, client: TableClient, governor: Governor, rest: Stage) -> None:
-        if self._problems:
-            self._observer(
+    async def _repair(self, found: Counter[Kind], problems: Sequence[str]) -> Repaired:
+        """Write back what is missing or different, if that is wanted and the files can be trusted."""
+        repaired = Repaired()
+        if not self.options.repair or self.table is None:
+            return repaired
+        if (found["missing"] or found["different"]) and problems:
+            self.observer(
                 Warned(
                     "Nothing is repaired, since the files may not hold what was exported. "
-                    f"Problems: {len(self._problems):,}, the first: {self._problems[0]}"
+                    f"Problems: {len(problems):,}, the first: {problems[0]}"
                 )
             )
-            return
-        encoder = RecordEncoder(table.keys, self._export.format, self._export.manifest.type_hints)
-        refusals: list[str] = []
-        before = self.meter.items
-        async with client.dispatcher(client.requester(governor), Lanes(BATCHES)) as dispatcher:
-            repair = Repair(
-                self._source,
-                self._export.numbered(),
-                encoder=encoder,
-                sender=dispatcher.sender(lambda _, message: refusals.append(message)),
-                executor=self._executor,
-                refused=refusals.append,
+        elif found["missing"] or found["different"]:
+            repaired = await write_back(self.options, self.services, self.table, self.export, self.source, self.rest)
+            for problem in repaired.problems:
+                self.observer(ProblemFound(problem))
+        if found["extra"]:
+            extra = count(found["extra"], "extra item stays", "extra items stay")
+            self.observer(Warned(f"{extra}: a repair deletes nothing."))
+        return repaired
+
+
+@dataclass(frozen=True)
+class ExportedFiles(NoOutput):
+    """The files that a verification reads; what is found in them is in `ledger`."""
+
+    ledger: AuditLedger = field(kw_only=True)
+
+    async def recover(self, splits: Sequence[int] | None = None) -> None:
+        """What a lost worker has handed over of these splits is found once more."""
+        await self.ledger.forget(splits or ())
+
+
+def _refuse_impossible(options: VerifyOptions, export: Export, table: TableInfo) -> None:
+    """Raises UsageError where the table can't be compared with the export, or can't be repaired from it."""
+    export.refuse_comparison([(element.name, element.type) for element in table.key_schema], table.name)
+    if options.repair:
+        write_pace(options.write_capacity, table)
+        if export.lossy:
+            raise UsageError(
+                f"{export.lossy}: a repair could change them.",
+                hint="Verify without a repair, or export as dynamodb-json.",
             )
-            async with aclosing(_places(rest)) as places:
-                await repair.write(places)
-        self._repaired = self.meter.items - before
-        if refusals:
-            self._problem(f"{count(len(refusals), 'item')} could not be written back, the first because: {refusals[0]}")
-
-
-async def _places(rest: Stage) -> AsyncGenerator[tuple[int, int]]:
-    """Where the files have what the table lacks."""
-    async with aclosing(rest.findings()) as batches:
-        async for batch in batches:
-            for verdict in batch:
-                if verdict.file is not None and verdict.offset is not None:
-                    yield verdict.file, verdict.offset

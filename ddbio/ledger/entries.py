@@ -20,6 +20,9 @@ from ddbio.storage.tokens import Token
 CRC32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
 Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
+Packed = bytes
+"""`Commit` has a member named `bytes`."""
+
 
 class Split(msgspec.Struct, frozen=True):
     """What a worker leases: a segment (export) or a span of a file (import)."""
@@ -142,6 +145,8 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     """Type masks by attribute path (`ddbio.hints`)."""
     reasons: dict[str, Rejection] = {}
     """The rejects by the code of their reason; these go into the journal."""
+    found: Packed = b""
+    """Verification: what was found, packed by `ddbio.audit.ledger`. There is no journal for it to go into."""
 
 
 class Recovered(msgspec.Struct, frozen=True, tag="recovered"):

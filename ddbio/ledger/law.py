@@ -49,5 +49,16 @@ class ImportLaw:
         return bool(state.read or state.rejected)
 
 
+class VerifyLaw:
+    """Every split that was begun is done, and nothing is left for another run."""
+
+    def check(self, state: JobState) -> None:
+        if state.splits:
+            raise _differ(f"{count(len(state.splits), 'split was', 'splits were')} verified only in part.")
+
+    def has_progress(self, state: JobState) -> bool:  # noqa: ARG002 - the protocol's parameter
+        return False
+
+
 def _differ(counts: str) -> LedgerError:
     return LedgerError(counts, hint="Do not trust the result; please report this.")

@@ -9,7 +9,7 @@ import msgspec
 from ddbio.aws.s3 import S3Facts
 from ddbio.hints import HintType
 from ddbio.model import KeyAttribute
-from ddbio.options import ExportOptions, ImportOptions
+from ddbio.options import ExportOptions, ImportOptions, VerifyOptions
 
 FIRST_LANES = 4
 """The number of lanes that a process starts with, unless `--concurrency` sets it."""
@@ -19,6 +19,9 @@ MOST_BATCHES = 128
 """The maximum number of batches that an import has in flight in each process, unless `--concurrency` sets it."""
 MOST_SPANS = 16
 """The maximum number of spans that it reads at once then."""
+
+
+Command = Literal["export", "import", "verify"]
 
 
 class TableFacts(msgspec.Struct, frozen=True):
@@ -37,13 +40,18 @@ class TableFacts(msgspec.Struct, frozen=True):
 class ExportJob(msgspec.Struct, frozen=True, tag="export"):
     """Everything that a worker of an export needs before its first lease."""
 
-    command: ClassVar[Literal["export", "import"]] = "export"
+    command: ClassVar[Command] = "export"
 
     run: str
     options: ExportOptions
     table: TableFacts
     segments: int
     s3: S3Facts | None
+
+    @property
+    def burst_seconds(self) -> float:
+        """How many seconds' worth of unspent capacity may be spent at once."""
+        return self.options.burst_seconds
 
     @property
     def most_lanes(self) -> int:
@@ -70,13 +78,18 @@ class SourceFacts(msgspec.Struct, frozen=True):
 class ImportJob(msgspec.Struct, frozen=True, tag="import"):
     """Everything that a worker of an import needs before its first lease."""
 
-    command: ClassVar[Literal["export", "import"]] = "import"
+    command: ClassVar[Command] = "import"
 
     run: str
     options: ImportOptions
     table: TableFacts
     sources: tuple[SourceFacts, ...]
     """In order: `Split.source` is an index into them."""
+
+    @property
+    def burst_seconds(self) -> float:
+        """How many seconds' worth of unspent capacity may be spent at once."""
+        return self.options.burst_seconds
 
     @property
     def most_lanes(self) -> int:
@@ -92,4 +105,36 @@ class ImportJob(msgspec.Struct, frozen=True, tag="import"):
         return lanes
 
 
-Job = ExportJob | ImportJob
+class VerifyJob(msgspec.Struct, frozen=True, tag="verify"):
+    """Everything that a worker of a verification needs before its first lease."""
+
+    command: ClassVar[Command] = "verify"
+
+    run: str
+    options: VerifyOptions
+    export: str
+    """The run that made the export: its manifest has to be there still."""
+    table: TableFacts | None
+    """The table whose segments are compared with the export; None if files alone are verified."""
+    s3: S3Facts | None
+
+    @property
+    def burst_seconds(self) -> float:
+        """How many seconds' worth of unspent capacity may be spent at once."""
+        return 0.0
+
+    @property
+    def most_lanes(self) -> int:
+        """The maximum number of segments or files that each process reads at once."""
+        return self.options.concurrency
+
+    def splits_at_once(self, lanes: int) -> int:
+        """How many segments or files a process with this number of lanes reads at once."""
+        return lanes
+
+    def requests_at_once(self, lanes: int, splits: int) -> int:
+        """How many requests a process can have in flight: each segment is read one page after the other."""
+        return min(lanes, splits)
+
+
+Job = ExportJob | ImportJob | VerifyJob

@@ -37,7 +37,7 @@ class Outbox:
         An urgent commit is made durable immediately. The end of a split is reported immediately, so that the next one
         can begin, but need not be durable for that.
         """
-        size = _OVERHEAD + sum(len(reject.raw or b"") for reject in commit.rejects)
+        size = _OVERHEAD + len(commit.found) + sum(len(reject.raw or b"") for reject in commit.rejects)
         await self._budget.take(size)
         acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         urgent = urgent or bool(commit.rejects)

@@ -19,7 +19,7 @@ class Tuning:
     resting_per_lane: int = 4
     """While this many requests per lane wait to be repeated, no new ones are sent."""
     outbox_bytes: int = 16 * MIB
-    """Limit of the rejects that wait to be acknowledged, in a process."""
+    """Limit of the rejects and findings that wait to be acknowledged, in a process."""
 
     # Exporting
     channel_bytes: int = 2 * MIB

@@ -21,6 +21,7 @@ from ddbio import (
     JobPlanned,
     ProblemFound,
     ScanFilter,
+    Spending,
     VerifyOptions,
     VerifyReport,
     Warned,

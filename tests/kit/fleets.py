@@ -6,12 +6,10 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from ddbio.aws.opening import Opener
 from ddbio.capacity import Budget, Control, Pace
@@ -21,6 +19,7 @@ from ddbio.events import Event
 from ddbio.fleet.carrier import fill_slots
 from ddbio.fleet.desk import Desk
 from ddbio.fleet.engine import Engine, EngineFactory, Outside, Tools, open_engine
+from ddbio.fleet.limits import Limits
 from ddbio.fleet.protocol import Grant, Report, Welcome
 from ddbio.fleet.tuning import DEFAULT, Tuning
 from ddbio.fleet.worker import Worker
@@ -125,7 +124,7 @@ class Fleet:
     most: float | None = None
     max_rejects: int = 0
     limits: dict[str, float] = field(default_factory=dict)
-    """`max_units` and `max_seconds`, as options of the job."""
+    """`max_units` and `max_seconds` of the run."""
     rejects: Path | None = None
     tuning: Tuning = DEFAULT
     pipeline: PipelineTuning = PIPELINE
@@ -148,23 +147,22 @@ class Fleet:
     def start(self) -> Run:
         """The run, before its first Report."""
         self.carrier = Virtual(self.workers, self.clock, self.open_engine, self.on_report, self.reports, self.grants)
-        options = replace(self.job.options, **self.limits)  # type: ignore[arg-type]
         self.ledger = Ledger(
             ImportLaw() if isinstance(self.job, ImportJob) else ExportLaw(),
             rejects=RejectsFile(self.rejects, "run") if self.rejects else None,
         )
         run = Run(
-            job=msgspec.structs.replace(self.job, options=options),
+            job=self.job,
             splits=self.splits,
             budget=Budget(Pace(self.budget, self.most)),
             ledger=self.ledger,
-            files=WrittenFiles(self.ledger, self.sink, self.job.table.name),
+            files=WrittenFiles(self.ledger, self.sink, FACTS.name),
             credentials=self.credentials,
             carrier=self.carrier,
             clock=self.clock,
             rng=random.Random(7),
             observer=self.events.append,
-            max_rejects=self.max_rejects,
+            limits=Limits(max_rejects=self.max_rejects, **self.limits),
             control=Control(),
             tuning=self.tuning,
         )

@@ -103,7 +103,7 @@ def test_every_command_has_the_short_flags_of_the_contract() -> None:
     assert short == {
         "export": {"-r", "-t", "-p", "-c", "-s", "-d"},
         "import": {"-r", "-t", "-p", "-c", "-s"},
-        "verify": {"-r", "-t", "-c", "-s"},
+        "verify": {"-r", "-t", "-p", "-c", "-s"},
         "generate": {"-c", "-f"},
         "demo": set(),
     }

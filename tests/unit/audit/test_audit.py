@@ -68,7 +68,8 @@ async def test_a_key_in_two_segments_is_paired_in_the_last_stage(executor: Threa
         ):
             async with Stage(executor) as stage:
                 await stage.run(stage.add, rows)
-                await stage.hand_on(rest)
+                async for batch in stage.differing():
+                    await rest.run(rest.add, batch)
         assert await differences(rest) == [Finding("different", b"b", 0, 0, 20)]
 
 

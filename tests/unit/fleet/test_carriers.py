@@ -18,6 +18,7 @@ from ddbio.errors import JobFailedError, WorkerLostError
 from ddbio.fleet.carrier import Carrier, fill_slots
 from ddbio.fleet.engine import open_engine
 from ddbio.fleet.inline import Inline
+from ddbio.fleet.limits import Limits
 from ddbio.fleet.processes import Processes
 from ddbio.fleet.protocol import Welcome
 from ddbio.jobs import planning
@@ -73,7 +74,7 @@ class Job:
             clock=LoopClock(),
             rng=random.Random(7),
             observer=lambda _: None,
-            max_rejects=0,
+            limits=Limits(),
             control=Control(),
         )
 
