@@ -31,7 +31,6 @@ from ddbio import (
 from ddbio.errors import PreflightError, UsageError
 from ddbio.generate import blocks
 from ddbio.model import Compression, OutputFormat
-from ddbio.report import Spending
 from tests.conftest import StartCounting
 from tests.kit.command import ddbio
 from tests.kit.servers.aws import REGION, Key, Server
