@@ -47,6 +47,10 @@ class Totals(msgspec.Struct, frozen=True):
     used: Spending
     reject_reasons: dict[str, int] = {}
 
+    def __post_init__(self) -> None:
+        if min(self.used.requests, self.used.throttles, self.used.retries) < 0:
+            raise ValueError("a negative count in `used`")
+
 
 class Manifest(msgspec.Struct, frozen=True):
     """Everything that a later import, verification or person needs to know of a job."""

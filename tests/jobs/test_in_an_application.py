@@ -287,7 +287,7 @@ def test_an_observer_that_fails_stops_no_job(
         assert report.items == (ITEMS if job == "export" else 500)
 
     application.run(main)
-    assert [record.message for record in caplog.records] == ["The observer failed at an event; the job goes on."]
+    assert [record.message for record in caplog.records] == ["The observer raised an exception; the job continues."]
 
 
 async def loop_in_use() -> str:

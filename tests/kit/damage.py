@@ -104,7 +104,7 @@ USELESS: tuple[Damage, ...] = (
     Damage("too many segments", put("segments", value=10**9), "1 to 1,000,000 segments, not 1,000,000,000"),
     Damage("a negative count", put("files", 0, "items", value=-3), "`int` >= 0"),
     Damage("a negative segment", put("files", 0, "segment", value=-1), "`int` >= 0"),
-    Damage("a negative total", put("totals", "requests", value=-1), "`int` >= 0"),
+    Damage("a negative total", put("totals", "used", "requests", value=-1), "negative"),
     Damage("a CRC32 of 33 bits", put("files", 0, "crc32", value=2**32), "<= 4294967295"),
     Damage("a short fingerprint", put("files", 0, "fingerprint", value="abc"), "fingerprint"),
     Damage("an unknown format", put("identity", "format", value="csv"), r"'csv' - at `\$.identity.format`"),

@@ -65,7 +65,7 @@ def test_what_is_too_many_is_taken_back_seldom_and_soon() -> None:
     assert service.seen.count(16) / len(service.seen) < 0.15
 
 
-def test_throttling_takes_lanes_away_once_an_interval_and_no_further_than_allowed() -> None:
+def test_throttling_removes_lanes_once_an_interval() -> None:
     service = Service(lambda lanes: RATE * lanes)
     service.run(20 * INTERVAL)
     service.share = 1.0
@@ -84,7 +84,7 @@ def test_stray_throttles_take_no_lanes_away(share: float) -> None:
     assert sorted(service.seen) == service.seen
 
 
-def test_while_requests_wait_for_capacity_the_lanes_are_neither_more_nor_fewer() -> None:
+def test_lanes_stay_the_same_while_requests_wait_for_capacity() -> None:
     service = Service(lambda lanes: RATE * lanes)
     service.waiting, service.share = 0.95, 0.2
     service.run(20 * INTERVAL)

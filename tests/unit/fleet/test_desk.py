@@ -183,7 +183,7 @@ async def test_each_chunk_tells_what_the_run_has_used_so_far(office: Office) -> 
         assert office.ledger.used == Spending(requests=reports)
 
 
-async def test_a_splits_end_brings_the_next_lease_before_it_is_durable(office: Office) -> None:
+async def test_the_end_of_a_split_brings_the_next_lease_at_once(office: Office) -> None:
     lease = await office.lease()
     grant = await office.answer(commits=(commit(lease, done=True),), wanted=1, urgent=False)
     assert (grant.acknowledged, len(grant.leases)) == (0, 1)
