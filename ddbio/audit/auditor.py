@@ -119,7 +119,7 @@ class _SplitAudit:
         async with aclosing(stage.differing()) as batches:
             async for rows in batches:
                 if size >= PIECE_BYTES:
-                    await self._committer.commit_and_wait(START, rows=piece)
+                    await self._committer.commit_and_wait(START, rows=tuple(piece))
                     piece, size = [], 0
                 piece += rows
                 size += sum(row.size for row in rows)
@@ -132,10 +132,10 @@ class _SplitAudit:
             done=True,
             read=self._items,
             bytes=self._bytes,
-            rows=rows,
+            rows=tuple(rows),
             handed_over=self._handed_over,
             scanned=self._scanned,
-            problems=self._problems,
+            problems=tuple(self._problems),
         )
 
 

@@ -31,13 +31,13 @@ class AuditCommit(Commit, frozen=True, tag="audit"):
     `read` counts the records and `bytes` the bytes of the files.
     """
 
-    rows: list[Row] = []
+    rows: tuple[Row, ...] = ()
     """Both sides of the keys for which the sides differ within the segment."""
     handed_over: int = 0
     """Rows in all commits of the split."""
     scanned: int = 0
     """Items of the table."""
-    problems: list[str] = []
+    problems: tuple[str, ...] = ()
     """What is wrong with the files, a sentence each."""
 
     @property

@@ -26,7 +26,7 @@ class AuditLedger(Ledger):
         self._tell = tell
         self._received: Counter[int] = Counter()
         """Rows by split, of splits that are not done."""
-        self._problems: dict[int, list[str]] = {}
+        self._problems: dict[int, tuple[str, ...]] = {}
         self.scanned = 0
 
     @property

@@ -37,10 +37,20 @@ async def findings(rest: Stage) -> list[Finding]:
 async def test_pieces_and_counts_are_put_together(rest: Stage) -> None:
     told: list[str] = []
     ledger = AuditLedger(rest, told.append)
-    end = commit(seq=2, done=True, rows=[row(b"c")], handed_over=3, scanned=9, problems=["A problem."])
-    await ledger.record([commit(rows=[row(b"a"), row(b"b")]), end])
-    await ledger.record([commit(split=2, done=True, scanned=1, problems=["Another."])])
-    await ledger.record([commit(split=1, done=True, scanned=2, problems=["One more."])])
+    end = commit(seq=2, done=True, rows=(row(b"c"),), handed_over=3, scanned=9, problems=("A problem.",))
+    await ledger.record(
+        [
+            commit(
+                rows=(
+                    row(b"a"),
+                    row(b"b"),
+                )
+            ),
+            end,
+        ]
+    )
+    await ledger.record([commit(split=2, done=True, scanned=1, problems=("Another.",))])
+    await ledger.record([commit(split=1, done=True, scanned=2, problems=("One more.",))])
     ledger.check()
     assert [finding.key for finding in await findings(rest)] == [b"a", b"b", b"c"]
     assert (ledger.scanned, len(ledger.done)) == (12, 3)
@@ -50,9 +60,9 @@ async def test_pieces_and_counts_are_put_together(rest: Stage) -> None:
 
 async def test_what_a_lost_worker_handed_over_does_not_count(rest: Stage) -> None:
     ledger = AuditLedger(rest, lambda _: None)
-    await ledger.record([commit(rows=[row(b"stale")]), commit(split=1, rows=[row(b"kept", 1)])])
+    await ledger.record([commit(rows=(row(b"stale"),)), commit(split=1, rows=(row(b"kept", 1),))])
     await ledger.forget([0, 5])
-    await ledger.record([commit(done=True, rows=[row(b"new")], handed_over=1)])
+    await ledger.record([commit(done=True, rows=(row(b"new"),), handed_over=1)])
     with pytest.raises(LedgerError, match="1 split was verified only in part"):
         ledger.check()
     await ledger.record([commit(split=1, seq=2, done=True, handed_over=1)])
@@ -63,4 +73,15 @@ async def test_what_a_lost_worker_handed_over_does_not_count(rest: Stage) -> Non
 async def test_rows_that_do_not_arrive_are_an_error(rest: Stage) -> None:
     ledger = AuditLedger(rest, lambda _: None)
     with pytest.raises(LedgerError, match="3 rows were handed over, but 2 arrived"):
-        await ledger.record([commit(done=True, rows=[row(b"a"), row(b"b")], handed_over=3)])
+        await ledger.record(
+            [
+                commit(
+                    done=True,
+                    rows=(
+                        row(b"a"),
+                        row(b"b"),
+                    ),
+                    handed_over=3,
+                )
+            ]
+        )
