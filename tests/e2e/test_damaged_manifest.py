@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import given
 
 from ddbio import Connection, Event, ImportOptions, VerifyOptions, VerifyReport, Warned, import_table, verify_export
+from ddbio.audit.export import find_export
 from ddbio.errors import DdbioError, SourceError, UsageError
 from ddbio.ledger.manifest import encode, read_files, read_manifest, read_types
+from ddbio.storage.local.source import LocalSource
 from tests.kit.command import ddbio
 from tests.kit.damage import CONTRADICTIONS, GOLDEN, USELESS, Change, Damage, Document, Where, changes, drop, put
 from tests.kit.marks import examples
@@ -184,3 +187,11 @@ def test_without_one_what_matters_is_noticed_by_the_rest(change: Change) -> None
             assert asyncio.run(copy.verify()).problems
         except DdbioError as error:
             assert "manifest" in error.message
+
+
+async def test_an_export_that_another_one_has_replaced_is_refused(copy: Copy, executor: ThreadPoolExecutor) -> None:
+    async with LocalSource(str(copy.folder), executor=executor) as source:
+        found = await find_export(source)
+        assert (await find_export(source, run=found.manifest.run)).manifest == found.manifest
+        with pytest.raises(SourceError, match="Another export was written"):
+            await find_export(source, run="another")
