@@ -9,7 +9,7 @@ from itertools import count
 
 from ddbio.clock import Clock, LoopClock, sleep
 from ddbio.errors import CredentialsUnavailableError
-from ddbio.retry import CREDENTIALS, CredentialRetries
+from ddbio.retry import CREDENTIALS
 from ddbio.wire.signing import Credentials
 
 EARLY_SECONDS = 900.0
@@ -27,16 +27,9 @@ Raises `CredentialsUnavailableError` where another attempt may help; any other e
 class RenewingCredentials:
     """A `CredentialProvider` over `fetch`. `wall` returns the time of day, in seconds since the epoch."""
 
-    def __init__(
-        self,
-        fetch: Fetch,
-        *,
-        clock: Clock | None = None,
-        wall: Callable[[], float] = time.time,
-        retries: CredentialRetries = CREDENTIALS,
-    ) -> None:
+    def __init__(self, fetch: Fetch, *, clock: Clock | None = None, wall: Callable[[], float] = time.time) -> None:
         self._fetch = fetch
-        self._retries = retries
+        self._retries = CREDENTIALS
         self._clock = clock or LoopClock()
         self._wall = wall
         self._lock = asyncio.Lock()

@@ -35,8 +35,8 @@ class Opener:
 
     async def sink(self, text: str, run: str, *, s3: S3Facts | None, options: S3Options) -> Sink:
         """The destination that `text` names; `run` is the name of the run or worker that writes to it."""
-        location = parse_location(text)
         sink: Sink
+        location = parse_location(text)
         if isinstance(location, Local):
             sink = LocalSink(location.path, run, executor=self._executor)
         elif isinstance(location, Std):
@@ -49,9 +49,8 @@ class Opener:
         return await self._stack.enter_async_context(sink)
 
     async def source(self, text: str, *, s3: S3Facts | None) -> Source:
-        """The source that `text` names."""
-        location = parse_location(text)
         source: Source
+        location = parse_location(text)
         if isinstance(location, Local):
             source = LocalSource(location.path, executor=self._executor)
         elif isinstance(location, Std):

@@ -75,13 +75,12 @@ class Session:
             ) from error
 
     async def credentials(self) -> Credentials:
-        """Credentials that hold now. Raises `PreflightError` where there are none, or where their provider refuses,
-        `CredentialsUnavailableError` where it did not answer four times.
+        """Credentials that hold now. Raises `PreflightError` where there are none or they are refused,
+        `CredentialsUnavailableError` where their provider did not answer four times.
         """
         return await self._credentials.get()
 
     def credential_provider(self) -> CredentialProvider:
-        """The same credentials, for what signs requests."""
         return self._credentials
 
     async def _fetch(self, reload: bool) -> Credentials:
@@ -90,7 +89,6 @@ class Session:
         return await self._chain.fetch(reload)
 
     def dynamodb_client(self) -> AbstractAsyncContextManager[Any]:
-        """An aioboto3 client for DynamoDB's control plane."""
         return control_plane.dynamodb_client(self._aioboto3, self.dynamodb_endpoint)
 
     async def describe_table(self, table: str, index: str | None = None) -> TableInfo:
@@ -119,8 +117,7 @@ class Session:
     async def bucket_region(self, bucket: str) -> str:
         """The region that a bucket is in; raises as `s3_facts`."""
         if bucket not in self._bucket_regions:
-            found = await bucket_region(bucket, self._s3_in(self.region), self._credentials)
-            self._bucket_regions[bucket] = found
+            self._bucket_regions[bucket] = await bucket_region(bucket, self._s3_in(self.region), self._credentials)
         return self._bucket_regions[bucket]
 
     def _s3_in(self, region: str) -> S3Facts:

@@ -1,7 +1,6 @@
 """One chunk of the journal: its name, its bytes, and whether they can be trusted.
 
-The first line holds the chunk's number, the number of entries, the size of the rejects file when it was written, and a
-CRC32 over all of these and the rest; each further line is one entry. `docs/durable-formats.md` describes the format.
+`docs/durable-formats.md` describes the format: a first line with a checksum, then one entry per line.
 """
 
 from __future__ import annotations
@@ -67,12 +66,10 @@ def parse(name: str) -> Chunk | None:
 
 
 def encode(entry: JournalEntry) -> bytes:
-    """An entry as a line."""
     return msgspec.json.encode(entry) + b"\n"
 
 
 def head(number: int, entries: int, rejects_bytes: int, *lines: bytes) -> bytes:
-    """The first line of a chunk that holds these lines."""
     checksum = _checksum(number, rejects_bytes, *lines)
     return msgspec.json.encode(Head(VERSION, number, entries, checksum, rejects_bytes)) + b"\n"
 

@@ -62,7 +62,6 @@ class Lease(msgspec.Struct, frozen=True):
     split: Split
     epoch: int
     position: Position = START
-    """Where to go on."""
     number: int = 0
     """The number of the split's next output file."""
 
@@ -74,9 +73,9 @@ class FileState(msgspec.Struct, frozen=True):
     segment: Natural
     number: Natural
     first: Position
-    """The position before the file's first item."""
+    """Before the file's first item."""
     last: Position
-    """The position after the file's last item."""
+    """After the file's last item."""
     read: Natural
     """Sum of `Count` over the replies whose items are in it."""
     items: Natural
@@ -106,7 +105,6 @@ class Reject(msgspec.Struct, frozen=True):
 
 
 def by_reason(rejects: Iterable[Reject]) -> dict[str, Rejection]:
-    """The rejects by the code of their reason."""
     found: dict[str, Rejection] = {}
     for each in rejects:
         one = Rejection(count=1, source=each.source, offset=each.offset, line=each.line, message=each.message)
@@ -115,7 +113,6 @@ def by_reason(rejects: Iterable[Reject]) -> dict[str, Rejection]:
 
 
 def add_up(total: dict[str, Rejection], more: Mapping[str, Rejection]) -> None:
-    """Add rejects to others, by reason."""
     for reason, found in more.items():
         total[reason] = total[reason] + found if reason in total else found
 
@@ -140,11 +137,11 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     """Export: bytes written. Import: bytes read."""
     rejected: Natural = 0
     rejects: tuple[Reject, ...] = ()
-    """The rejected records. They go into the rejects file, not into the journal."""
+    """They go into the rejects file, not into the journal."""
     types: dict[str, Natural] = {}
     """Type masks by attribute path (`ddbio.hints`)."""
     reasons: dict[str, Rejection] = {}
-    """The rejects by the code of their reason; these go into the journal."""
+    """The rejects by the code of their reason."""
     found: Packed = b""
     """Verification: what was found, packed by `ddbio.audit.ledger`. There is no journal for it to go into."""
 

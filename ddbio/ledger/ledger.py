@@ -22,8 +22,7 @@ LEAVE_SECONDS = 0.1
 class Ledger(JobState):
     """The durable state of one job, and the way to add to it.
 
-    `law` says which counts must agree. `journal` keeps the state beyond this process; without one, as for the standard
-    streams, the job can't be resumed. `rejects` is where an import's rejected records go.
+    Without a `journal`, as for the standard streams, the job can't be resumed.
     """
 
     def __init__(self, law: Law, journal: Journal | None = None, rejects: RejectsFile | None = None) -> None:
@@ -39,17 +38,15 @@ class Ledger(JobState):
 
     @property
     def has_journal(self) -> bool:
-        """Whether what is recorded outlives this process."""
         return self._journal is not None
 
     @property
     def untouched(self) -> bool:
-        """Whether there is nothing that a run could go on with."""
+        """Whether a run that resumes the job would find nothing done."""
         return not self._law.has_progress(self)
 
     @property
     def rejects_location(self) -> str | None:
-        """Where the rejected records are; None if there are none."""
         return str(self._rejects.path) if self._rejects is not None and self.rejected else None
 
     def take(self, entries: Iterable[JournalEntry]) -> None:
@@ -65,7 +62,6 @@ class Ledger(JobState):
 
     @property
     def all_durable(self) -> bool:
-        """Whether every commit that was taken in is durable."""
         return not self._unsettled
 
     async def write(self) -> list[str]:
@@ -87,8 +83,7 @@ class Ledger(JobState):
     async def settle(self) -> None:
         """Make durable what was taken in, and wait for the writes of cancelled callers.
 
-        Raises JournalError where a write failed: the journal may then hold more than this ledger, so the files must
-        not be touched.
+        Raises JournalError where a write failed: the journal may hold more than this ledger, so no file may be touched.
         """
         await self._all_written()
         await self.write()
@@ -106,12 +101,12 @@ class Ledger(JobState):
             self._rejects.close()
 
     async def stop_compacting(self) -> None:
-        """Stop a compaction of the journal that is under way. The next `write` may begin another one."""
+        """Stop a compaction of the journal; the next `write` may begin another one."""
         if self._journal is not None:
             await self._journal.stop_compacting()
 
     async def close(self) -> None:
-        """The job needs no journal any more: remove it."""
+        """Remove the journal: the job is done."""
         if self._journal is not None:
             await self._journal.remove()
 

@@ -1,8 +1,7 @@
 """The manifest: the final summary of a job, `_ddbio/manifest.json` beside an export's files or in an import's state.
 
-It is written whole or not at all. Its checksum covers every member but itself, those of later versions included, and
-depends neither on white space nor on the order of members or the notation of numbers. `docs/durable-formats.md`
-describes the format.
+Its checksum covers every member but itself, those of later versions included, and depends neither on white space nor
+on the order of members or the notation of numbers. `docs/durable-formats.md` describes the format.
 """
 
 from __future__ import annotations
@@ -53,8 +52,6 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """Everything that a later import, verification or person needs to know of a job."""
-
     ddbio_manifest: Literal[2]
     run: str
     identity: Identity
@@ -62,7 +59,6 @@ class Manifest(msgspec.Struct, frozen=True):
     segments: Natural
     """TotalSegments of an export; 0 for an import."""
     files: list[FileState]
-    """An export's files, each with its segment, counts, bytes, CRC32 and positions."""
     type_hints: dict[str, HintType]
     """Plain JSON: the type of each path that held only one type (`ddbio.hints`)."""
     mixed: list[str]
@@ -78,7 +74,6 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as indented JSON, with its checksum."""
     _, checksum = _checksums(msgspec.json.encode(manifest))
     text = msgspec.json.encode(msgspec.structs.replace(manifest, checksum=checksum))
     return msgspec.json.format(text, indent=2) + b"\n"
@@ -92,8 +87,6 @@ class Listed(msgspec.Struct):
 
 
 class Origin(msgspec.Struct):
-    """The table of a job."""
-
     command: Literal["export", "import"]
     account: str
     region: str
@@ -120,24 +113,18 @@ class _Version(msgspec.Struct):
 
 
 def read_types(text: bytes, location: str) -> Types:
-    """What an import needs of a manifest, of any format up to `VERSION`.
-
-    Raises SourceError where the manifest can't be understood, or was changed.
-    """
+    """What an import needs of a manifest. Raises SourceError where it can't be understood, or was changed."""
     return _read(text, location, lambda _: msgspec.json.decode(text, type=Types))
 
 
 def read_files(text: bytes, location: str) -> list[str]:
-    """The names of the files that a manifest lists, as far as they are those of its table's exports.
-
-    Raises SourceError as `read_types` does.
-    """
+    """The names of the files that a manifest lists and its table's exports could have; raises as `read_types`."""
     found = _read(text, location, lambda _: msgspec.json.decode(text, type=_Files))
     return list(filter(is_file_of(found.identity.table), (file.name for file in found.files)))
 
 
 def read_manifest(text: bytes, location: str) -> Manifest:
-    """A whole manifest, of any format up to `VERSION`; raises SourceError as `read_types` does."""
+    """A whole manifest, of any format up to `VERSION`; raises as `read_types`."""
 
     def decode(version: int) -> Manifest:
         if version == 1:

@@ -1,6 +1,6 @@
 """The rejects file: one JSON line for each record that could not be written, durable before the job moves past it.
 
-Jobs that run one after the other may append to the same file: each line names its run, and a job removes only its own.
+Jobs may append to the same file one after the other: each line names its run, and a job removes only its own.
 """
 
 from __future__ import annotations
@@ -66,10 +66,7 @@ def unwrap(line: bytes) -> bytes | Refused:
 
 
 class RejectsFile:
-    """Appends the rejects of the job `run` to `path`.
-
-    The first reject creates the file and its folder. From then on the file is locked, until `close`.
-    """
+    """Appends the rejects of the job `run` to `path`, which the first one creates and locks until `close`."""
 
     def __init__(self, path: Path, run: str) -> None:
         self.path = path
@@ -82,7 +79,7 @@ class RejectsFile:
     async def tried(self) -> AsyncIterator[None]:
         """Try the file for writing. It exists inside the block; what was created for that is removed afterwards.
 
-        Raises PreflightError, also where another job is writing to the file.
+        Raises PreflightError.
         """
         new = await asyncio.to_thread(self._missing)
         try:
@@ -92,9 +89,8 @@ class RejectsFile:
             await asyncio.to_thread(self._remove_empty, new)
 
     async def add(self, rejects: Iterable[Reject]) -> int:
-        """Write these rejects durably. Raises DestinationError where that is impossible.
-
-        Returns the size of the file up to the end of this job's last line: 0 before its first one.
+        """Write these rejects durably; raises DestinationError. Returns the size of the file up to the end of this
+        job's last line: 0 before its first one.
         """
         lines = b"".join(_encode(reject, self._run) for reject in rejects)
         if lines:
@@ -104,13 +100,11 @@ class RejectsFile:
     async def cut(self, size: int) -> None:
         """Remove this job's lines after the first `size` bytes: rejects whose commit did not become durable.
 
-        A job that ran later may have appended lines of its own, and its journal holds their offsets. These lines stay
-        where they are, and lines of this job before them are blanked.
+        Before lines of a later job, which stay where they are since its journal holds their offsets, they are blanked.
         """
         self._size = await self._change(self._cut, size)
 
     def close(self) -> None:
-        """Release the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -119,9 +113,8 @@ class RejectsFile:
         try:
             return await asyncio.to_thread(change, argument)
         except BlockingIOError as error:
-            hint = "Wait for its end, or give another file with --rejects."
-            if kind is not PreflightError:
-                hint = "Wait for its end, and resume."
+            instead = "or give another file with --rejects" if kind is PreflightError else "and resume"
+            hint = f"Wait for its end, {instead}."
             raise kind(f"Another job is writing to the rejects file {self.path}.", hint=hint) from error
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -193,14 +186,11 @@ class RejectsFile:
         return end
 
     def _is_mine(self, line: bytes) -> bool:
-        """Whether this job has written the line; one that breaks off before it names its run holds no record.
-
-        A line that is empty, or only a brace, was in the file before.
-        """
+        """Whether this job has written the line, or its beginning; one that is only a brace was there before."""
         return line.startswith(self._begin) or (len(line.rstrip()) > 1 and self._begin.startswith(line.rstrip(b"\n")))
 
     def _remove_empty(self, new: Iterable[Path]) -> None:
-        """Remove these paths, which `tried` has created, unless they have got some content."""
+        """Remove these paths, which `tried` has created, unless they have content by now."""
         if self._file is not None and self._file.seek(0, os.SEEK_END) == 0 and self.path in new:
             self.path.unlink(missing_ok=True)
         self.close()
@@ -223,17 +213,11 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
 
 
 def _encode(reject: Reject, run: str) -> bytes:
-    line = RejectLine(
-        run=run,
-        source=reject.source,
-        offset=reject.offset,
-        length=reject.length,
-        line=reject.line,
-        reason=reject.reason,
-        message=reject.message,
-    )
+    members = msgspec.structs.asdict(reject)
+    raw = members.pop("raw")
+    line = RejectLine(run=run, **members)
     try:
-        line.raw = None if reject.raw is None else reject.raw.decode()
+        line.raw = raw if raw is None else raw.decode()
     except UnicodeDecodeError:
-        line.raw_base64 = reject.raw or b""
+        line.raw_base64 = raw
     return msgspec.json.encode(line) + b"\n"

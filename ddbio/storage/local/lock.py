@@ -30,7 +30,6 @@ _LOST_HINT = (
 
 @asynccontextmanager
 async def hold_folder(lock: FileLock, executor: Executor, orphan_seconds: float) -> AsyncIterator[int]:
-    """Hold a lock; yields and raises as `Sink.lock` does."""
     loop, steps = asyncio.get_running_loop(), Steps()
     give_up = loop.time() + orphan_seconds
     try:
@@ -80,9 +79,8 @@ class FileLock:
             self._descriptor = None
 
     def refuse_if_lost(self) -> None:
-        """Raise JobLockedError where the lock was taken, and its file no longer exists at its path.
-
-        Then another job can begin in the folder; and if the folder was moved, a new one would receive what is written.
+        """Raise JobLockedError where the lock was taken, and its file has left its path: another job could begin there,
+        or, if the folder was moved, a new one would receive what is written.
         """
         if self._descriptor is not None and not self._is_at_path(self._descriptor):
             raise JobLockedError(

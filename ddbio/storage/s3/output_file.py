@@ -1,7 +1,5 @@
-"""An output file in S3: a streamed multipart upload.
-
-Even a small or empty file is one, so that `finish` stores every byte without giving the file its final name, and
-whoever has the file's `resume_token` can complete it.
+"""An output file in S3: a multipart upload, even where it is small or empty, so that `finish` stores every byte without
+giving the file its final name.
 """
 
 from __future__ import annotations
@@ -55,8 +53,7 @@ class Owner(Protocol):
 class S3OutputFile(OutputFile):
     """One multipart upload, created when its first part is full, or by `finish`.
 
-    Parts end at the ends of blocks and are uploaded by tasks of their own, whose failure is raised by the next call. No
-    task outlives `seal` or `discard`.
+    Parts are uploaded by tasks of their own, whose failure is raised by the next call.
     """
 
     def __init__(self, sink: Owner, name: str, size_of_part: int) -> None:
@@ -78,7 +75,6 @@ class S3OutputFile(OutputFile):
 
     @property
     def resume_token(self) -> UploadToken | None:
-        """`upload_id`, and the stored `parts`; None before the upload exists."""
         return None if self._upload_id is None else UploadToken(self._upload_id, tuple(self._durable_parts()))
 
     async def write(self, block: bytes) -> None:
@@ -123,7 +119,7 @@ class S3OutputFile(OutputFile):
         self._sink.forget(self)
 
     async def begin(self) -> None:
-        """Create the upload, unless it exists. `discard` aborts it even where this call is cancelled."""
+        """Create the upload, unless it exists."""
         if self._upload_id is None:
             with edge(f"begin the upload of {self._location}", DestinationError):
                 await self._steps.run(self._create())
@@ -149,20 +145,13 @@ class S3OutputFile(OutputFile):
 
     async def _upload(self, number: int, body: PartBody) -> None:
         with edge(f"store part {number} of {self._location}", DestinationError):
-            reply = await self._sink.client.call(
-                "upload_part",
-                **self._address,
-                UploadId=self._upload_id,
-                PartNumber=number,
-                Body=body,
-                ChecksumCRC32=body.crc32,
-            )
+            part = {"UploadId": self._upload_id, "PartNumber": number, "Body": body, "ChecksumCRC32": body.crc32}
+            reply = await self._sink.client.call("upload_part", **self._address, **part)
             etag = reply["ETag"].strip('"')
-        end = self._ends[number - 1]
         crc = reply.get("ChecksumCRC32", "")
         if crc not in ("", body.crc32):
             raise DestinationError(f"Could not store part {number} of {self._location}: S3 has stored other bytes.")
-        self._stored[number] = Part(end, etag, crc)
+        self._stored[number] = Part(self._ends[number - 1], etag, crc)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

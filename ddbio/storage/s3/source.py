@@ -35,12 +35,6 @@ class S3Source(Source):
     def location(self) -> str:
         return f"s3://{self._bucket}/{self._key}"
 
-    async def __aenter__(self) -> S3Source:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        """Nothing to do: no body stays open when its reader is closed."""
-
     async def survey(self) -> Survey:
         with edge(f"look into {self.location}", PreflightError):
             exact = await self._exact()
@@ -77,7 +71,6 @@ class S3Source(Source):
 
     @property
     def _beside(self) -> str:
-        """The prefix of the keys beside the object of the exact key."""
         return self._key[: self._key.rfind("/") + 1]
 
     async def _exact(self) -> SourceFile | None:
@@ -94,30 +87,28 @@ class S3Source(Source):
 
     def _file(self, key: str, size: int, etag: str) -> SourceFile:
         if size < 0:
-            raise PreflightError(
-                f"The endpoint reports {size:,} bytes for {self.location_of(key)}, which is not possible."
-            )
+            where = self.location_of(key)
+            raise PreflightError(f"The endpoint reports {size:,} bytes for {where}, which is not possible.")
         return SourceFile(key, size, etag, compression_of(key))
 
     async def _listed(
         self, prefix: str, root: str
     ) -> tuple[list[SourceFile], list[SourceFile], tuple[ExportFolder, ...]]:
-        """The input files under a prefix, those that are hidden, and the exports; `root` is the source's own prefix."""
+        """The input files under a prefix, the hidden ones, and the exports; `root` is the source's own prefix."""
         files: list[SourceFile] = []
         hidden: list[SourceFile] = []
         exports: dict[str, ExportFolder] = {}
         async for page in self._client.pages("list_objects_v2", Bucket=self._bucket, Prefix=prefix):
             for each in page.get("Contents", ()):
-                key = each["Key"]
-                name = key[len(root) :]
+                name = each["Key"][len(root) :]
                 folder, _, last = name.rpartition("/")
-                file = self._file(key, each["Size"], each["ETag"])
+                file = self._file(each["Key"], each["Size"], each["ETag"])
                 if is_seen(name):
                     files.append(file)
                 elif is_exported(last) and is_hidden(last) and not any(map(is_hidden, folder.split("/"))):
                     hidden.append(file)
                 else:
-                    _note(exports, key, root)
+                    _note(exports, name, root)
         return files, hidden, tuple(exports.values())
 
 
@@ -151,7 +142,6 @@ class _RangeReader:
         return chunk
 
     def close(self) -> None:
-        """Close the body that is open, if there is one."""
         body, self._body = self._body, None
         if body is not None:
             body.close()
@@ -183,9 +173,8 @@ class _RangeReader:
         return reply["Body"]
 
 
-def _note(exports: dict[str, ExportFolder], key: str, root: str) -> None:
-    """Note the export that a key belongs to, if its name says so."""
-    inner = key[len(root) :]
+def _note(exports: dict[str, ExportFolder], inner: str, root: str) -> None:
+    """Note the export that an object belongs to, if its name inside `root` says so."""
     at = f"/{inner}".rfind(f"/{OWN_FOLDER}/")
     folder = inner[:at] if at >= 0 else inner[: inner.rfind("/") + 1]
     name = inner[len(folder) :]
