@@ -15,7 +15,6 @@ _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionErro
 
 
 def dynamodb_client(session: Any, endpoint_url: str) -> AbstractAsyncContextManager[Any]:
-    """A client for the control plane, from an aioboto3 session."""
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
     from ddbio.aws.http import StraightSession  # noqa: PLC0415
@@ -26,7 +25,6 @@ def dynamodb_client(session: Any, endpoint_url: str) -> AbstractAsyncContextMana
 
 
 async def describe_table(client: Any, table: str, index: str | None, *, region: str, endpoint: str) -> TableInfo:
-    """What `Session.describe_table` returns and raises."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     refuse_other_region(table, region)

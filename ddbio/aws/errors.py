@@ -28,7 +28,6 @@ def explained(error: Exception, doing: str, endpoint: str) -> DdbioError:
 
 
 def credentials_error(error: Exception) -> DdbioError:
-    """`CredentialsUnavailableError` where the provider may answer later, else `PreflightError`."""
     from botocore import exceptions as known  # noqa: PLC0415
 
     sdk = (known.CredentialRetrievalError, known.MetadataRetrievalError, known.HTTPClientError, known.ConnectionError)

@@ -53,7 +53,6 @@ class _SdkCredentials:
         self._provider = provider
 
     async def load_credentials(self) -> _SdkCredentials:
-        """What clients keep, and ask before each request."""
         return self
 
     async def get_frozen_credentials(self) -> Any:

@@ -20,8 +20,6 @@ _LIMITS: dict[Role, int] = {"HASH": MAX_HASH_BYTES, "RANGE": MAX_RANGE_BYTES}
 
 
 class KeyElement(NamedTuple):
-    """One attribute of a primary key."""
-
     name: str
     type: KeyType
     role: Role
@@ -40,7 +38,6 @@ class TableInfo:
     account: str
     region: str
     table_id: str
-    """Empty where an emulator has none."""
     status: str
     index: str | None
     indexes: tuple[str, ...]
@@ -63,7 +60,6 @@ class TableInfo:
 
     @property
     def partition_key(self) -> tuple[str, ...]:
-        """The names of its attributes."""
         return tuple(element.name for element in self.key_schema if element.role == "HASH")
 
     @classmethod

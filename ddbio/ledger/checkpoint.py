@@ -144,7 +144,6 @@ def _is_whole(spans: list[Split]) -> bool:
 
 
 def _words(value: object) -> object:
-    """A member of an identity as people read it."""
     if isinstance(value, SourceFiles):
         return f"{value.count} of {value.bytes} bytes ({value.digest})"
     return ", ".join(map(str, value)) if isinstance(value, tuple) else value

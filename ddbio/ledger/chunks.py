@@ -29,8 +29,6 @@ class _Version(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The first line of a chunk."""
-
     ddbio_journal: int
     chunk: int
     entries: int
@@ -43,7 +41,6 @@ class Chunk(NamedTuple):
 
     number: int
     compacted: bool = False
-    """It replaces all chunks up to its number."""
 
     @property
     def name(self) -> str:
@@ -60,7 +57,6 @@ class ChunkGoneError(JournalError):
 
 
 def parse(name: str) -> Chunk | None:
-    """The chunk of this name; None for any other file."""
     found = _NAME.fullmatch(name)
     return Chunk(int(found[1]), found[2] is not None) if found else None
 
@@ -93,7 +89,6 @@ def check(chunk: Chunk, data: bytes | None, location: str) -> tuple[Head, bytes]
 
 
 def decode(chunk: Chunk, lines: bytes, location: str) -> list[JournalEntry]:
-    """The entries in these lines of a chunk. Raises JournalError."""
     try:
         return [msgspec.json.decode(line, type=JournalEntry) for line in lines.splitlines()]
     except UNREADABLE as error:

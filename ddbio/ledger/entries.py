@@ -30,7 +30,6 @@ class Split(msgspec.Struct, frozen=True):
     id: int
     file: str = ""
     start: int = 0
-    """First byte of the span."""
     end: int | None = None
     """First byte after the span; None where it extends to the end of the file."""
     size: int | None = None
@@ -52,7 +51,6 @@ class SplitState(msgspec.Struct, frozen=True):
 
     @property
     def done(self) -> bool:
-        """It is read to its end, and its last file is sealed."""
         return self.finished or (isinstance(self.position, AtEnd) and self.open_file is None)
 
 
@@ -63,7 +61,6 @@ class Lease(msgspec.Struct, frozen=True):
     epoch: int
     position: Position = START
     number: int = 0
-    """The number of the split's next output file."""
 
 
 class FileState(msgspec.Struct, frozen=True):
@@ -73,9 +70,7 @@ class FileState(msgspec.Struct, frozen=True):
     segment: Natural
     number: Natural
     first: Position
-    """Before the file's first item."""
     last: Position
-    """After the file's last item."""
     read: Natural
     """Sum of `Count` over the replies whose items are in it."""
     items: Natural
@@ -123,12 +118,10 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     split: Natural
     epoch: Natural
     seq: Natural
-    """1, 2, 3 … within one lease."""
     position: Position
     """Everything before it is settled."""
     done: bool = False
     file: FileState | None = None
-    """Export: what is durable of the file, from its first byte."""
     read: Natural = 0
     """Export: sum of `Count` over the replies. Import: records found."""
     written: Natural = 0
@@ -141,7 +134,6 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     types: dict[str, Natural] = {}
     """Type masks by attribute path (`ddbio.hints`)."""
     reasons: dict[str, Rejection] = {}
-    """The rejects by the code of their reason."""
     found: Packed = b""
     """Verification: what was found, packed by `ddbio.audit.ledger`. There is no journal for it to go into."""
 
@@ -180,15 +172,12 @@ class Compacted(msgspec.Struct, frozen=True, tag="compacted"):
     written: Natural
     rejected: Natural
     size: Natural
-    """Sum of `bytes` over all commits."""
     types: PathTypes
     used: tuple[Used, ...]
     reasons: dict[str, Rejection] = {}
 
 
 class KnownSplit(msgspec.Struct, frozen=True, tag="split"):
-    """A split that was begun and not done when the journal was compacted."""
-
     split: Natural
     state: SplitState
 

@@ -54,7 +54,6 @@ class ImportIdentity(_JobIdentity, frozen=True, kw_only=True, tag="import"):
     format: InputFormat
     source_files: SourceFiles
     type_hints: str | None
-    """A digest."""
     rejects_file: str | None
 
 

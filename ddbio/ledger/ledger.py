@@ -57,7 +57,6 @@ class Ledger(JobState):
                 self._unsettled.add(_name(entry))
 
     def settled(self, commit: Commit) -> bool:
-        """Whether this commit, if it was taken in, is durable."""
         return _name(commit) not in self._unsettled
 
     @property
@@ -76,7 +75,6 @@ class Ledger(JobState):
         return await asyncio.shield(writing)
 
     async def record(self, entries: Iterable[JournalEntry]) -> list[str]:
-        """`take` these entries and `write`."""
         self.take(entries)
         return await self.write()
 
@@ -111,7 +109,6 @@ class Ledger(JobState):
             await self._journal.remove()
 
     def check(self) -> None:
-        """Hold the counts to the law. Raises LedgerError where they do not agree."""
         self._law.check(self)
 
     async def _all_written(self) -> None:

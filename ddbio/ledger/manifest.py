@@ -28,8 +28,6 @@ VERSION = 2
 
 
 class TableRecord(msgspec.Struct, frozen=True):
-    """The table as it was when the job began."""
-
     arn: str
     item_count: Natural
     size_bytes: Natural
@@ -80,8 +78,6 @@ def encode(manifest: Manifest) -> bytes:
 
 
 class Listed(msgspec.Struct):
-    """A file of an export, as far as an import looks at it."""
-
     name: str
     bytes: int | None = None
 
@@ -138,7 +134,11 @@ def _read(text: bytes, location: str, decode: Callable[[int], T]) -> T:
     try:
         version = msgspec.json.decode(text, type=_Version).ddbio_manifest
         if version not in range(1, VERSION + 1):
-            raise _other_version(version, location)
+            reads = f"this version of ddbio reads formats 1 to {VERSION}"
+            raise SourceError(
+                f"The manifest of {location} is of format {version}; {reads}.",
+                hint="Use the version of ddbio that wrote it, or a later one.",
+            )
         found = decode(version)
         said, checksum = _checksums(text)
     except (ValueError, RecursionError) as error:
@@ -152,13 +152,6 @@ def _read(text: bytes, location: str, decode: Callable[[int], T]) -> T:
             "member checksum.",
         )
     return found
-
-
-def _other_version(version: int, location: str) -> SourceError:
-    return SourceError(
-        f"The manifest of {location} is of format {version}; this version of ddbio reads formats 1 to {VERSION}.",
-        hint="Use the version of ddbio that wrote it, or a later one.",
-    )
 
 
 def _checksums(text: bytes) -> tuple[object, str]:

@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import BinaryIO, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,12 +20,10 @@ from msgspec import UNSET, UnsetType
 from ddbio.errors import DdbioError, DestinationError, PreflightError
 from ddbio.ledger.entries import Reject
 from ddbio.model import Reason, Refused
-from ddbio.storage.local.disk import sync_folder
+from ddbio.storage.local.disk import is_at, sync_folder
 from ddbio.unreadable import UNREADABLE
 
-T = TypeVar("T")
 MARK = b'{"ddbio_reject":'
-"""How a line of a rejects file begins."""
 
 
 class RejectLine(msgspec.Struct, kw_only=True):
@@ -56,12 +54,8 @@ def unwrap(line: bytes) -> bytes | Refused:
         elif isinstance(found.raw_base64, bytes):
             line = found.raw_base64
         else:
-            return Refused(
-                Reason.RAW_MISSING,
-                0,
-                f"The rejects file does not hold this record: read it from {found.source}, {found.length:,} bytes from "
-                f"byte {found.offset:,} on.",
-            )
+            where = f"{found.source}, {found.length:,} bytes from byte {found.offset:,} on"
+            return Refused(Reason.RAW_MISSING, 0, f"The rejects file does not hold this record: read it from {where}.")
     return line
 
 
@@ -77,13 +71,10 @@ class RejectsFile:
 
     @asynccontextmanager
     async def tried(self) -> AsyncIterator[None]:
-        """Try the file for writing. It exists inside the block; what was created for that is removed afterwards.
-
-        Raises PreflightError.
-        """
+        """Try the file for writing; raises PreflightError. What is created for that is removed after the block."""
         new = await asyncio.to_thread(self._missing)
         try:
-            await self._change(self._try, None, PreflightError)
+            await self._change(self._try, PreflightError)
             yield
         finally:
             await asyncio.to_thread(self._remove_empty, new)
@@ -94,7 +85,7 @@ class RejectsFile:
         """
         lines = b"".join(_encode(reject, self._run) for reject in rejects)
         if lines:
-            self._size = await self._change(self._append, lines)
+            self._size = await self._change(lambda: self._append(lines))
         return self._size
 
     async def cut(self, size: int) -> None:
@@ -102,16 +93,16 @@ class RejectsFile:
 
         Before lines of a later job, which stay where they are since its journal holds their offsets, they are blanked.
         """
-        self._size = await self._change(self._cut, size)
+        self._size = await self._change(lambda: self._cut(size))
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    async def _change(self, change: Callable[[T], int], argument: T, kind: type[DdbioError] = DestinationError) -> int:
+    async def _change(self, change: Callable[[], int], kind: type[DdbioError] = DestinationError) -> int:
         try:
-            return await asyncio.to_thread(change, argument)
+            return await asyncio.to_thread(change)
         except BlockingIOError as error:
             instead = "or give another file with --rejects" if kind is PreflightError else "and resume"
             hint = f"Wait for its end, {instead}."
@@ -129,17 +120,16 @@ class RejectsFile:
         """The file and the folders above it that do not exist, the innermost first."""
         return [path for path in (self.path, *self.path.parents) if not path.exists()]
 
-    def _try(self, _: None) -> int:
+    def _try(self) -> int:
         if self.path.exists() and not self.path.is_file() and not self.path.is_dir():
-            raise PreflightError(
-                f"The rejects file {self.path} is not a regular file.", hint="It must be one that can be appended to."
-            )
+            hint = "It must be one that can be appended to."
+            raise PreflightError(f"The rejects file {self.path} is not a regular file.", hint=hint)
         self._opened()
         return 0
 
     def _opened(self) -> BinaryIO:
         """The file at `path`, locked. If it was removed since it was opened, another one is created."""
-        if self._file is None or not _is_at(self.path, self._file):
+        if self._file is None or not is_at(self.path, self._file.fileno()):
             self.close()
             # With `parents=True` only the innermost folder would get the mode.
             for folder in reversed(self._missing()[1:]):
@@ -203,13 +193,6 @@ class RejectsFile:
 def _open_or_create(path: str, _: int) -> int:
     """The file holds items, so only its owner may read it."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _is_at(path: Path, file: BinaryIO) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _encode(reject: Reject, run: str) -> bytes:

@@ -28,8 +28,6 @@ _DONE = SplitState(finished=True)
 
 
 class JobState:
-    """Splits, files, types and counts, as of the last entry that was applied."""
-
     def __init__(self) -> None:
         self.splits: dict[int, SplitState] = {}
         """The splits that were begun and are not done."""

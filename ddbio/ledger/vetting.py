@@ -28,8 +28,6 @@ def vet_opening(opened: Opened, location: str) -> None:
 
 
 class Vetting:
-    """Checks the entries of a journal against the job that was `opened`."""
-
     def __init__(self, opened: Opened, location: str) -> None:
         self._opened = opened
         self._location = location

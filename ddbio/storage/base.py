@@ -42,9 +42,7 @@ class OutputFile(ABC):
 
     @property
     def resume_token(self) -> Token | None:
-        """What `Sink.recover` needs to seal every offset that `sync` and `finish` returned so far; None while there is
-        nothing to seal.
-        """
+        """What `Sink.recover` needs to seal every offset that `sync` and `finish` returned so far, if there is any."""
         return None
 
     @abstractmethod
@@ -101,7 +99,7 @@ class Sink(ABC):
 
     @abstractmethod
     async def check(self, expected_bytes: int | None) -> list[str]:
-        """Check that the destination can be written to, leaving nothing behind; return warnings (little free space).
+        """Check that the destination can be written to, and return warnings (little free space). Leaves nothing behind.
 
         Raises `PreflightError`.
         """

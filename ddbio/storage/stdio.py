@@ -27,16 +27,13 @@ class StdoutSink(Sink):
     """
 
     keeps_state = False
+    location = "standard output"
 
     def __init__(self, stream: BinaryIO, *, executor: Executor) -> None:
         self._stream = stream
         self._executor = executor
         self._turn = asyncio.Lock()
         self._steps = Steps()
-
-    @property
-    def location(self) -> str:
-        return "standard output"
 
     async def __aexit__(self, *exc: object) -> None:
         await self._steps.settle()
@@ -120,14 +117,11 @@ class StdinSource(Source):
     """Records from a stream that belongs to the caller, as plain text: no name says that they are compressed."""
 
     rereadable = False
+    location = "standard input"
 
     def __init__(self, stream: BinaryIO, *, executor: Executor) -> None:
         self._stream = stream
         self._executor = executor
-
-    @property
-    def location(self) -> str:
-        return "standard input"
 
     async def survey(self) -> Survey:
         return Survey([SourceFile("-", None, "", "none")], "file")

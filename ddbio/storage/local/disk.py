@@ -73,6 +73,14 @@ def sync_data(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -239,7 +247,6 @@ class Folders:
             self._durable.update(inside)
 
     def remove_made(self) -> None:
-        """Remove the folders that were created here, where they are empty."""
         with self._lock:
             for path in sorted(self._made, key=lambda path: len(path.parts), reverse=True):
                 with suppress(OSError):  # not empty, or already gone

@@ -31,8 +31,6 @@ log = logging.getLogger("ddbio")
 
 
 class Object(NamedTuple):
-    """A small object, and the reply that it came with."""
-
     reply: Any
     data: bytes
 
@@ -116,7 +114,6 @@ class S3Client:
                 raise failed("DeleteObjects", error.get("Code", ""), f"{error.get('Key')}: {error.get('Message')}")
 
     async def pages(self, operation: str, **parameters: Any) -> AsyncGenerator[Any]:
-        """The replies to a listing, page by page."""
         while True:
             page = await self.call(operation, **parameters)
             yield page

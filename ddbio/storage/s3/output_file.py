@@ -33,8 +33,6 @@ def part_size(max_bytes: int, smallest: int) -> int:
 
 
 class Owner(Protocol):
-    """What a file needs of its sink."""
-
     client: S3Client
     guarded: S3Client
     """A client that refuses requests once the sink has lost its lock."""
@@ -119,7 +117,6 @@ class S3OutputFile(OutputFile):
         self._sink.forget(self)
 
     async def begin(self) -> None:
-        """Create the upload, unless it exists."""
         if self._upload_id is None:
             with edge(f"begin the upload of {self._location}", DestinationError):
                 await self._steps.run(self._create())
@@ -129,7 +126,6 @@ class S3OutputFile(OutputFile):
         self._upload_id = reply["UploadId"]
 
     async def _send(self) -> None:
-        """Send the collected blocks as one part, once there is a slot for it."""
         await self.begin()
         while len(self._tasks) >= self._sink.tuning.parts_of_file_in_flight:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)

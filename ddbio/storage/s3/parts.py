@@ -47,7 +47,6 @@ class PartBody(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read bytes of one piece."""
         start = 0
         for piece in self.pieces:
             if self._at < start + len(piece):
@@ -60,7 +59,6 @@ class PartBody(io.RawIOBase):
 
 
 def send_parts_through(transport: HttpTransport, client: Any) -> None:
-    """Send the parts of this S3 client through `transport`."""
 
     async def send(request: Any, **_: Any) -> AioAWSResponse | None:
         if not isinstance(request.body, PartBody):
