@@ -22,9 +22,8 @@ class StraightSession(AIOHTTPSession):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         limits = self._timeout
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, connect=limits.sock_read, sock_connect=limits.sock_connect, sock_read=limits.sock_read
-        )
+        connect, read = limits.sock_connect, limits.sock_read
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=read, sock_connect=connect, sock_read=read)
 
     def _get_ssl_context(self) -> ssl.SSLContext:
         context: ssl.SSLContext = super()._get_ssl_context()

@@ -134,6 +134,7 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     types: dict[str, Natural] = {}
     """Type masks by attribute path (`ddbio.hints`)."""
     reasons: dict[str, Rejection] = {}
+    """The rejects by the code of their reason; these go into the journal."""
     found: Packed = b""
     """Verification: what was found, packed by `ddbio.audit.ledger`. There is no journal for it to go into."""
 
