@@ -67,7 +67,7 @@ class RenewingCredentials:
     async def _insist(self, *, reload: bool, unlike: Credentials | None) -> Credentials:
         """Fetch until there are credentials other than `unlike`.
 
-        A provider that never gave any, or that keeps giving those that were refused, is given up after the first pauses.
+        A provider that never gave any, or keeps giving those that were refused, is given up after the first pauses.
         """
         began, pauses = self._clock.now(), CREDENTIALS.pauses
         for failures in count():

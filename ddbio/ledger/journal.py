@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from ddbio.errors import DdbioError
 from ddbio.ledger import chunks
@@ -50,10 +51,8 @@ class Journal:
     async def opened(self) -> Opened | None:
         """The first entry; None where there is no journal. Raises JournalError."""
         for _ in range(ATTEMPTS - 1):
-            try:
+            with suppress(ChunkGoneError):
                 return await self._opened()
-            except ChunkGoneError:
-                continue
         return await self._opened()
 
     async def read(self) -> AsyncGenerator[list[JournalEntry]]:

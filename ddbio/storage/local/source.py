@@ -61,8 +61,7 @@ class LocalSource(Source):
     async def _read_stream(self, file: SourceFile, start: int) -> AsyncGenerator[bytes, None]:
         refuse_start(file.name, start)
         try:
-            # Does not wait for a writer, so that no thread can be left behind.
-            descriptor = os.open(file.name, os.O_RDONLY | os.O_NONBLOCK)
+            descriptor = open_nonblocking(file.name, os.O_RDONLY)
         except OSError as error:
             raise SourceError(f"Could not open {file.name}: {error.strerror}.") from error
         try:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from isal.isal_zlib import crc32
 
@@ -39,13 +39,12 @@ class Owner(Protocol):
     tuning: S3Tuning
     slots: asyncio.Semaphore
     parameters: Mapping[str, str]
+    unsealed: set[S3OutputFile]
 
     @property
     def location(self) -> str: ...
 
     def address(self, name: str) -> dict[str, str]: ...
-
-    def forget(self, file: Any) -> None: ...
 
 
 class S3OutputFile(OutputFile):
@@ -109,12 +108,12 @@ class S3OutputFile(OutputFile):
         except TimeoutError:
             await self._steps.abandon()
             log.debug("The upload of %s may remain: S3 did not answer in time.", self._location)
-        self._sink.forget(self)
+        self._sink.unsealed.discard(self)
 
     async def leave(self) -> None:
         await self._stop_sending()
         await self._steps.abandon()
-        self._sink.forget(self)
+        self._sink.unsealed.discard(self)
 
     async def begin(self) -> None:
         if self._upload_id is None:
@@ -173,7 +172,7 @@ class S3OutputFile(OutputFile):
             hint = "It was aborted: check that no lifecycle rule aborts uploads this soon, then run again and resume."
             raise DestinationError(f"Could not complete {self._location}: the upload is gone.", hint=hint)
         self._sealed = True
-        self._sink.forget(self)
+        self._sink.unsealed.discard(self)
 
     async def _stop_sending(self) -> None:
         for task in self._tasks:

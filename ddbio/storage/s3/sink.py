@@ -50,7 +50,7 @@ class S3Sink(Sink):
         self.parameters: Mapping[str, str] = {**(options or S3Options()).parameters(), **(parameters or {})}
         self._prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
         self._lock: Lock | None = None
-        self._open: set[S3OutputFile] = set()
+        self.unsealed: set[S3OutputFile] = set()
 
     @property
     def location(self) -> str:
@@ -58,7 +58,7 @@ class S3Sink(Sink):
 
     async def __aexit__(self, *exc: object) -> None:
         # Concurrently: on a dead network each of them takes all of its time.
-        ends = await asyncio.gather(*(file.discard() for file in self._open), return_exceptions=True)
+        ends = await asyncio.gather(*(file.discard() for file in self.unsealed), return_exceptions=True)
         for end in ends:
             if end is not None:
                 raise end
@@ -79,7 +79,7 @@ class S3Sink(Sink):
 
     async def create(self, name: str, *, max_bytes: int) -> S3OutputFile:
         file = S3OutputFile(self, name, part_size(max_bytes, self.tuning.smallest_part))
-        self._open.add(file)
+        self.unsealed.add(file)
         return file
 
     async def put(self, name: str, data: bytes) -> None:
@@ -150,7 +150,3 @@ class S3Sink(Sink):
 
     def key(self, name: str) -> str:
         return self._prefix + name
-
-    def forget(self, file: S3OutputFile) -> None:
-        """The file need not be discarded when the sink is."""
-        self._open.discard(file)

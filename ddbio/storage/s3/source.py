@@ -157,10 +157,9 @@ class _RangeReader:
 
     async def _get(self, start: int, end: int) -> Any:
         file, hint = self.file, "Run again once nobody writes to it."
+        what = {"Bucket": self.bucket, "Key": file.name, "Range": f"bytes={start}-{end - 1}", "IfMatch": file.tag}
         try:
-            reply = await self.client.attempt(
-                "get_object", Bucket=self.bucket, Key=file.name, Range=f"bytes={start}-{end - 1}", IfMatch=file.tag
-            )
+            reply = await self.client.attempt("get_object", **what)
         except ClientError as error:
             if code_of(error) in {"PreconditionFailed", "412", "NoSuchKey", "InvalidRange"}:
                 raise SourceError(f"{self.location} was changed while it was read.", hint=hint) from error
