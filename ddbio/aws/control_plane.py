@@ -15,26 +15,16 @@ _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionErro
 
 
 def dynamodb_client(session: Any, endpoint_url: str) -> AbstractAsyncContextManager[Any]:
-    """A client for the control plane, from an aioboto3 session."""
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
     from ddbio.aws.http import StraightSession  # noqa: PLC0415
 
-    config = AioConfig(
-        connect_timeout=5,
-        read_timeout=20,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        http_session_cls=StraightSession,
-    )
-    client: AbstractAsyncContextManager[Any] = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
-    return client
+    retries = {"mode": "standard", "total_max_attempts": 3}
+    config = AioConfig(connect_timeout=5, read_timeout=20, retries=retries, http_session_cls=StraightSession)
+    return session.client("dynamodb", endpoint_url=endpoint_url, config=config)  # type: ignore[no-any-return]
 
 
 async def describe_table(client: Any, table: str, index: str | None, *, region: str, endpoint: str) -> TableInfo:
-    """What the service says about a table (and index), which is named by its name or its ARN.
-
-    Raises `PreflightError`, or `UsageError` for an impossible name and an ARN of another region.
-    """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     refuse_other_region(table, region)

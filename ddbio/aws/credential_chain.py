@@ -42,10 +42,8 @@ class CredentialChain:
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token, expiry and expiry.timestamp())
 
     async def _find(self, *, patient: bool) -> Any:
-        """The provider; `patient` gives an instance's metadata service more time.
-
-        Where there are no credentials it raises `PreflightError`; if `patient`, `CredentialsUnavailableError`, since
-        there were some before.
+        """The provider. With `patient`, an instance's metadata service gets more time, and a lack of credentials raises
+        `CredentialsUnavailableError`, since there were some before, instead of `PreflightError`.
         """
         session = configured_session(self._profile)
         session.set_config_variable("region", self._region)
@@ -68,11 +66,8 @@ class CredentialChain:
 
 
 async def _in_thread(call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a coroutine of botocore's on a loop of its own: at first use it reads files and loads models.
-
-    The coroutine is created in the thread, so that a caller that is cancelled while all threads are busy leaves none
-    behind.
-    """
+    """Run a coroutine of botocore's on a loop of its own: at first use it reads files and loads models."""
+    # It is created in the thread: a caller that is cancelled while all threads are busy would leave it behind.
     return await asyncio.to_thread(lambda: asyncio.run(call()))
 
 

@@ -9,7 +9,7 @@ from itertools import count
 
 from ddbio.clock import Clock, LoopClock, sleep
 from ddbio.errors import CredentialsUnavailableError
-from ddbio.retry import CREDENTIALS, CredentialRetries
+from ddbio.retry import CREDENTIALS
 from ddbio.wire.signing import Credentials
 
 EARLY_SECONDS = 900.0
@@ -18,25 +18,15 @@ PAUSE_SECONDS = 30.0
 """The least time between two attempts while the present credentials are still valid."""
 
 Fetch = Callable[[bool], Awaitable[Credentials]]
-"""Fetches credentials; with True, from the start of the chain (files are read again), not from memory.
-
-Raises `CredentialsUnavailableError` where another attempt may help; any other error is final.
-"""
+"""Fetches credentials, with True from the start of the chain (files are read again). Raises
+`CredentialsUnavailableError` where another attempt may help; any other error is final."""
 
 
 class RenewingCredentials:
     """A `CredentialProvider` over `fetch`. `wall` returns the time of day, in seconds since the epoch."""
 
-    def __init__(
-        self,
-        fetch: Fetch,
-        *,
-        clock: Clock | None = None,
-        wall: Callable[[], float] = time.time,
-        retries: CredentialRetries = CREDENTIALS,
-    ) -> None:
+    def __init__(self, fetch: Fetch, *, clock: Clock | None = None, wall: Callable[[], float] = time.time) -> None:
         self._fetch = fetch
-        self._retries = retries
         self._clock = clock or LoopClock()
         self._wall = wall
         self._lock = asyncio.Lock()
@@ -77,10 +67,9 @@ class RenewingCredentials:
     async def _insist(self, *, reload: bool, unlike: Credentials | None) -> Credentials:
         """Fetch until there are credentials other than `unlike`.
 
-        A provider that has given credentials before is asked for as long as the policy's patience. One that never has,
-        or that keeps giving those that were refused, is given up after the policy's first pauses.
+        A provider that never gave any, or keeps giving those that were refused, is given up after the first pauses.
         """
-        began, pauses = self._clock.now(), self._retries.pauses
+        began, pauses = self._clock.now(), CREDENTIALS.pauses
         for failures in count():
             try:
                 fetched = await self._fetch(reload)
@@ -89,10 +78,10 @@ class RenewingCredentials:
                 if failures >= len(pauses):
                     break
             except CredentialsUnavailableError:
-                patience = 0.0 if self._current is None else self._retries.patience
+                patience = 0.0 if self._current is None else CREDENTIALS.patience
                 if failures >= len(pauses) and self._clock.now() - began >= patience:
                     raise
-            await sleep(self._clock, pauses[failures] if failures < len(pauses) else self._retries.longest_pause)
+            await sleep(self._clock, pauses[failures] if failures < len(pauses) else CREDENTIALS.longest_pause)
         raise _no_others()
 
     def _keep(self, credentials: Credentials) -> Credentials:

@@ -13,6 +13,7 @@ def explained(error: Exception, doing: str, endpoint: str) -> DdbioError:
     from botocore import exceptions as known  # noqa: PLC0415
 
     code = code_of(error)
+    hint = None
     if isinstance(error, known.ParamValidationError):
         return UsageError(f"{doing} is not possible: {first_line(error)}")
     if isinstance(error, known.SSLError):
@@ -23,26 +24,16 @@ def explained(error: Exception, doing: str, endpoint: str) -> DdbioError:
         hint = "Check the keys or the profile, the endpoint, and that this machine's clock is right."
     elif code in ("AccessDeniedException", "AccessDenied", "403"):
         hint = "Allow the action to this user or role, or use another profile."
-    else:
-        hint = None
     return PreflightError(f"{doing} failed: {first_line(error)}", hint=hint)
 
 
 def credentials_error(error: Exception) -> DdbioError:
-    """`CredentialsUnavailableError` where the provider may answer later, else `PreflightError`."""
     from botocore import exceptions as known  # noqa: PLC0415
 
-    transient = (
-        known.CredentialRetrievalError,
-        known.MetadataRetrievalError,
-        known.HTTPClientError,
-        known.ConnectionError,
-        RuntimeError,
-        OSError,
-    )
+    sdk = (known.CredentialRetrievalError, known.MetadataRetrievalError, known.HTTPClientError, known.ConnectionError)
     refused = isinstance(error, known.ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
     message = f"AWS credentials could not be obtained: {first_line(error)}"
-    if isinstance(error, transient) and not refused:
+    if isinstance(error, (*sdk, RuntimeError, OSError)) and not refused:
         return CredentialsUnavailableError(message)
     return PreflightError(message, hint="Check --profile and the AWS configuration, or log in again.")
 

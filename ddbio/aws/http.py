@@ -1,8 +1,8 @@
 """The HTTP session of the AWS SDK's clients, stricter than aiobotocore's.
 
-It follows no redirections, which would carry the session token to another host. It verifies the server: aiobotocore
-checks no host names, and behind a proxy no certificates at all. And it does not wait for ever for a proxy that does not
-answer CONNECT.
+It follows no redirections, which would carry the session token to another host; it verifies the server, where
+aiobotocore checks no host names, and behind a proxy no certificates; and it does not wait forever for a proxy's reply
+to CONNECT.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ class StraightSession(AIOHTTPSession):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         limits = self._timeout
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, connect=limits.sock_read, sock_connect=limits.sock_connect, sock_read=limits.sock_read
-        )
+        connect, read = limits.sock_connect, limits.sock_read
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=read, sock_connect=connect, sock_read=read)
 
     def _get_ssl_context(self) -> ssl.SSLContext:
         context: ssl.SSLContext = super()._get_ssl_context()
@@ -45,5 +44,4 @@ class _Straight:
         self._session = session
 
     async def request(self, method: str, **arguments: Any) -> Any:
-        """One request; redirections are returned, not followed."""
         return await self._session.request(method, allow_redirects=False, **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from ddbio.aws.s3 import S3Facts, s3_client
@@ -17,6 +18,7 @@ from ddbio.storage.stdio import StdinSource, StdoutSink
 from ddbio.wire.signing import CredentialProvider
 
 
+@dataclass(repr=False)
 class Opener:
     """Opens sinks and sources, which stay open as long as `stack` does.
 
@@ -24,52 +26,48 @@ class Opener:
     (`Session.s3_facts`); buckets in the same region share a client.
     """
 
-    def __init__(
-        self, stack: AsyncExitStack, credentials: CredentialProvider | None, executor: Executor, stream: BinaryIO | None
-    ) -> None:
-        self._stack = stack
-        self._credentials = credentials
-        self._executor = executor
-        self._stream = stream
-        self._clients: dict[S3Facts, Any] = {}
+    stack: AsyncExitStack
+    credentials: CredentialProvider | None
+    executor: Executor
+    stream: BinaryIO | None
+    clients: dict[S3Facts, Any] = field(default_factory=dict, init=False)
 
     async def sink(self, text: str, run: str, *, s3: S3Facts | None, options: S3Options) -> Sink:
         """The destination that `text` names; `run` is the name of the run or worker that writes to it."""
-        location = parse_location(text)
         sink: Sink
+        location = parse_location(text)
         if isinstance(location, Local):
-            sink = LocalSink(location.path, run, executor=self._executor)
+            sink = LocalSink(location.path, run, executor=self.executor)
         elif isinstance(location, Std):
-            sink = StdoutSink(self._given("output"), executor=self._executor)
+            sink = StdoutSink(self._given("output"), executor=self.executor)
         else:
             # Imported here: aioboto3 takes half a second, and only S3 needs it.
             from ddbio.storage.s3.sink import S3Sink  # noqa: PLC0415
 
             sink = S3Sink(await self._client(s3), location.bucket, location.prefix, options=options)
-        return await self._stack.enter_async_context(sink)
+        return await self.stack.enter_async_context(sink)
 
     async def source(self, text: str, *, s3: S3Facts | None) -> Source:
-        """The source that `text` names."""
-        location = parse_location(text)
         source: Source
+        location = parse_location(text)
         if isinstance(location, Local):
-            source = LocalSource(location.path, executor=self._executor)
+            source = LocalSource(location.path, executor=self.executor)
         elif isinstance(location, Std):
-            source = StdinSource(self._given("input"), executor=self._executor)
+            source = StdinSource(self._given("input"), executor=self.executor)
         else:
             from ddbio.storage.s3.source import S3Source  # noqa: PLC0415
 
             source = S3Source(await self._client(s3), location.bucket, location.prefix)
-        return await self._stack.enter_async_context(source)
+        return await self.stack.enter_async_context(source)
 
     async def _client(self, facts: S3Facts | None) -> Any:
-        if facts is None or self._credentials is None:
+        if facts is None or self.credentials is None:
             raise ValueError("a location in S3 needs credentials, and the region of its bucket")
-        if facts not in self._clients:
-            self._clients[facts] = await self._stack.enter_async_context(s3_client(facts, self._credentials))
-        return self._clients[facts]
+        if facts not in self.clients:
+            self.clients[facts] = await self.stack.enter_async_context(s3_client(facts, self.credentials))
+        return self.clients[facts]
 
     def _given(self, parameter: str) -> BinaryIO:
-        if self._stream is None:
+        if self.stream is None:
             raise UsageError("'-' needs a stream.", hint=f"Pass a binary file object as `{parameter}`.")
-        return self._stream
+        return self.stream

@@ -36,16 +36,13 @@ class S3Facts(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def s3_client(facts: S3Facts, credentials: CredentialProvider) -> AsyncIterator[Any]:
-    """An aioboto3 S3 client that asks `credentials` at each request. It retries nothing: `S3Client` does.
-
-    With an endpoint of one's own, buckets are addressed by path.
-    """
-    session, ca_bundle = await asyncio.to_thread(_open_session, facts, credentials)
+    """An aioboto3 S3 client that asks `credentials` at each request. It retries nothing: `S3Client` does."""
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
     from ddbio.aws.http import StraightSession  # noqa: PLC0415
     from ddbio.storage.s3.parts import send_parts_through  # noqa: PLC0415
 
+    session, ca_bundle = await asyncio.to_thread(_open_session, facts, credentials)
     config = AioConfig(
         connect_timeout=5,
         read_timeout=60,

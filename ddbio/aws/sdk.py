@@ -17,14 +17,13 @@ def configured_session(profile: str | None, credentials: CredentialProvider | No
 
     session = AioSession(profile=profile)
     if credentials is not None:
-        session.register_component("credential_provider", _Resolver(credentials))
+        session.register_component("credential_provider", _SdkCredentials(credentials))
     return session
 
 
 def warm_up(session: Any, service: str, region: str, endpoint_url: str | None) -> str:
-    """Load a service's models (0.2 s at first) by making a blocking twin of its client; return the client's endpoint.
-
-    Meant to run in a thread. The models stay in the loader that both sessions share.
+    """Load a service's models (0.2 s at first, so in a thread) into the loader that `session` shares with a blocking
+    twin of its client; return the client's endpoint.
     """
     from botocore.session import Session as BlockingSession  # noqa: PLC0415
 
@@ -42,31 +41,21 @@ def configured_endpoint(session: Any, service: str) -> str | None:
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return None
     provider = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), service)
-    url: str | None = provider.provide()
-    return url
+    return provider.provide()  # type: ignore[no-any-return]
 
 
-class _Resolver:
-    """Replaces botocore's credential chain."""
-
-    def __init__(self, provider: CredentialProvider) -> None:
-        self._provider = provider
-
-    async def load_credentials(self) -> _BotocoreCredentials:
-        """The object that clients keep, and ask before each request."""
-        return _BotocoreCredentials(self._provider)
-
-
-class _BotocoreCredentials:
-    """A `CredentialProvider` with the interface that botocore's signers expect."""
+class _SdkCredentials:
+    """A `CredentialProvider` in place of botocore's credential chain, and of the credentials that it would yield."""
 
     method = "ddbio"
 
     def __init__(self, provider: CredentialProvider) -> None:
         self._provider = provider
 
+    async def load_credentials(self) -> _SdkCredentials:
+        return self
+
     async def get_frozen_credentials(self) -> Any:
-        """The credentials that sign one request."""
         from botocore.credentials import ReadOnlyCredentials  # noqa: PLC0415
 
         credentials = await self._provider.get()

@@ -39,13 +39,11 @@ class Session:
         self._control_plane: Any = None
         self._bucket_regions: dict[str, str] = {}
         self.region = ""
-        """The region of the table."""
         self.dynamodb_endpoint = ""
         """The URL of DynamoDB: the option, `AWS_ENDPOINT_URL_DYNAMODB`, the profile's, or the region's own."""
         self.s3_endpoint: str | None = None
         """The URL of an S3 of one's own, from the same places; None for AWS."""
         self.ca_bundle: str | None = None
-        """A file of trusted certificates, from `AWS_CA_BUNDLE` or the profile."""
 
     async def __aenter__(self) -> Session:
         await asyncio.to_thread(self._open)
@@ -75,13 +73,12 @@ class Session:
             ) from error
 
     async def credentials(self) -> Credentials:
-        """Credentials that hold now. Raises `PreflightError` where there are none, or where their provider refuses,
-        `CredentialsUnavailableError` where it did not answer four times.
+        """Credentials that hold now. Raises `PreflightError` where there are none or they are refused,
+        `CredentialsUnavailableError` where their provider did not answer four times.
         """
         return await self._credentials.get()
 
     def credential_provider(self) -> CredentialProvider:
-        """The same credentials, for what signs requests."""
         return self._credentials
 
     async def _fetch(self, reload: bool) -> Credentials:
@@ -90,7 +87,6 @@ class Session:
         return await self._chain.fetch(reload)
 
     def dynamodb_client(self) -> AbstractAsyncContextManager[Any]:
-        """An aioboto3 client for DynamoDB's control plane."""
         return control_plane.dynamodb_client(self._aioboto3, self.dynamodb_endpoint)
 
     async def describe_table(self, table: str, index: str | None = None) -> TableInfo:
@@ -105,22 +101,16 @@ class Session:
         )
 
     def s3_client(self) -> AbstractAsyncContextManager[Any]:
-        """An aioboto3 client for S3 in the table's region."""
         return s3_client(self._s3_in(self.region), self._credentials)
 
     async def s3_facts(self, location: str) -> S3Facts | None:
-        """Where the bucket of this location is; None where the location is not in S3.
-
-        Raises `PreflightError` where there is no such bucket, or where the endpoint gives no answer.
-        """
+        """Where the bucket of this location is; None where the location is not in S3. Raises `PreflightError`."""
         parsed = parse_location(location)
         return self._s3_in(await self.bucket_region(parsed.bucket)) if isinstance(parsed, S3) else None
 
     async def bucket_region(self, bucket: str) -> str:
-        """The region that a bucket is in; raises as `s3_facts`."""
         if bucket not in self._bucket_regions:
-            found = await bucket_region(bucket, self._s3_in(self.region), self._credentials)
-            self._bucket_regions[bucket] = found
+            self._bucket_regions[bucket] = await bucket_region(bucket, self._s3_in(self.region), self._credentials)
         return self._bucket_regions[bucket]
 
     def _s3_in(self, region: str) -> S3Facts:
@@ -131,9 +121,8 @@ def _region(given: str | None, botocore: Any) -> str:
     # botocore by itself reads AWS_DEFAULT_REGION only.
     region = given or os.environ.get("AWS_REGION") or botocore.get_config_variable("region")
     if not region:
-        raise UsageError(
-            "No AWS region is known.", hint="Give --region, or set AWS_REGION, or a region in the profile."
-        )
+        hint = "Give --region, or set AWS_REGION, or a region in the profile."
+        raise UsageError("No AWS region is known.", hint=hint)
     if not REGION.fullmatch(region):
         raise UsageError(f"{region!r} is not a region.", hint="Regions look like eu-west-1.")
     return str(region)

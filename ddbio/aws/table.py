@@ -20,8 +20,6 @@ _LIMITS: dict[Role, int] = {"HASH": MAX_HASH_BYTES, "RANGE": MAX_RANGE_BYTES}
 
 
 class KeyElement(NamedTuple):
-    """One attribute of a primary key."""
-
     name: str
     type: KeyType
     role: Role
@@ -40,7 +38,6 @@ class TableInfo:
     account: str
     region: str
     table_id: str
-    """Empty where an emulator has none."""
     status: str
     index: str | None
     indexes: tuple[str, ...]
@@ -63,7 +60,6 @@ class TableInfo:
 
     @property
     def partition_key(self) -> tuple[str, ...]:
-        """The names of its attributes."""
         return tuple(element.name for element in self.key_schema if element.role == "HASH")
 
     @classmethod
@@ -76,21 +72,17 @@ class TableInfo:
         name = description["TableName"]
         if not TABLE_NAME.fullmatch(name):  # it becomes part of file names
             raise PreflightError(f"The endpoint says that the table is called {name!r}, which is not a valid name.")
-        types = {
-            entry["AttributeName"]: _TYPES[entry["AttributeType"]] for entry in description["AttributeDefinitions"]
-        }
+        types = {each["AttributeName"]: _TYPES[each["AttributeType"]] for each in description["AttributeDefinitions"]}
         global_indexes = description.get("GlobalSecondaryIndexes") or []
-        indexes = {
-            entry["IndexName"]: entry for entry in (*global_indexes, *description.get("LocalSecondaryIndexes", []))
-        }
+        all_indexes = (*global_indexes, *description.get("LocalSecondaryIndexes", []))
+        indexes = {each["IndexName"]: each for each in all_indexes}
         if index is not None and index not in indexes:
-            raise _no_such_index(name, index, indexes)
+            hint = f"It has {', '.join(indexes)}." if indexes else "It has no indexes at all."
+            raise PreflightError(f"Table {name} has no index {index}.", hint=hint)
         chosen = description if index is None else indexes[index]
         # A local index has no capacity of its own: it uses the table's.
         paying = chosen if chosen in global_indexes else description
-        required, optional = _constraints(
-            _elements(description, types), [_elements(entry, types) for entry in indexes.values()]
-        )
+        required, optional = _constraints(_elements(each, types) for each in (description, *all_indexes))
         billing = _billing(description)
         arn = description["TableArn"].split(":")
         return cls(
@@ -128,13 +120,6 @@ def refuse_other_region(table: str, region: str) -> None:
         raise UsageError(f"{table} is in {arn['region']}, and the connection goes to {region}.", hint=hint)
 
 
-def _no_such_index(table: str, index: str, indexes: Iterable[str]) -> PreflightError:
-    names = ", ".join(indexes)
-    return PreflightError(
-        f"Table {table} has no index {index}.", hint=f"It has {names}." if names else "It has no indexes at all."
-    )
-
-
 def _elements(description: Mapping[str, Any], types: Mapping[str, KeyType]) -> tuple[KeyElement, ...]:
     elements = tuple(
         KeyElement(entry["AttributeName"], types[entry["AttributeName"]], entry["KeyType"])
@@ -145,16 +130,17 @@ def _elements(description: Mapping[str, Any], types: Mapping[str, KeyType]) -> t
     return elements
 
 
-def _constraints(
-    table: tuple[KeyElement, ...], indexes: Iterable[tuple[KeyElement, ...]]
-) -> tuple[tuple[KeyAttribute, ...], tuple[KeyAttribute, ...]]:
-    """The key attributes of the table, and those of its indexes alone; the smallest limit applies."""
-    found = {element.name: KeyAttribute(element.name, element.type, _LIMITS[element.role]) for element in table}
-    for element in (element for elements in indexes for element in elements):
-        known = found.get(element.name, KeyAttribute(element.name, element.type, MAX_HASH_BYTES, required=False))
-        found[element.name] = known._replace(limit=min(known.limit, _LIMITS[element.role]))
-    attributes = found.values()
-    return tuple(key for key in attributes if key.required), tuple(key for key in attributes if not key.required)
+def _constraints(schemas: Iterable[tuple[KeyElement, ...]]) -> tuple[tuple[KeyAttribute, ...], ...]:
+    """The key attributes of the table, whose schema comes first, and those of its indexes alone; of several limits of
+    an attribute, the smallest applies.
+    """
+    found: dict[str, KeyAttribute] = {}
+    for number, schema in enumerate(schemas):
+        for name, kind, role in schema:
+            known = found.get(name, KeyAttribute(name, kind, MAX_HASH_BYTES, required=number == 0))
+            found[name] = known._replace(limit=min(known.limit, _LIMITS[role]))
+    keys = found.values()
+    return tuple(key for key in keys if key.required), tuple(key for key in keys if not key.required)
 
 
 def _billing(description: Mapping[str, Any]) -> Billing:

@@ -19,20 +19,16 @@ from ddbio.ledger.manifest import read_manifest
 from ddbio.ledger.vetting import Vetting, vet_opening
 from ddbio.storage.base import MANIFEST, Sink
 
-START_OVER = "The import can't be resumed: start it over with another --state."
-OTHER_SOURCE = (
+_START_OVER = "The import can't be resumed: start it over with another --state."
+_OTHER_SOURCE = (
     "A file has changed if its size or its modification time (S3: its ETag) differs. To import what is there now, "
     "choose another --state."
 )
 _OPTIONS = {"acl": "ACL", "kms_key": "KMS key"}
-"""Members of an identity whose names are not simply words."""
 
 
 class Checkpoint(NamedTuple):
-    """What an earlier run left at a sink.
-
-    `state` is "none", "unfinished" (then `opened` begins its journal) or "finished" (then `manifest` is its manifest).
-    """
+    """What an earlier run left at a sink: an unfinished job has `opened`, and a finished one has `manifest`."""
 
     state: Literal["none", "unfinished", "finished"]
     journal: Journal
@@ -41,9 +37,8 @@ class Checkpoint(NamedTuple):
     location: str = ""
 
     async def entries(self) -> AsyncGenerator[list[JournalEntry]]:
-        """The entries of an unfinished job's journal, a batch at a time.
-
-        Raises JournalError where one can't be read, or does not belong to this job.
+        """The entries of an unfinished job's journal, a batch at a time; raises JournalError for any that is damaged or
+        another job's.
         """
         if self.opened is None:
             return
@@ -55,10 +50,8 @@ class Checkpoint(NamedTuple):
 
 
 async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
-    """Find out what is at `sink`.
-
-    Raises JournalError where the journal's beginning can't be used, SourceError where the manifest can't be; not where
-    they are to be overwritten.
+    """Find out what is at `sink`. Unless it is to be overwritten, raises JournalError or SourceError where the journal
+    or manifest can't be used.
     """
     journal, manifest = Journal(sink), await sink.get(MANIFEST)
     nothing_to_do = Checkpoint("none" if manifest is None else "finished", journal, manifest=manifest)
@@ -76,16 +69,14 @@ async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
 
 
 async def refuse_unfinished(checkpoint: Checkpoint, location: str, option: str) -> None:
-    """Refuse to overwrite an unfinished job; `option` is the one with which a job can start over.
-
-    Raises UnfinishedJobError, or JournalError where it can't be resumed either.
+    """Raises UnfinishedJobError where a job is unfinished, JournalError where it can't be resumed either; `option` is
+    the one with which a job can start over.
     """
     if checkpoint.state == "unfinished":
         async for _ in checkpoint.entries():
             pass
         raise UnfinishedJobError(
-            f"There is an unfinished job in {location}.",
-            hint=f"Resume it with --resume, or start over with {option}.",
+            f"There is an unfinished job in {location}.", hint=f"Resume it with --resume, or start over with {option}."
         )
 
 
@@ -98,7 +89,7 @@ def same_job(begun: Identity, asked: Identity) -> None:
             raise CheckpointMismatchError(
                 f"This is not the job that was begun. Its {_OPTIONS.get(name) or name.replace('_', ' ')}: "
                 f"{_words(before)} before, {_words(now)} now.",
-                hint=OTHER_SOURCE
+                hint=_OTHER_SOURCE
                 if name == "source_files"
                 else "Resume it with the options that it was begun with, or choose another place.",
             )
@@ -109,12 +100,12 @@ def same_files(begun: Iterable[Split], asked: Iterable[Split]) -> None:
     before = {(split.source, split.file): (split.size, split.tag) for split in begun}
     for split in asked:
         if before.get((split.source, split.file), (split.size, split.tag)) != (split.size, split.tag):
-            raise CheckpointMismatchError(f"{split.file} has changed since the import was begun.", hint=OTHER_SOURCE)
+            raise CheckpointMismatchError(f"{split.file} has changed since the import was begun.", hint=_OTHER_SOURCE)
 
 
 def check_splits(begun: Sequence[Split], asked: Iterable[Split]) -> None:
-    """Raises JournalError unless the splits that an import was `begun` with cover exactly the files of those `asked`
-    for, each of them whole. Else a damaged journal could choose which files are read.
+    """Raises JournalError unless the splits `begun` cover exactly the files of those `asked` for, each file whole: a
+    damaged journal must not choose which files are read.
     """
     spans: defaultdict[Split, list[Split]] = defaultdict(list)
     for split in begun:
@@ -122,19 +113,17 @@ def check_splits(begun: Sequence[Split], asked: Iterable[Split]) -> None:
     sources = [split.source for split in begun]
     is_ordered = [split.id for split in begun] == list(range(len(begun))) and sources == sorted(sources)
     if not is_ordered or spans.keys() != set(map(_file, asked)) or not all(map(_is_whole, spans.values())):
-        raise JournalError("The journal names other files, or parts of files, than the import reads.", hint=START_OVER)
+        raise JournalError("The journal names other files, or parts of files, than the import reads.", hint=_START_OVER)
 
 
 def check_order(splits: Sequence[Split], ledger: Ledger) -> None:
-    """Raises JournalError where a source was begun before all of an earlier one was done. ddbio never does that: the
-    rest of the earlier source would overwrite items of the later one.
+    """Raises JournalError where a source was begun before all of an earlier one, whose rest would overwrite its items,
+    was done.
     """
     left = min((split.source for split in splits if split.id not in ledger.done), default=None)
-    begun = max(
-        (split.source for split in splits if split.id in ledger.done or split.id in ledger.splits), default=None
-    )
-    if left is not None and begun is not None and begun > left:
-        raise JournalError("By the journal, a source was begun before an earlier one is done.", hint=START_OVER)
+    begun = [split.source for split in splits if split.id in ledger.done or split.id in ledger.splits]
+    if left is not None and begun and max(begun) > left:
+        raise JournalError("By the journal, a source was begun before an earlier one is done.", hint=_START_OVER)
 
 
 def _file(split: Split) -> Split:
@@ -155,7 +144,6 @@ def _is_whole(spans: list[Split]) -> bool:
 
 
 def _words(value: object) -> object:
-    """A member of an identity as people read it."""
     if isinstance(value, SourceFiles):
         return f"{value.count} of {value.bytes} bytes ({value.digest})"
     return ", ".join(map(str, value)) if isinstance(value, tuple) else value

@@ -1,7 +1,6 @@
 """One chunk of the journal: its name, its bytes, and whether they can be trusted.
 
-The first line holds the chunk's number, the number of entries, the size of the rejects file when it was written, and a
-CRC32 over all of these and the rest; each further line is one entry. `docs/durable-formats.md` describes the format.
+`docs/durable-formats.md` describes the format: a first line with a checksum, then one entry per line.
 """
 
 from __future__ import annotations
@@ -30,8 +29,6 @@ class _Version(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The first line of a chunk."""
-
     ddbio_journal: int
     chunk: int
     entries: int
@@ -44,7 +41,6 @@ class Chunk(NamedTuple):
 
     number: int
     compacted: bool = False
-    """It replaces all chunks up to its number."""
 
     @property
     def name(self) -> str:
@@ -61,18 +57,15 @@ class ChunkGoneError(JournalError):
 
 
 def parse(name: str) -> Chunk | None:
-    """The chunk of this name; None for any other file."""
     found = _NAME.fullmatch(name)
     return Chunk(int(found[1]), found[2] is not None) if found else None
 
 
 def encode(entry: JournalEntry) -> bytes:
-    """An entry as a line."""
     return msgspec.json.encode(entry) + b"\n"
 
 
 def head(number: int, entries: int, rejects_bytes: int, *lines: bytes) -> bytes:
-    """The first line of a chunk that holds these lines."""
     checksum = _checksum(number, rejects_bytes, *lines)
     return msgspec.json.encode(Head(VERSION, number, entries, checksum, rejects_bytes)) + b"\n"
 
@@ -96,7 +89,6 @@ def check(chunk: Chunk, data: bytes | None, location: str) -> tuple[Head, bytes]
 
 
 def decode(chunk: Chunk, lines: bytes, location: str) -> list[JournalEntry]:
-    """The entries in these lines of a chunk. Raises JournalError."""
     try:
         return [msgspec.json.decode(line, type=JournalEntry) for line in lines.splitlines()]
     except UNREADABLE as error:

@@ -27,7 +27,6 @@ class Split(msgspec.Struct, frozen=True):
     id: int
     file: str = ""
     start: int = 0
-    """First byte of the span."""
     end: int | None = None
     """First byte after the span; None where it extends to the end of the file."""
     size: int | None = None
@@ -49,7 +48,6 @@ class SplitState(msgspec.Struct, frozen=True):
 
     @property
     def done(self) -> bool:
-        """It is read to its end, and its last file is sealed."""
         return self.finished or (isinstance(self.position, AtEnd) and self.open_file is None)
 
 
@@ -59,9 +57,7 @@ class Lease(msgspec.Struct, frozen=True):
     split: Split
     epoch: int
     position: Position = START
-    """Where to go on."""
     number: int = 0
-    """The number of the split's next output file."""
 
 
 class FileState(msgspec.Struct, frozen=True):
@@ -71,9 +67,7 @@ class FileState(msgspec.Struct, frozen=True):
     segment: Natural
     number: Natural
     first: Position
-    """The position before the file's first item."""
     last: Position
-    """The position after the file's last item."""
     read: Natural
     """Sum of `Count` over the replies whose items are in it."""
     items: Natural
@@ -103,7 +97,6 @@ class Reject(msgspec.Struct, frozen=True):
 
 
 def by_reason(rejects: Iterable[Reject]) -> dict[str, Rejection]:
-    """The rejects by the code of their reason."""
     found: dict[str, Rejection] = {}
     for each in rejects:
         one = Rejection(count=1, source=each.source, offset=each.offset, line=each.line, message=each.message)
@@ -112,7 +105,6 @@ def by_reason(rejects: Iterable[Reject]) -> dict[str, Rejection]:
 
 
 def add_up(total: dict[str, Rejection], more: Mapping[str, Rejection]) -> None:
-    """Add rejects to others, by reason."""
     for reason, found in more.items():
         total[reason] = total[reason] + found if reason in total else found
 
@@ -123,12 +115,10 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     split: Natural
     epoch: Natural
     seq: Natural
-    """1, 2, 3 … within one lease."""
     position: Position
     """Everything before it is settled."""
     done: bool = False
     file: FileState | None = None
-    """Export: what is durable of the file, from its first byte."""
     read: Natural = 0
     """Export: sum of `Count` over the replies. Import: records found."""
     written: Natural = 0
@@ -137,7 +127,7 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     """Export: bytes written. Import: bytes read."""
     rejected: Natural = 0
     rejects: tuple[Reject, ...] = ()
-    """The rejected records. They go into the rejects file, not into the journal."""
+    """They go into the rejects file, not into the journal."""
     types: dict[str, Natural] = {}
     """Type masks by attribute path (`ddbio.hints`)."""
     reasons: dict[str, Rejection] = {}
@@ -183,15 +173,12 @@ class Compacted(msgspec.Struct, frozen=True, tag="compacted"):
     written: Natural
     rejected: Natural
     size: Natural
-    """Sum of `bytes` over all commits."""
     types: PathTypes
     used: tuple[Used, ...]
     reasons: dict[str, Rejection] = {}
 
 
 class KnownSplit(msgspec.Struct, frozen=True, tag="split"):
-    """A split that was begun and not done when the journal was compacted."""
-
     split: Natural
     state: SplitState
 

@@ -22,8 +22,6 @@ class _JobIdentity(msgspec.Struct, frozen=True, kw_only=True, tag_field="command
 
 
 class ExportIdentity(_JobIdentity, frozen=True, kw_only=True, tag="export"):
-    """An export: its table, its destination, and the options that shape its files."""
-
     command: ClassVar[Literal["export"]] = "export"
     destination: str
     format: OutputFormat
@@ -43,7 +41,7 @@ class ExportIdentity(_JobIdentity, frozen=True, kw_only=True, tag="export"):
 
 
 class SourceFiles(msgspec.Struct, frozen=True):
-    """The files that an import reads: how many, their size in all, and a digest of names, sizes and tags."""
+    """How many files an import reads, their size in all, and a digest of names, sizes and tags."""
 
     count: int
     bytes: int
@@ -51,14 +49,11 @@ class SourceFiles(msgspec.Struct, frozen=True):
 
 
 class ImportIdentity(_JobIdentity, frozen=True, kw_only=True, tag="import"):
-    """An import: its table, its sources, and the options that shape what is written."""
-
     command: ClassVar[Literal["import"]] = "import"
     sources: tuple[str, ...]
     format: InputFormat
     source_files: SourceFiles
     type_hints: str | None
-    """A digest."""
     rejects_file: str | None
 
 

@@ -1,9 +1,7 @@
 """The journal: numbered, immutable, checksummed chunks of entries, written through a Sink, to a folder or to S3.
 
-A chunk is a small object, `_ddbio/journal/00000001.json`, that is written whole or not at all, and only after what it
-claims is durable. Every `COMPACT_AFTER` chunks, or sooner where they are large, a chunk is written that holds the whole
-state of the job and replaces those before it: `_ddbio/journal/00000512-compacted.json`. Reading begins at the newest of
-these.
+Every `COMPACT_AFTER` chunks, or sooner where they are large, a compacted one is written, which holds the whole state of
+the job and replaces all chunks before it. Reading begins at the newest of these.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from ddbio.errors import DdbioError
 from ddbio.ledger import chunks
@@ -19,14 +18,12 @@ from ddbio.ledger.entries import JournalEntry, Opened
 from ddbio.storage.base import JOURNAL, Sink
 
 AT_ONCE = 16
-"""Chunks that are read at the same time."""
 COMPACT_AFTER = 512
 """Chunks between two compactions: this many are read from S3 in a second or two."""
 COMPACT_BYTES = 16 * 1024 * 1024
 """Chunks that exceed the size of the last compacted one by this much are compacted before there are that many."""
 ATTEMPTS = 3
-"""How often the journal is listed before a missing chunk counts as damage: while another process compacts the journal,
-a listing may lack both the old chunks and the new one."""
+"""Listings before a missing chunk counts as damage: during a compaction, one may lack the old chunks and the new."""
 BLOCK_BYTES = 256 * 1024
 """How much of a compacted chunk is encoded or decoded before other tasks get their turn: about a millisecond."""
 log = logging.getLogger("ddbio")
@@ -52,19 +49,16 @@ class Journal:
         """Size of the rejects file when the last chunk was written."""
 
     async def opened(self) -> Opened | None:
-        """The first entry; None where there is no journal. Raises JournalError as `read` does."""
+        """The first entry; None where there is no journal. Raises JournalError."""
         for _ in range(ATTEMPTS - 1):
-            try:
+            with suppress(ChunkGoneError):
                 return await self._opened()
-            except ChunkGoneError:
-                continue
         return await self._opened()
 
     async def read(self) -> AsyncGenerator[list[JournalEntry]]:
         """All entries in order, a batch at a time. Raises JournalError where one can't be trusted.
 
-        For a reader that does not hold the job's lock, the journal may be compacted meanwhile: then a `Compacted` may
-        come in the middle, and replaces all entries before it.
+        Without the job's lock, a `Compacted` may come in the middle; it replaces all entries before it.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -96,9 +90,8 @@ class Journal:
     def compact(self, state: Iterable[JournalEntry]) -> None:
         """Begin to replace all chunks by one that holds `state`, in a task that nobody waits for.
 
-        The new chunk is sealed before the first of the others is deleted, so a crash at any moment leaves one whole
-        journal. Chunks below the newest compacted one may remain; they are not read, and the next compaction deletes
-        them. If it fails, the journal stays as it is until the next attempt is due.
+        The new chunk is sealed before any other is deleted, so a crash leaves one whole journal. If it fails, the
+        journal stays as it is until the next attempt is due.
         """
         self._bytes_since = 0
         self._compacting = asyncio.create_task(self._compact(self._next - 1, self.rejects_bytes, iter(state)))
@@ -194,7 +187,7 @@ class Journal:
         self._compact_at = number + self._compact_after
 
     async def _compacted(self) -> None:
-        """Wait for the end of a compaction, if one is under way."""
+        """Wait for the end of a compaction that is under way."""
         if self._compacting is not None:
             await asyncio.wait([self._compacting])
             compacting, self._compacting = self._compacting, None

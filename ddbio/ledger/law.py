@@ -11,8 +11,6 @@ from ddbio.words import count
 
 
 class Law(Protocol):
-    """What a job's ledger is held to."""
-
     def check(self, state: JobState) -> None:
         """Raises LedgerError, with the counts, where they do not agree at the job's end."""
 

@@ -22,8 +22,7 @@ LEAVE_SECONDS = 0.1
 class Ledger(JobState):
     """The durable state of one job, and the way to add to it.
 
-    `law` says which counts must agree. `journal` keeps the state beyond this process; without one, as for the standard
-    streams, the job can't be resumed. `rejects` is where an import's rejected records go.
+    Without a `journal`, as for the standard streams, the job can't be resumed.
     """
 
     def __init__(self, law: Law, journal: Journal | None = None, rejects: RejectsFile | None = None) -> None:
@@ -39,17 +38,15 @@ class Ledger(JobState):
 
     @property
     def has_journal(self) -> bool:
-        """Whether what is recorded outlives this process."""
         return self._journal is not None
 
     @property
     def untouched(self) -> bool:
-        """Whether there is nothing that a run could go on with."""
+        """Whether a run that resumes the job would find nothing done."""
         return not self._law.has_progress(self)
 
     @property
     def rejects_location(self) -> str | None:
-        """Where the rejected records are; None if there are none."""
         return str(self._rejects.path) if self._rejects is not None and self.rejected else None
 
     def take(self, entries: Iterable[JournalEntry]) -> None:
@@ -60,12 +57,10 @@ class Ledger(JobState):
                 self._unsettled.add(_name(entry))
 
     def settled(self, commit: Commit) -> bool:
-        """Whether this commit, if it was taken in, is durable."""
         return _name(commit) not in self._unsettled
 
     @property
     def all_durable(self) -> bool:
-        """Whether every commit that was taken in is durable."""
         return not self._unsettled
 
     async def write(self) -> list[str]:
@@ -80,15 +75,13 @@ class Ledger(JobState):
         return await asyncio.shield(writing)
 
     async def record(self, entries: Iterable[JournalEntry]) -> list[str]:
-        """`take` these entries and `write`."""
         self.take(entries)
         return await self.write()
 
     async def settle(self) -> None:
         """Make durable what was taken in, and wait for the writes of cancelled callers.
 
-        Raises JournalError where a write failed: the journal may then hold more than this ledger, so the files must
-        not be touched.
+        Raises JournalError where a write failed: the journal may hold more than this ledger, so no file may be touched.
         """
         await self._all_written()
         await self.write()
@@ -106,17 +99,16 @@ class Ledger(JobState):
             self._rejects.close()
 
     async def stop_compacting(self) -> None:
-        """Stop a compaction of the journal that is under way. The next `write` may begin another one."""
+        """Stop a compaction of the journal; the next `write` may begin another one."""
         if self._journal is not None:
             await self._journal.stop_compacting()
 
     async def close(self) -> None:
-        """The job needs no journal any more: remove it."""
+        """Remove the journal: the job is done."""
         if self._journal is not None:
             await self._journal.remove()
 
     def check(self) -> None:
-        """Hold the counts to the law. Raises LedgerError where they do not agree."""
         self._law.check(self)
 
     async def _all_written(self) -> None:

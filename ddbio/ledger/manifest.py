@@ -1,8 +1,7 @@
 """The manifest: the final summary of a job, `_ddbio/manifest.json` beside an export's files or in an import's state.
 
-It is written whole or not at all. Its checksum covers every member but itself, those of later versions included, and
-depends neither on white space nor on the order of members or the notation of numbers. `docs/durable-formats.md`
-describes the format.
+Its checksum covers every member but itself, those of later versions included, and depends neither on white space nor
+on the order of members or the notation of numbers. `docs/durable-formats.md` describes the format.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ VERSION = 2
 
 
 class TableRecord(msgspec.Struct, frozen=True):
-    """The table as it was when the job began."""
-
     arn: str
     item_count: Natural
     size_bytes: Natural
@@ -53,8 +50,6 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """Everything that a later import, verification or person needs to know of a job."""
-
     ddbio_manifest: Literal[2]
     run: str
     identity: Identity
@@ -62,7 +57,6 @@ class Manifest(msgspec.Struct, frozen=True):
     segments: Natural
     """TotalSegments of an export; 0 for an import."""
     files: list[FileState]
-    """An export's files, each with its segment, counts, bytes, CRC32 and positions."""
     type_hints: dict[str, HintType]
     """Plain JSON: the type of each path that held only one type (`ddbio.hints`)."""
     mixed: list[str]
@@ -78,22 +72,17 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as indented JSON, with its checksum."""
     _, checksum = _checksums(msgspec.json.encode(manifest))
     text = msgspec.json.encode(msgspec.structs.replace(manifest, checksum=checksum))
     return msgspec.json.format(text, indent=2) + b"\n"
 
 
 class Listed(msgspec.Struct):
-    """A file of an export, as far as an import looks at it."""
-
     name: str
     bytes: int | None = None
 
 
 class Origin(msgspec.Struct):
-    """The table of a job."""
-
     command: Literal["export", "import"]
     account: str
     region: str
@@ -120,24 +109,18 @@ class _Version(msgspec.Struct):
 
 
 def read_types(text: bytes, location: str) -> Types:
-    """What an import needs of a manifest, of any format up to `VERSION`.
-
-    Raises SourceError where the manifest can't be understood, or was changed.
-    """
+    """What an import needs of a manifest. Raises SourceError where it can't be understood, or was changed."""
     return _read(text, location, lambda _: msgspec.json.decode(text, type=Types))
 
 
 def read_files(text: bytes, location: str) -> list[str]:
-    """The names of the files that a manifest lists, as far as they are those of its table's exports.
-
-    Raises SourceError as `read_types` does.
-    """
+    """The names of the files that a manifest lists and its table's exports could have; raises as `read_types`."""
     found = _read(text, location, lambda _: msgspec.json.decode(text, type=_Files))
     return list(filter(is_file_of(found.identity.table), (file.name for file in found.files)))
 
 
 def read_manifest(text: bytes, location: str) -> Manifest:
-    """A whole manifest, of any format up to `VERSION`; raises SourceError as `read_types` does."""
+    """A whole manifest, of any format up to `VERSION`; raises as `read_types`."""
 
     def decode(version: int) -> Manifest:
         if version == 1:
@@ -151,7 +134,11 @@ def _read(text: bytes, location: str, decode: Callable[[int], T]) -> T:
     try:
         version = msgspec.json.decode(text, type=_Version).ddbio_manifest
         if version not in range(1, VERSION + 1):
-            raise _other_version(version, location)
+            reads = f"this version of ddbio reads formats 1 to {VERSION}"
+            raise SourceError(
+                f"The manifest of {location} is of format {version}; {reads}.",
+                hint="Use the version of ddbio that wrote it, or a later one.",
+            )
         found = decode(version)
         said, checksum = _checksums(text)
     except (ValueError, RecursionError) as error:
@@ -165,13 +152,6 @@ def _read(text: bytes, location: str, decode: Callable[[int], T]) -> T:
             "member checksum.",
         )
     return found
-
-
-def _other_version(version: int, location: str) -> SourceError:
-    return SourceError(
-        f"The manifest of {location} is of format {version}; this version of ddbio reads formats 1 to {VERSION}.",
-        hint="Use the version of ddbio that wrote it, or a later one.",
-    )
 
 
 def _checksums(text: bytes) -> tuple[object, str]:

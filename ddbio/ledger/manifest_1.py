@@ -6,106 +6,57 @@ used beside its other totals.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from ddbio.ledger.identity import ExportIdentity, Identity, ImportIdentity, SourceFiles
-from ddbio.ledger.positions import END, START, AfterKey, Position
-from ddbio.model import Compression, InputFormat, KeyType, OutputFormat
+from ddbio.ledger.identity import SourceFiles
+from ddbio.ledger.positions import END, START, AfterKey
 from ddbio.report import Spending
 
 _SOURCE_FILES = re.compile(r"(\d+) of (\d+) bytes \(([0-9a-f]*)\)")
 
 
-class _ExportOptions(msgspec.Struct, rename=lambda name: name.replace("_", " ")):
-    format: OutputFormat
-    compress: Compression
-    fingerprint: bool
-    encryption: str | None
-    kms_key: str | None = msgspec.field(name="KMS key")
-    storage_class: str | None
-    acl: str | None = msgspec.field(name="ACL")
-    index: str | None
-    consistent_read: bool
-    filter_expression: str | None
-    projection_expression: str | None
-    expression_names: dict[str, str]
-    expression_values: str | None
-
-
-class _ImportOptions(msgspec.Struct, rename=lambda name: name.replace("_", " ")):
-    format: InputFormat
-    source_files: str
-    type_hints: str | None
-    rejects_file: str | None
-
-
-class _Identity(msgspec.Struct):
-    command: Literal["export", "import"]
-    account: str
-    region: str
-    table: str
-    table_id: str
-    keys: tuple[tuple[str, KeyType], ...]
-    place: str
-    what: dict[str, Any]
-
-
-class _File(msgspec.Struct):
-    first: str
-    last: str
-    sealed: bool
-    token: dict[str, Any] | None = None
-
-
-class _Manifest(msgspec.Struct):
-    identity: _Identity
-    files: list[_File]
-    totals: Spending
-
-
 def upgrade(text: bytes) -> dict[str, Any]:
     """The document of a manifest of format 1 as one of format 2. Raises ValueError where it is not of format 1."""
-    old, document = msgspec.json.decode(text, type=_Manifest), json.loads(text)
+    try:
+        return _upgraded(msgspec.json.decode(text))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError("it is not of format 1") from error
+
+
+def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
     files = [
-        members
+        file
         | {
-            "first": msgspec.to_builtins(_position(file.first)),
-            "last": msgspec.to_builtins(_position(file.last)),
-            "sealed": file.sealed and file.token is None,
+            "first": _position(file["first"]),
+            "last": _position(file["last"]),
+            "sealed": file["sealed"] and file.get("token") is None,
             "token": None,
         }
-        for members, file in zip(document["files"], old.files, strict=True)
+        for file in document["files"]
     ]
-    identity = msgspec.to_builtins(_identity(old.identity))
-    used = {each.name: document["totals"].pop(each.name) for each in fields(Spending)}
-    totals = document["totals"] | {"used": used}
-    return {**document, "ddbio_manifest": 2, "identity": identity, "files": files, "totals": totals}
+    totals = document["totals"]
+    totals["used"] = {each.name: totals.pop(each.name) for each in fields(Spending)}
+    return document | {"ddbio_manifest": 2, "identity": _identity(document["identity"]), "files": files}
 
 
-def _identity(old: _Identity) -> Identity:
-    table = {name: getattr(old, name) for name in ("account", "region", "table", "table_id", "keys")}
-    if old.command == "export":
-        options = msgspec.structs.asdict(msgspec.convert(old.what, _ExportOptions))
-        return ExportIdentity(**table, **options, destination=old.place)
-    options = msgspec.structs.asdict(msgspec.convert(old.what, _ImportOptions))
-    return ImportIdentity(
-        **table, **options | {"source_files": _files(options["source_files"])}, sources=tuple(old.place.split(", "))
-    )
+def _identity(old: dict[str, Any]) -> dict[str, Any]:
+    options = {phrase.lower().replace(" ", "_"): value for phrase, value in old["what"].items()}
+    if old["command"] == "export":
+        return old | options | {"destination": old["place"]}
+    return old | options | {"sources": old["place"].split(", "), "source_files": _files(options["source_files"])}
 
 
-def _files(text: str) -> SourceFiles:
+def _files(text: str) -> dict[str, Any]:
     found = _SOURCE_FILES.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} does not describe source files")
-    return SourceFiles(int(found[1]), int(found[2]), found[3])
+    return msgspec.structs.asdict(SourceFiles(int(found[1]), int(found[2]), found[3]))
 
 
-def _position(text: str) -> Position:
-    if not text:
-        return START
-    return END if text == "end" else AfterKey(text)
+def _position(text: str) -> Any:
+    position = AfterKey(text) if text not in ("", "end") else END if text else START
+    return msgspec.to_builtins(position)

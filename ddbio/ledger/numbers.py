@@ -11,7 +11,6 @@ class Numbers:
         self._count = int.from_bytes(packed, "little").bit_count()
 
     def add(self, number: int) -> None:
-        """Add a number, if it is not in the set."""
         if number not in self:
             byte = number >> 3
             self._bits.extend(bytes(max(byte + 1 - len(self._bits), 0)))
@@ -27,5 +26,4 @@ class Numbers:
         return self._count
 
     def packed(self) -> bytes:
-        """The set in as few bytes as it takes in memory."""
         return bytes(self._bits)

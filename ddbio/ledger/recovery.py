@@ -1,7 +1,4 @@
-"""Recovery: a file that a lost worker, or an earlier run, has left is sealed at its last commit or removed.
-
-No file is ever continued.
-"""
+"""Recovery: a file that a lost worker, or an earlier run, has left is sealed at its last commit, or removed."""
 
 from __future__ import annotations
 
@@ -15,18 +12,17 @@ from ddbio.ledger.ledger import Ledger
 from ddbio.names import is_file_of
 from ddbio.storage.base import Sink
 
-SEALERS = 16
-"""Files that are sealed at the same time."""
+SEALED_AT_ONCE = 16
 
 
 async def recover(ledger: Ledger, sink: Sink, splits: Iterable[int] | None = None) -> None:
     """Seal every unsealed file that has a commit, of all splits or of these; where one is gone, its split goes back.
 
-    Idempotent: a file that was sealed before a crash is recognised. Raises DestinationError, and JournalError where the
-    journal may hold more than the ledger: a file sealed too early would not be what the journal says.
+    Idempotent. Raises DestinationError, and JournalError where the journal may hold more than the ledger: a file sealed
+    too early would not be what the journal says.
     """
     await ledger.settle()
-    turns = asyncio.Semaphore(SEALERS)
+    turns = asyncio.Semaphore(SEALED_AT_ONCE)
 
     async def settle(split: int, file: FileState) -> None:
         async with turns:

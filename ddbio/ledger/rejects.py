@@ -1,6 +1,6 @@
 """The rejects file: one JSON line for each record that could not be written, durable before the job moves past it.
 
-Jobs that run one after the other may append to the same file: each line names its run, and a job removes only its own.
+Jobs may append to the same file one after the other: each line names its run, and a job removes only its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import BinaryIO, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,12 +20,10 @@ from msgspec import UNSET, UnsetType
 from ddbio.errors import DdbioError, DestinationError, PreflightError
 from ddbio.ledger.entries import Reject
 from ddbio.model import Reason, Refused
-from ddbio.storage.local.disk import sync_folder
+from ddbio.storage.local.disk import is_at, sync_folder
 from ddbio.unreadable import UNREADABLE
 
-T = TypeVar("T")
 MARK = b'{"ddbio_reject":'
-"""How a line of a rejects file begins."""
 
 
 class RejectLine(msgspec.Struct, kw_only=True):
@@ -56,20 +54,13 @@ def unwrap(line: bytes) -> bytes | Refused:
         elif isinstance(found.raw_base64, bytes):
             line = found.raw_base64
         else:
-            return Refused(
-                Reason.RAW_MISSING,
-                0,
-                f"The rejects file does not hold this record: read it from {found.source}, {found.length:,} bytes from "
-                f"byte {found.offset:,} on.",
-            )
+            where = f"{found.source}, {found.length:,} bytes from byte {found.offset:,} on"
+            return Refused(Reason.RAW_MISSING, 0, f"The rejects file does not hold this record: read it from {where}.")
     return line
 
 
 class RejectsFile:
-    """Appends the rejects of the job `run` to `path`.
-
-    The first reject creates the file and its folder. From then on the file is locked, until `close`.
-    """
+    """Appends the rejects of the job `run` to `path`, which the first one creates and locks until `close`."""
 
     def __init__(self, path: Path, run: str) -> None:
         self.path = path
@@ -80,48 +71,41 @@ class RejectsFile:
 
     @asynccontextmanager
     async def tried(self) -> AsyncIterator[None]:
-        """Try the file for writing. It exists inside the block; what was created for that is removed afterwards.
-
-        Raises PreflightError, also where another job is writing to the file.
-        """
+        """Try the file for writing; raises PreflightError. What is created for that is removed after the block."""
         new = await asyncio.to_thread(self._missing)
         try:
-            await self._change(self._try, None, PreflightError)
+            await self._change(self._try, PreflightError)
             yield
         finally:
             await asyncio.to_thread(self._remove_empty, new)
 
     async def add(self, rejects: Iterable[Reject]) -> int:
-        """Write these rejects durably. Raises DestinationError where that is impossible.
-
-        Returns the size of the file up to the end of this job's last line: 0 before its first one.
+        """Write these rejects durably; raises DestinationError. Returns the size of the file up to the end of this
+        job's last line: 0 before its first one.
         """
         lines = b"".join(_encode(reject, self._run) for reject in rejects)
         if lines:
-            self._size = await self._change(self._append, lines)
+            self._size = await self._change(lambda: self._append(lines))
         return self._size
 
     async def cut(self, size: int) -> None:
         """Remove this job's lines after the first `size` bytes: rejects whose commit did not become durable.
 
-        A job that ran later may have appended lines of its own, and its journal holds their offsets. These lines stay
-        where they are, and lines of this job before them are blanked.
+        Before lines of a later job, which stay where they are since its journal holds their offsets, they are blanked.
         """
-        self._size = await self._change(self._cut, size)
+        self._size = await self._change(lambda: self._cut(size))
 
     def close(self) -> None:
-        """Release the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    async def _change(self, change: Callable[[T], int], argument: T, kind: type[DdbioError] = DestinationError) -> int:
+    async def _change(self, change: Callable[[], int], kind: type[DdbioError] = DestinationError) -> int:
         try:
-            return await asyncio.to_thread(change, argument)
+            return await asyncio.to_thread(change)
         except BlockingIOError as error:
-            hint = "Wait for its end, or give another file with --rejects."
-            if kind is not PreflightError:
-                hint = "Wait for its end, and resume."
+            instead = "or give another file with --rejects" if kind is PreflightError else "and resume"
+            hint = f"Wait for its end, {instead}."
             raise kind(f"Another job is writing to the rejects file {self.path}.", hint=hint) from error
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -136,17 +120,16 @@ class RejectsFile:
         """The file and the folders above it that do not exist, the innermost first."""
         return [path for path in (self.path, *self.path.parents) if not path.exists()]
 
-    def _try(self, _: None) -> int:
+    def _try(self) -> int:
         if self.path.exists() and not self.path.is_file() and not self.path.is_dir():
-            raise PreflightError(
-                f"The rejects file {self.path} is not a regular file.", hint="It must be one that can be appended to."
-            )
+            hint = "It must be one that can be appended to."
+            raise PreflightError(f"The rejects file {self.path} is not a regular file.", hint=hint)
         self._opened()
         return 0
 
     def _opened(self) -> BinaryIO:
         """The file at `path`, locked. If it was removed since it was opened, another one is created."""
-        if self._file is None or not _is_at(self.path, self._file):
+        if self._file is None or not is_at(self.path, self._file.fileno()):
             self.close()
             # With `parents=True` only the innermost folder would get the mode.
             for folder in reversed(self._missing()[1:]):
@@ -193,14 +176,11 @@ class RejectsFile:
         return end
 
     def _is_mine(self, line: bytes) -> bool:
-        """Whether this job has written the line; one that breaks off before it names its run holds no record.
-
-        A line that is empty, or only a brace, was in the file before.
-        """
+        """Whether this job has written the line, or its beginning; one that is only a brace was there before."""
         return line.startswith(self._begin) or (len(line.rstrip()) > 1 and self._begin.startswith(line.rstrip(b"\n")))
 
     def _remove_empty(self, new: Iterable[Path]) -> None:
-        """Remove these paths, which `tried` has created, unless they have got some content."""
+        """Remove these paths, which `tried` has created, unless they have content by now."""
         if self._file is not None and self._file.seek(0, os.SEEK_END) == 0 and self.path in new:
             self.path.unlink(missing_ok=True)
         self.close()
@@ -215,25 +195,12 @@ def _open_or_create(path: str, _: int) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _is_at(path: Path, file: BinaryIO) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
 def _encode(reject: Reject, run: str) -> bytes:
-    line = RejectLine(
-        run=run,
-        source=reject.source,
-        offset=reject.offset,
-        length=reject.length,
-        line=reject.line,
-        reason=reject.reason,
-        message=reject.message,
-    )
+    members = msgspec.structs.asdict(reject)
+    raw = members.pop("raw")
+    line = RejectLine(run=run, **members)
     try:
-        line.raw = None if reject.raw is None else reject.raw.decode()
+        line.raw = raw if raw is None else raw.decode()
     except UnicodeDecodeError:
-        line.raw_base64 = reject.raw or b""
+        line.raw_base64 = raw
     return msgspec.json.encode(line) + b"\n"

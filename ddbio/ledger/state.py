@@ -28,13 +28,10 @@ _DONE = SplitState(finished=True)
 
 
 class JobState:
-    """Splits, files, types and counts, as of the last entry that was applied."""
-
     def __init__(self) -> None:
         self.splits: dict[int, SplitState] = {}
         """The splits that were begun and are not done."""
         self.done = Numbers()
-        """The splits that are done."""
         self.files: dict[str, FileState] = {}
         self.types = PathTypes()
         self._used: dict[str, Used] = {}
@@ -49,21 +46,17 @@ class JobState:
         return _DONE if number in self.done else self.splits.get(number, SplitState())
 
     def open_files(self, splits: Iterable[int] | None = None) -> list[tuple[int, FileState]]:
-        """Files that have commits and are not sealed, with their splits; of all splits, or of these.
-
-        Raises JournalError where the journal names one and does not describe it.
-        """
+        """Files that have commits and are not sealed, with their splits; of all splits, or of these."""
         chosen = self.splits if splits is None else splits
         found = [(number, self.split(number).open_file) for number in chosen]
         return [(number, self._known(name)) for number, name in found if name is not None]
 
     @property
     def used(self) -> Spending:
-        """What the job has used in all its runs."""
         return sum((run.spending for run in self._used.values()), Spending())
 
     def replay(self, entries: Iterable[JournalEntry]) -> None:
-        """Apply what a journal holds already. Raises JournalError where that contradicts itself."""
+        """Apply what a journal holds already. Raises JournalError where it contradicts itself."""
         for entry in entries:
             self._apply(entry)
 

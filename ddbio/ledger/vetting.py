@@ -1,7 +1,7 @@
 """Names and positions in a journal are checked against the job before they are used.
 
-The checksum detects accidents, but anyone who can write to the destination can compute one. Without these checks, a
-forged journal could have any file of the machine renamed, truncated or read.
+Anyone who can write to the destination can compute a checksum. Without these checks, a forged journal could have any
+file of the machine renamed, truncated or read.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from ddbio.ledger.entries import Commit, FileState, JournalEntry, KnownFile, Kno
 from ddbio.ledger.identity import ExportIdentity
 from ddbio.ledger.positions import START, AfterKey, AtOffset, Position
 from ddbio.names import RUN_NAME, TABLE_NAME, file_name, is_part_of
-from ddbio.storage.tokens import LocalToken, Token
+from ddbio.storage.tokens import LocalToken
 from ddbio.unreadable import UNREADABLE
 
-Key = dict[str, dict[str, str]]
-"""A LastEvaluatedKey."""
+LastEvaluatedKey = dict[str, dict[str, str]]
 
 
 def vet_opening(opened: Opened, location: str) -> None:
@@ -29,8 +28,6 @@ def vet_opening(opened: Opened, location: str) -> None:
 
 
 class Vetting:
-    """Checks the entries of a journal against the job that was `opened`."""
-
     def __init__(self, opened: Opened, location: str) -> None:
         self._opened = opened
         self._location = location
@@ -45,7 +42,7 @@ class Vetting:
                 raise _refused(self._location, f"an entry about split {split}")
 
     def _look(self, entry: JournalEntry) -> tuple[int, bool]:
-        """The split that an entry is about, and whether it could be about that one."""
+        """The split that an entry is about, and whether the entry could be about that one."""
         match entry:
             case Commit(split=split, position=position, file=file):
                 return split, self._is_position(split, position) and (file is None or self._is_ours(file, split))
@@ -72,7 +69,7 @@ class Vetting:
             and file.name == file_name(identity.table, file.segment, file.number, identity.compress)
             and self._is_scan_position(file.first)
             and self._is_scan_position(file.last)
-            and _is_token(file.token, file.name)
+            and (not isinstance(file.token, LocalToken) or is_part_of(file.token.part, file.name))
         )
 
     def _is_scan_position(self, position: Position) -> bool:
@@ -80,15 +77,10 @@ class Vetting:
         if not isinstance(position, AfterKey):
             return not isinstance(position, AtOffset)
         try:
-            key = msgspec.json.decode(position.key, type=Key)
+            key = msgspec.json.decode(position.key, type=LastEvaluatedKey)
         except UNREADABLE:
             return False
         return all(key.get(name, {}).keys() == {kind} for name, kind in self._key.items())
-
-
-def _is_token(token: Token | None, name: str) -> bool:
-    """Whether a resume token, if there is one, is about this file."""
-    return not isinstance(token, LocalToken) or is_part_of(token.part, name)
 
 
 def _refused(location: str, what: str) -> JournalError:

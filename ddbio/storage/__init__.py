@@ -11,6 +11,7 @@ from ddbio.errors import UsageError
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _MISTYPED = re.compile(r"s3:/*", re.IGNORECASE)
 """The beginning of a mistyped URL, more likely than of a path; `./s3:x` names such a path."""
+_LOCATIONS = "Give a path, s3://bucket/prefix, or -."
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
@@ -45,14 +46,10 @@ def parse_location(text: str) -> Location:
     if text == "-":
         return Std()
     if not text.strip():
-        raise UsageError(
-            "A location can't be empty.", hint="Give a path, s3://bucket/prefix, or - for a standard stream."
-        )
+        raise UsageError("A location can't be empty.", hint=f"{_LOCATIONS[:-1]} for a standard stream.")
     check_encoding(text)
     if "\0" in text:
-        raise UsageError(
-            f"{text!r} holds a NUL byte, which no location may.", hint="Give a path, s3://bucket/prefix, or -."
-        )
+        raise UsageError(f"{text!r} holds a NUL byte, which no location may.", hint=_LOCATIONS)
     scheme = _SCHEME.match(text)
     if scheme is None:
         if mistyped := _MISTYPED.match(text):
@@ -60,9 +57,7 @@ def parse_location(text: str) -> Location:
             raise UsageError(f"{text!r} is not a location that ddbio supports.", hint=hint)
         return Local(home_path(text))
     if scheme[1].lower() != "s3":
-        raise UsageError(
-            f"{text!r} is not a location that ddbio supports.", hint="Give a path, s3://bucket/prefix, or -."
-        )
+        raise UsageError(f"{text!r} is not a location that ddbio supports.", hint=_LOCATIONS)
     bucket, _, prefix = text[scheme.end() :].partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise UsageError(f"{text!r} names no valid bucket.", hint="Write s3://bucket/prefix.")

@@ -1,7 +1,6 @@
 """The storage contract: sinks, which an export writes to, and sources, which an import reads.
 
-One test suite runs over every implementation. Errors of the backend become `DestinationError` or `SourceError`, which
-name what was tried and where.
+Errors of the backend become `DestinationError` or `SourceError`, which name what was tried and where.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Container, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from ddbio.model import Compression
 from ddbio.storage.tokens import Token
@@ -17,13 +16,11 @@ from ddbio.storage.tokens import Token
 OWN_FOLDER = "_ddbio"
 """The folder of all files of ddbio's own; query engines skip names that start with `_`."""
 MANIFEST = f"{OWN_FOLDER}/manifest.json"
-"""The manifest of an export, relative to its root."""
 JOURNAL = f"{OWN_FOLDER}/journal/"
-"""What the names of a journal's chunks begin with, relative to the same root; a finished job has no journal."""
+"""What the names of a journal's chunks begin with."""
 LOCK = f"{OWN_FOLDER}/lock"
-"""The lock that keeps a second job out, relative to the root."""
 PROBE = f"{OWN_FOLDER}/probe"
-"""The file that a check writes, relative to the root."""
+"""The file that a check writes."""
 
 
 class StoredFile(NamedTuple):
@@ -45,10 +42,7 @@ class OutputFile(ABC):
 
     @property
     def resume_token(self) -> Token | None:
-        """What `Sink.recover` needs, besides the name, to seal every offset that `sync` and `finish` returned so far.
-
-        None while there is nothing to seal, and on a stream.
-        """
+        """What `Sink.recover` needs to seal every offset that `sync` and `finish` returned so far, if there is any."""
         return None
 
     @abstractmethod
@@ -59,16 +53,12 @@ class OutputFile(ABC):
     async def sync(self) -> int:
         """Make durable what can be; return the offset up to which every byte is durable. It never decreases.
 
-        After `finish` it is the file's size. A local file is flushed as a whole. An S3 upload returns the end of its
-        last contiguous stored part, without waiting for the parts in flight.
+        A local file is flushed as a whole. An S3 upload does not wait for the parts in flight.
         """
 
     @abstractmethod
     async def finish(self) -> int:
-        """End the file: make everything durable, without the final name; return the file's size.
-
-        A file without blocks is allowed. Idempotent.
-        """
+        """End the file: make everything durable, without the final name; return the file's size. Idempotent."""
 
     @abstractmethod
     async def seal(self) -> None:
@@ -99,17 +89,17 @@ class Sink(ABC):
     @property
     @abstractmethod
     def location(self) -> str:
-        """The folder or the `s3://` URL, for messages."""
+        """For messages."""
 
-    @abstractmethod
-    async def __aenter__(self) -> Sink: ...
+    async def __aenter__(self) -> Self:
+        return self
 
     @abstractmethod
     async def __aexit__(self, *exc: object) -> None: ...
 
     @abstractmethod
     async def check(self, expected_bytes: int | None) -> list[str]:
-        """Check that the destination can be written to, leaving nothing behind; return warnings (little free space).
+        """Check that the destination can be written to, and return warnings (little free space). Leaves nothing behind.
 
         Raises `PreflightError`.
         """
@@ -130,39 +120,31 @@ class Sink(ABC):
     async def list(self, prefix: str = "") -> list[StoredFile]:
         """The files whose relative name starts with `prefix`, in name order, ddbio's own and unfinished ones included.
 
-        Of a local folder, only the root and `OWN_FOLDER` are listed. Unfinished local files end in `.part`; unfinished
-        uploads to S3 are not files and are not listed.
+        Of a local folder, only the root and `OWN_FOLDER` are listed; of S3, no unfinished upload is.
         """
 
     @abstractmethod
     async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
-        """A file that an import from here would read and that `is_mine` denies; None where there is none.
-
-        In S3 only the first thousand objects are looked at.
-        """
+        """A file that an import from here would read and that `is_mine` denies; None where a short look finds none."""
 
     @abstractmethod
     async def delete(self, *names: str) -> None:
-        """Remove files, in no particular order; no error where one does not exist.
-
-        Once it returns, a loss of power brings none of them back.
-        """
+        """Remove files durably, in no particular order; no error where one does not exist."""
 
     @abstractmethod
     async def recover(self, name: str, size: int, token: Token | None) -> bool:
         """Seal a file that nobody writes any more, at `size` bytes: an offset that its `sync` or `finish` returned.
 
-        `token` is the file's `resume_token`, read after that call. False where what is needed no longer exists; what
-        is left of the file is then removed. The same call returns the same result after any crash in between.
+        `token` is its `resume_token`, read after that call. False where what is needed no longer exists; the rest is
+        then removed. The same call returns the same result after any crash in between.
         """
 
     @abstractmethod
     async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
-        """Remove the unfinished files that earlier runs left behind; return their final names, in order, without
-        duplicates.
+        """Remove the unfinished files that earlier runs left; return their final names, sorted, without duplicates.
 
         A file is removed where `owns` accepts its final name, or it is in `_ddbio/`, unless the name is in `keep`.
-        Finished files stay. Only the holder of the lock may call this, while nothing is being written.
+        Only the holder of the lock may call this, while nothing is being written.
         """
 
     @abstractmethod
@@ -170,23 +152,21 @@ class Sink(ABC):
         """Keep every other job out of this destination; `run` is the id that its message names.
 
         Yields a file descriptor, or None. A process that inherits the descriptor holds the lock too, so that a job's
-        workers keep others out until the last of them has ended, however its first process ended. The lock in S3
-        outlives them by itself.
+        workers keep others out until the last of them has ended. The end of the processes, `kill -9` included, frees
+        the lock: a folder's at once, the one in S3 after a minute.
 
         Entering raises `JobLockedError` where another job holds the lock, `PreflightError` where that can't be
-        determined. When the lock is lost, the body is cancelled and `JobLockedError` is raised. The end of the process,
-        `kill -9` included, frees the lock: a folder's at once, the one in S3 after a minute.
+        determined. When the lock is lost, the body is cancelled and `JobLockedError` is raised.
         """
 
 
 class SourceFile(NamedTuple):
-    """One input file: the `name` that opens it, its `size` in stored bytes (None for a stream), a `tag` that changes
-    when the file does (ETag on S3, `mtime_ns-size` locally, empty for a stream), and its `compression`, by its name.
-    """
-
     name: str
+    """What opens it."""
     size: int | None
+    """In stored bytes; None for a stream."""
     tag: str
+    """It changes when the file does: the ETag on S3, `mtime_ns-size` locally, empty for a stream."""
     compression: Compression
 
 
@@ -194,7 +174,7 @@ class ExportFolder(NamedTuple):
     """A folder or prefix that holds an export, complete or not."""
 
     root: str
-    """What the names of its files begin with, before the names by which a manifest lists them."""
+    """What the names of its files begin with, before those in its manifest."""
     has_manifest: bool = False
     has_journal: bool = False
     part: str = ""
@@ -202,52 +182,46 @@ class ExportFolder(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What a source holds: its input files, in name order, and the exports that they belong to.
-
-    `named` says what the location names: one file (or a stream), files by a glob, or a folder or prefix.
-    """
+    """What a source holds: its input files, in name order, and the exports that they belong to."""
 
     files: list[SourceFile]
     named: Literal["file", "glob", "folder"]
+    """What the location names; a stream counts as a file, a prefix as a folder."""
     root: str = ""
     """The folder of the files, or of the manifest beside them, in the form of `ExportFolder.root`."""
     exports: tuple[ExportFolder, ...] = ()
     hidden: tuple[SourceFile, ...] = ()
-    """Files that are left out since their names begin with `_` or `.`, but that an export could have written: where its
-    manifest lists them, they are input like all others."""
+    """Files whose names begin with `_` or `.`, but that an export could have written. They are input only where its
+    manifest lists them."""
 
 
 class Source(ABC):
     """What records are read from. An async context manager."""
 
     rereadable: ClassVar[bool] = True
-    """Whether its bytes can be read again, so that an import from it can be resumed."""
+    """Whether an import from it can be resumed."""
 
     @property
     @abstractmethod
     def location(self) -> str:
-        """The location, for messages."""
+        """For messages."""
 
-    @abstractmethod
-    async def __aenter__(self) -> Source: ...
+    async def __aenter__(self) -> Self:
+        return self
 
-    @abstractmethod
-    async def __aexit__(self, *exc: object) -> None: ...
+    async def __aexit__(self, *exc: object) -> None:  # noqa: B027 - nothing stays open in any source
+        pass
 
     @abstractmethod
     async def survey(self) -> Survey:
         """Find all input files; raises `NoInputError` (a `PreflightError`) where there is none, hidden or not."""
 
     async def files(self) -> list[SourceFile]:
-        """All input files, in name order; raises as `survey` does."""
         return (await self.survey()).files
 
     @abstractmethod
     async def manifest(self, root: str | None = None) -> bytes | None:
-        """The manifest of the export in `root`, or of the one that these files belong to; None where there is none.
-
-        `root` is that of an `ExportFolder`.
-        """
+        """The manifest of the export in `root` (of an `ExportFolder`), or of the one with these files, or None."""
 
     @abstractmethod
     def location_of(self, name: str) -> str:

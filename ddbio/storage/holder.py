@@ -30,21 +30,19 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def this_process(run: str, nonce: str = "") -> Holder:
-    """The holder to write into a lock that this process takes."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     return Holder(run=run, host=socket.gethostname(), pid=os.getpid(), since=since, nonce=nonce)
 
 
 def is_gone(holder: Holder) -> bool:
     """Whether its process ran on this host and has ended."""
-    if holder.host != socket.gethostname():
-        return False
     try:
-        os.kill(holder.pid, 0)
+        if holder.host == socket.gethostname():
+            os.kill(holder.pid, 0)
     except ProcessLookupError:
         return True
     except (PermissionError, OverflowError):  # another user's, or an id that no process can have
-        return False
+        pass
     return False
 
 
@@ -57,7 +55,5 @@ def read(data: bytes) -> Holder | None:
 
 
 def locked(location: object, holder: Holder | None, hint: str) -> JobLockedError:
-    """The error for the second job."""
-    return JobLockedError(
-        f"Another job is at work in {location}: {holder or 'nothing more is known of it'}.", hint=hint
-    )
+    who = holder or "nothing more is known of it"
+    return JobLockedError(f"Another job is at work in {location}: {who}.", hint=hint)

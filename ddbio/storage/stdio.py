@@ -21,13 +21,13 @@ CHUNK = 1024 * 1024
 
 
 class StdoutSink(Sink):
-    """All files go into one stream, with whole blocks of different files interleaved.
+    """All files go into one stream, which belongs to the caller, with whole blocks of different files interleaved.
 
-    A stream carries records and nothing else: small objects (manifest, journal) are dropped, and nothing can be listed,
-    read back or removed. Bytes count as durable once they are written.
+    Small objects are dropped, and nothing can be listed, read back or removed. Written bytes count as durable.
     """
 
     keeps_state = False
+    location = "standard output"
 
     def __init__(self, stream: BinaryIO, *, executor: Executor) -> None:
         self._stream = stream
@@ -35,15 +35,7 @@ class StdoutSink(Sink):
         self._turn = asyncio.Lock()
         self._steps = Steps()
 
-    @property
-    def location(self) -> str:
-        return "standard output"
-
-    async def __aenter__(self) -> StdoutSink:
-        return self
-
     async def __aexit__(self, *exc: object) -> None:
-        """Wait for what a cancelled caller left running. The stream is not closed: it belongs to the caller."""
         await self._steps.settle()
 
     async def check(self, expected_bytes: int | None) -> list[str]:  # noqa: ARG002 (a stream has no size)
@@ -53,7 +45,7 @@ class StdoutSink(Sink):
         return StdoutFile(self, name)
 
     async def put(self, name: str, data: bytes) -> None:
-        """Dropped: the stream carries records only."""
+        """Nothing to do: a stream carries records only."""
 
     async def get(self, name: str, *, most: int | None = None) -> bytes | None:  # noqa: ARG002 (nothing is kept)
         return None
@@ -65,7 +57,7 @@ class StdoutSink(Sink):
         return None
 
     async def delete(self, *names: str) -> None:
-        """Nothing to do: what was written to a stream can't be removed."""
+        """Nothing to do, either."""
 
     async def recover(self, name: str, size: int, token: Token | None) -> bool:  # noqa: ARG002
         return False
@@ -74,11 +66,9 @@ class StdoutSink(Sink):
         return []
 
     def lock(self, run: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002
-        """No lock: there is no second writer to keep out."""
         return nullcontext()
 
     async def emit(self, block: bytes) -> None:
-        """Write one block whole, before or after the blocks of other files."""
         try:
             await self._steps.run(self._emit(block))
         except BrokenPipeError as error:
@@ -115,40 +105,23 @@ class StdoutFile(OutputFile):
     async def sync(self) -> int:
         return self._size
 
-    async def finish(self) -> int:
-        return self._size
+    finish = sync
 
     async def seal(self) -> None:
-        """Nothing to do: a stream has no names."""
+        """Nothing to do: a stream has no names, and what was written to it can be neither removed nor recovered."""
 
-    async def discard(self) -> None:
-        """Nothing to do: what was written to a stream can't be removed."""
-
-    async def leave(self) -> None:
-        """Nothing to do: nothing of a stream can be recovered."""
+    discard = leave = seal
 
 
 class StdinSource(Source):
-    """Records from a stream that the caller passes in (for example `sys.stdin.buffer`).
-
-    They are read as plain text, since a stream has no name that could tell its compression.
-    """
+    """Records from a stream that belongs to the caller, as plain text: no name says that they are compressed."""
 
     rereadable = False
+    location = "standard input"
 
     def __init__(self, stream: BinaryIO, *, executor: Executor) -> None:
         self._stream = stream
         self._executor = executor
-
-    @property
-    def location(self) -> str:
-        return "standard input"
-
-    async def __aenter__(self) -> StdinSource:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        """Nothing to do: the stream belongs to the caller."""
 
     async def survey(self) -> Survey:
         return Survey([SourceFile("-", None, "", "none")], "file")
@@ -176,7 +149,6 @@ class StdinSource(Source):
 
 
 def refuse_start(what: str, start: int) -> None:
-    """Raise `SourceError` where a stream is to be read from somewhere else than its beginning."""
     if start:
         raise SourceError(f"{what} is a stream: it can't be read from byte {start}.", hint="Start from its beginning.")
 
@@ -184,8 +156,7 @@ def refuse_start(what: str, start: int) -> None:
 async def read_stream(descriptor: int, what: str, executor: Executor) -> AsyncGenerator[bytes, None]:
     """Everything that comes through a descriptor, until its end. Raises SourceError where nothing does.
 
-    A thread waits for the bytes. Stopping early wakes it through a pipe of our own, so that a silent stream (a
-    terminal) does not keep the process from ending.
+    A thread waits for the bytes; a pipe of our own wakes it, or a silent stream would keep the process from ending.
     """
     steps = Steps()
     asleep, wake = os.pipe()

@@ -10,16 +10,12 @@ T = TypeVar("T")
 
 
 class Steps:
-    """Runs the steps of one file: each continues when its caller is cancelled, and `settle` waits for its end.
-
-    A thread can't be interrupted, and the reply to a request that creates something says what there is to remove.
-    """
+    """Runs the steps of one file: each continues when its caller is cancelled, and `settle` waits for its end."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Future[Any]] = set()
 
     async def run(self, step: Awaitable[T]) -> T:
-        """Await `step`; a cancellation is raised at once and leaves the step running."""
         future = asyncio.ensure_future(step)
         self._running.add(future)
         future.add_done_callback(self._running.discard)
@@ -31,7 +27,7 @@ class Steps:
             await asyncio.wait(self._running)
 
     async def abandon(self) -> None:
-        """Cancel the steps instead, and wait for that. Steps in a thread go on."""
+        """Cancel the steps instead. Those in a thread go on."""
         for step in self._running:
             step.cancel()
         await self.settle()

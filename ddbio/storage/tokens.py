@@ -8,10 +8,9 @@ import msgspec
 
 
 class LocalToken(msgspec.Struct, frozen=True, tag_field="kind", tag="local"):
-    """A file of a folder. The whole token is in every commit."""
+    """A file of a folder. The whole token, the name of the unfinished file, is in every commit."""
 
     part: str
-    """The name of the file while it is unfinished."""
 
     @property
     def parts_recorded(self) -> int:
@@ -42,7 +41,6 @@ class UploadToken(msgspec.Struct, frozen=True, tag_field="kind", tag="s3"):
 
     @property
     def parts_recorded(self) -> int:
-        """How many parts are known once this token is joined to the earlier ones."""
         return self.after + len(self.parts)
 
     def since(self, recorded: int) -> UploadToken:

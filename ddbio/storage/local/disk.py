@@ -12,12 +12,13 @@ from itertools import islice
 from pathlib import Path
 
 from ddbio.errors import DestinationError, PreflightError
-from ddbio.names import final_name, is_hidden, is_part_of, is_seen, part_name
+from ddbio.names import final_name, is_hidden, is_part_of, is_seen
 from ddbio.storage.base import OWN_FOLDER, StoredFile
 
 _NO_ROOM = "Free some space there, or choose another destination."
 _FORBIDDEN = "Check the permissions there, or choose another destination."
 _NOT_A_FOLDER = "A file stands where a folder is needed, or a folder where a file is: choose another destination."
+_NO_LOCKS = "The file system has no locks: choose another destination."
 _HINTS = {
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: _NO_ROOM,
@@ -30,14 +31,14 @@ _HINTS = {
     errno.EFBIG: "The file system or `ulimit -f` does not allow files that large: lower the file size.",
     errno.EMFILE: "Raise the limit of open files (`ulimit -n`), or lower the concurrency.",
     errno.ENAMETOOLONG: "Choose a destination with a shorter name.",
-    errno.ENOLCK: "The file system has no locks: choose another destination.",
-    errno.EOPNOTSUPP: "The file system has no locks: choose another destination.",
+    errno.ENOLCK: _NO_LOCKS,
+    errno.EOPNOTSUPP: _NO_LOCKS,
     errno.ELOOP: "Only a name inside the destination is used, and no link that leads out of it.",
 }
 LOOKED_AT = 1_000
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
-"""Journals and the state of imports hold item data."""
+"""Journals and the state of imports hold item data, which only the owner may read."""
 
 
 @contextmanager
@@ -64,17 +65,20 @@ def inside(root: Path, name: str) -> Path:
     return root / name
 
 
-def part_of(path: Path, run: str) -> Path:
-    """The path of an unfinished file, beside its final one. `run` contains neither a dot nor a slash."""
-    return path.with_name(part_name(path.name, run))
-
-
 def sync_data(descriptor: int) -> None:
     """Make a file's bytes and size durable."""
     if hasattr(os, "fdatasync"):
         os.fdatasync(descriptor)
     else:
         os.fsync(descriptor)
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:
@@ -97,9 +101,12 @@ def open_nonblocking(path: str | Path, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def read(path: Path, most: int | None) -> bytes:
-    """The bytes of a regular file; raises OSError for anything else (a pipe might never end), and for over `most`."""
-    descriptor = open_nonblocking(path, os.O_RDONLY)
+def read(path: Path, most: int | None = None) -> bytes | None:
+    """The bytes of a file, if there is one; raises OSError for over `most`, and for a pipe, which might never end."""
+    try:
+        descriptor = open_nonblocking(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -112,16 +119,8 @@ def read(path: Path, most: int | None) -> bytes:
         os.close(descriptor)
 
 
-def read_if_there(path: Path, most: int | None) -> bytes | None:
-    """The same; None where the file does not exist."""
-    try:
-        return read(path, most)
-    except FileNotFoundError:
-        return None
-
-
 def put(path: Path, part: Path, data: bytes, *, private: bool) -> None:
-    """Write a file whole or not at all, by way of `part`; only its owner may read a `private` one."""
+    """Write a file whole or not at all, by way of `part`."""
     try:
         write(part, data, private=private)
         part.replace(path)
@@ -148,7 +147,6 @@ def remove(root: Path, names: Iterable[str]) -> None:
 
 
 def opener(*, private: bool) -> Callable[[str, int], int]:
-    """The `opener` for a new file; only its owner may read a `private` one."""
     return lambda name, flags: os.open(name, flags, PRIVATE_FILE if private else 0o666)
 
 
@@ -161,9 +159,8 @@ def write(path: Path, data: bytes, *, private: bool = True) -> None:
 
 
 def seal_at(final: Path, called: str, size: int) -> bool:
-    """Seal an unfinished file, which is `called` so beside its final name, at `size` bytes; or find it sealed.
-
-    Where that can't be done, the file is removed and False returned.
+    """Seal an unfinished file, `called` so beside its final name, at `size` bytes, or find it sealed. If neither is
+    possible, remove it and return False.
     """
     part = final.parent / called
     if not is_part_of(called, final.name) or part.is_symlink():
@@ -189,7 +186,7 @@ def sweep(root: Path, owns: Callable[[str], bool], keep: Container[str]) -> list
     removed = set()
     for file in walk(root):
         name = final_name(file.name)
-        if name is not None and name not in keep and (name.startswith(f"{OWN_FOLDER}/") or owns(name)):
+        if name and name not in keep and (name.startswith(f"{OWN_FOLDER}/") or owns(name)):
             (root / file.name).unlink(missing_ok=True)
             removed.add(name)
     return sorted(removed)
@@ -250,7 +247,6 @@ class Folders:
             self._durable.update(inside)
 
     def remove_made(self) -> None:
-        """Remove the folders that were created here, where they are empty."""
         with self._lock:
             for path in sorted(self._made, key=lambda path: len(path.parts), reverse=True):
                 with suppress(OSError):  # not empty, or already gone

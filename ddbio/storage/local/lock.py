@@ -8,13 +8,14 @@ import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from ddbio.errors import JobLockedError, PreflightError
 from ddbio.storage.holder import is_gone, locked, read, this_process
-from ddbio.storage.local.disk import edge
+from ddbio.storage.local.disk import edge, is_at
 from ddbio.storage.steps import Steps
 
 ORPHAN_SECONDS = 5.0
@@ -30,7 +31,6 @@ _LOST_HINT = (
 
 @asynccontextmanager
 async def hold_folder(lock: FileLock, executor: Executor, orphan_seconds: float) -> AsyncIterator[int]:
-    """Hold a lock; yields and raises as `Sink.lock` does."""
     loop, steps = asyncio.get_running_loop(), Steps()
     give_up = loop.time() + orphan_seconds
     try:
@@ -49,52 +49,44 @@ async def hold_folder(lock: FileLock, executor: Executor, orphan_seconds: float)
         await loop.run_in_executor(executor, lock.release)
 
 
+@dataclass
 class FileLock:
     """An flock on the file at `path`, which exists only while the lock is held. All calls block."""
 
-    def __init__(self, path: Path, run: str, make_folder: Callable[[], None]) -> None:
-        self.path = path
-        self._run = run
-        self._make_folder = make_folder
-        self._descriptor: int | None = None
-        self.orphaned = False
-        """Whether the job that holds the lock has ended, and only its workers are left."""
+    path: Path
+    run: str
+    make_folder: Callable[[], None]
+    orphaned: bool = False
+    """Whether the job that holds the lock has ended, and only its workers are left."""
+    _descriptor: int | None = None
 
     def take(self) -> int:
         """Take the lock, return its descriptor; raises OSError, or JobLockedError where another process holds it."""
         for _ in range(_ATTEMPTS):
             with suppress(FileNotFoundError):
-                self._make_folder()
+                self.make_folder()
                 if (descriptor := self._try()) is not None:
                     return descriptor
         raise locked(self.path.parent.parent, None, _HINT)
 
     def release(self) -> None:
-        """Release the lock, if it was taken."""
         if self._descriptor is not None:
             with suppress(OSError):  # a file that is not locked does no harm
-                if self._is_at_path(self._descriptor):
+                if is_at(self.path, self._descriptor):
                     self.path.unlink()
             with suppress(OSError):  # it is closed even where NFS reports that what was written is lost
                 os.close(self._descriptor)
             self._descriptor = None
 
     def refuse_if_lost(self) -> None:
-        """Raise JobLockedError where the lock was taken, and its file no longer exists at its path.
-
-        Then another job can begin in the folder; and if the folder was moved, a new one would receive what is written.
+        """Raise JobLockedError where the lock was taken, and its file has left its path: another job could begin there,
+        or, if the folder was moved, a new one would receive what is written.
         """
-        if self._descriptor is not None and not self._is_at_path(self._descriptor):
+        if self._descriptor is not None and not is_at(self.path, self._descriptor):
             raise JobLockedError(
                 f"{self.path.parent.parent} was moved, removed or replaced while the job ran: its lock is gone.",
                 hint=_LOST_HINT,
             )
-
-    def _is_at_path(self, descriptor: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(descriptor), self.path.stat())
-        except FileNotFoundError:
-            return False
 
     def _try(self) -> int | None:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -107,9 +99,9 @@ class FileLock:
                 raise locked(self.path.parent.parent, holder, _HINT) from None
             if os.fstat(descriptor).st_nlink > 1:  # a hard link: its content is another file's too
                 self.path.unlink(missing_ok=True)
-            elif self._is_at_path(descriptor):
+            elif is_at(self.path, descriptor):
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, msgspec.json.encode(this_process(self._run)), 0)
+                os.pwrite(descriptor, msgspec.json.encode(this_process(self.run)), 0)
                 self._descriptor, descriptor = descriptor, -1
                 return self._descriptor
             return None

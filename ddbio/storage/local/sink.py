@@ -11,12 +11,14 @@ import shutil
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from itertools import filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import aiofiles
 
 from ddbio.errors import PreflightError
+from ddbio.names import part_name
 from ddbio.storage.base import JOURNAL, LOCK, PROBE, OutputFile, Sink, StoredFile
 from ddbio.storage.local import disk
 from ddbio.storage.local.disk import edge
@@ -33,9 +35,8 @@ T = TypeVar("T")
 class LocalSink(Sink):
     """Files in a folder, which is created if it does not exist.
 
-    An unfinished file is `<name>.<run>.part`, so `run` must differ from that of any other job. Folders that were
-    created here and are still empty at the end are removed again. Only their owner may read journals, and all folders
-    created for a `private` sink. A lock waits up to `orphan_seconds` for the workers of a job that has ended.
+    An unfinished file is `<name>.<run>.part`, so `run` must differ from that of any other job. Only the owner may read
+    journals, and the folders that a `private` sink creates; folders that stay empty are removed again.
     """
 
     def __init__(
@@ -50,22 +51,19 @@ class LocalSink(Sink):
         self._folder = Path(folder)
         self._run = run
         self.executor = executor
-        self._folders = disk.Folders(self._folder, private=private)
+        self.folders = disk.Folders(self._folder, private=private)
         self._orphan_seconds = orphan_seconds
         self._lock: FileLock | None = None
-        self._open: set[LocalOutputFile] = set()
+        self.unsealed: set[LocalOutputFile] = set()
 
     @property
     def location(self) -> str:
         return str(self._folder)
 
-    async def __aenter__(self) -> LocalSink:
-        return self
-
     async def __aexit__(self, *exc: object) -> None:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self.call, self._folders.remove_made)
-            for file in self._open:
+            stack.push_async_callback(self.call, self.folders.remove_made)
+            for file in self.unsealed:
                 stack.push_async_callback(file.discard)
 
     async def check(self, expected_bytes: int | None) -> list[str]:
@@ -77,19 +75,17 @@ class LocalSink(Sink):
 
     async def create(self, name: str, *, max_bytes: int) -> LocalOutputFile:  # noqa: ARG002 (a file needs no plan)
         final = await self._at(name, "create", lambda path: path)
-        part = disk.part_of(final, self._run)
-        file = LocalOutputFile(self, name, final, part, private=name.startswith(JOURNAL))
-        self._open.add(file)
+        file = LocalOutputFile(self, name, final, self._part_of(final))
+        self.unsealed.add(file)
         await file.open()
         return file
 
     async def put(self, name: str, data: bytes) -> None:
-        private = name.startswith(JOURNAL)
         with edge("write", self._folder / name):
-            await self._change(lambda: self._put(disk.inside(self._folder, name), data, private=private))
+            await self._change(lambda: self._put(name, data))
 
     async def get(self, name: str, *, most: int | None = None) -> bytes | None:
-        return await self._at(name, "read", lambda path: disk.read_if_there(path, most))
+        return await self._at(name, "read", lambda path: disk.read(path, most))
 
     async def list(self, prefix: str = "") -> list[StoredFile]:
         with edge("list", self._folder):
@@ -97,9 +93,7 @@ class LocalSink(Sink):
 
     async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
         with edge("look into", self._folder):
-            return await self.call(
-                lambda: next((name for name in disk.input_below(self._folder) if not is_mine(name)), None)
-            )
+            return await self.call(lambda: next(filterfalse(is_mine, disk.input_below(self._folder)), None))
 
     async def delete(self, *names: str) -> None:
         with edge("delete files in", self._folder):
@@ -117,69 +111,60 @@ class LocalSink(Sink):
             return await self._change(lambda: disk.sweep(self._folder, owns, keep))
 
     def lock(self, run: str) -> AbstractAsyncContextManager[int]:
-        """An flock on `_ddbio/lock`, which is removed at the end.
-
-        Once that file is removed or replaced, this sink no longer puts, deletes, recovers or sweeps.
-        """
+        """An flock on `_ddbio/lock`. Once that file is gone, this sink no longer puts, deletes, recovers or sweeps."""
         self._lock = FileLock(self._folder / LOCK, run, self._make_lock_folder)
         return hold_folder(self._lock, self.executor, self._orphan_seconds)
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Run one blocking call in the sink's executor."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, function)
 
     async def _change(self, function: Callable[[], T]) -> T:
-        """The same for a change that only the holder of the lock may make."""
-        return await self.call(lambda: self._unless_lost(function))
+        """Make a change that only the holder of the lock may make."""
 
-    def _unless_lost(self, function: Callable[[], T]) -> T:
-        if self._lock is not None:
-            self._lock.refuse_if_lost()
-        return function()
+        def unless_lost() -> T:
+            if self._lock is not None:
+                self._lock.refuse_if_lost()
+            return function()
+
+        return await self.call(unless_lost)
 
     async def _at(self, name: str, action: str, function: Callable[[Path], T]) -> T:
-        """Run one blocking call on the file of this name, in the sink's executor."""
         with edge(action, self._folder / name):
             return await self.call(lambda: function(disk.inside(self._folder, name)))
 
-    def forget(self, file: LocalOutputFile) -> None:
-        """The file is sealed, discarded or left, and need not be discarded when the sink is."""
-        self._open.discard(file)
-
-    def make_folder(self, folder: Path) -> None:
-        """Create `folder` and its parents, durably (blocking)."""
-        self._folders.make(folder)
+    def _part_of(self, final: Path) -> Path:
+        return final.with_name(part_name(final.name, self._run))
 
     def _make_lock_folder(self) -> None:
-        self.make_folder(disk.inside(self._folder, LOCK).parent)
+        self.folders.make(disk.inside(self._folder, LOCK).parent)
 
     def _probe(self) -> int:
-        probe = disk.part_of(disk.inside(self._folder, PROBE), self._run)
+        probe = self._part_of(disk.inside(self._folder, PROBE))
         try:
-            self.make_folder(probe.parent)
+            self.folders.make(probe.parent)
             try:
                 disk.write(probe, bytes(4096))
             finally:
                 probe.unlink(missing_ok=True)
             return shutil.disk_usage(self._folder).free
         except OSError:
-            self._folders.remove_made()
+            self.folders.remove_made()
             raise
 
-    def _put(self, path: Path, data: bytes, *, private: bool) -> None:
-        self.make_folder(path.parent)
-        disk.put(path, disk.part_of(path, self._run), data, private=private)
+    def _put(self, name: str, data: bytes) -> None:
+        path = disk.inside(self._folder, name)
+        self.folders.make(path.parent)
+        disk.put(path, self._part_of(path), data, private=name.startswith(JOURNAL))
 
 
 class LocalOutputFile(OutputFile):
     """One output file, called `<name>.<run>.part` until it is sealed."""
 
-    def __init__(self, sink: LocalSink, name: str, final: Path, part: Path, *, private: bool) -> None:
+    def __init__(self, sink: LocalSink, name: str, final: Path, part: Path) -> None:
         self.name = name
         self._sink = sink
         self._final = final
         self._part = part
-        self._opener = disk.opener(private=private)
         self._steps = Steps()
         self._handle: AsyncBufferedIOBase | None = None
         self._size = 0
@@ -192,7 +177,6 @@ class LocalOutputFile(OutputFile):
         return LocalToken(self._part.name)
 
     async def open(self) -> None:
-        """Create the folder and the `.part` file."""
         with edge("create", self._part):
             await self._steps.run(self._create())
 
@@ -227,13 +211,13 @@ class LocalOutputFile(OutputFile):
             await self._steps.run(self._close())
         with edge("remove", self._part):
             await self._steps.run(self._sink.call(lambda: self._part.unlink(missing_ok=True)))
-        self._sink.forget(self)
+        self._sink.unsealed.discard(self)
 
     async def leave(self) -> None:
         await self._steps.settle()
         with suppress(OSError):  # what is durable stays so
             await self._steps.run(self._close())
-        self._sink.forget(self)
+        self._sink.unsealed.discard(self)
 
     @property
     def _opened(self) -> AsyncBufferedIOBase:
@@ -242,8 +226,9 @@ class LocalOutputFile(OutputFile):
         return self._handle
 
     async def _create(self) -> None:
-        await self._sink.call(lambda: self._sink.make_folder(self._part.parent))
-        self._handle = await aiofiles.open(self._part, "wb", opener=self._opener, executor=self._sink.executor)
+        await self._sink.call(lambda: self._sink.folders.make(self._part.parent))
+        opener = disk.opener(private=self.name.startswith(JOURNAL))
+        self._handle = await aiofiles.open(self._part, "wb", opener=opener, executor=self._sink.executor)
 
     async def _flush(self, to_disk: Callable[[int], None]) -> None:
         handle, size = self._opened, self._size
@@ -266,4 +251,4 @@ class LocalOutputFile(OutputFile):
     async def _rename(self) -> None:
         await self._sink.call(lambda: disk.publish(self._part, self._final))
         self._sealed = True
-        self._sink.forget(self)
+        self._sink.unsealed.discard(self)

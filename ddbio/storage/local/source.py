@@ -6,7 +6,7 @@ import asyncio
 import glob
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import partial
@@ -37,12 +37,6 @@ class LocalSource(Source):
     def location(self) -> str:
         return self._pattern
 
-    async def __aenter__(self) -> LocalSource:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        """Nothing to do: no file stays open between two chunks."""
-
     async def survey(self) -> Survey:
         return await self._call(lambda: _survey(self._pattern))
 
@@ -67,8 +61,7 @@ class LocalSource(Source):
     async def _read_stream(self, file: SourceFile, start: int) -> AsyncGenerator[bytes, None]:
         refuse_start(file.name, start)
         try:
-            # Does not wait for a writer, so that no thread can be left behind.
-            descriptor = os.open(file.name, os.O_RDONLY | os.O_NONBLOCK)
+            descriptor = open_nonblocking(file.name, os.O_RDONLY)
         except OSError as error:
             raise SourceError(f"Could not open {file.name}: {error.strerror}.") from error
         try:
@@ -93,15 +86,14 @@ def _survey(pattern: str) -> Survey:
             named, found = "folder", dict(walk.files(pattern))
         else:
             found = {pattern: status}
-        exports = _exports(
-            {str(_root(pattern)), *(str(Path(name).parent) for name in found)}, set(walk.folders.values())
-        )
+        exports = _exports({_root(pattern), *(Path(name).parent for name in found)}, walk.folders.values())
     except OSError as error:
         raise PreflightError(f"Could not look into {error.filename or pattern}: {error.strerror}.") from error
     if not found and not walk.hidden:
         raise NoInputError(f"{pattern} holds no input file.", hint=f"Looked for names ending in {INPUT_ENDINGS}.")
     root = os.path.join(os.path.realpath(_root(pattern)), "")  # noqa: PTH118 (a Path has no slash at its end)
-    return Survey(_describe_all(found), named, root, exports, tuple(_describe_all(walk.hidden)))
+    hidden = tuple(_describe(name, status) for name, status in sorted(walk.hidden.items()))
+    return Survey([_describe(name, found[name]) for name in sorted(found)], named, root, exports, hidden)
 
 
 def _status(pattern: str) -> os.stat_result | None:
@@ -114,17 +106,15 @@ def _status(pattern: str) -> os.stat_result | None:
         raise PreflightError(f"{pattern} does not exist.", hint="Check the path of the source.") from error
 
 
-def _exports(folders: set[str], walked: set[str]) -> tuple[ExportFolder, ...]:
-    """The folders that hold an export, by the files in `_ddbio` or, in those that were walked, by unfinished files.
-
-    They have their real paths, so that each appears once.
-    """
+def _exports(folders: set[Path], walked: Iterable[str]) -> tuple[ExportFolder, ...]:
+    """The folders that hold an export, by the files in `_ddbio` or, in those that were walked, by unfinished files."""
     whole = set(map(os.path.realpath, walked))
     found = []
     for folder in sorted(whole.union(map(os.path.realpath, folders))):
         names = sorted(path.name for path in Path(folder).iterdir()) if folder in whole else []
         part = next(filter(is_unfinished, names), "")
-        has_manifest, has_journal = _is_there(Path(folder, MANIFEST)), _holds_something(Path(folder, JOURNAL))
+        journal = Path(folder, JOURNAL)
+        has_manifest, has_journal = _is_there(Path(folder, MANIFEST)), _is_there(journal) and any(journal.iterdir())
         if has_manifest or has_journal or part:
             found.append(ExportFolder(os.path.join(folder, ""), has_manifest, has_journal, part))  # noqa: PTH118
     return tuple(found)
@@ -137,10 +127,6 @@ def _is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
-
-
-def _holds_something(folder: Path) -> bool:
-    return _is_there(folder) and any(folder.iterdir())
 
 
 def _match(pattern: str, walk: _Walk) -> Iterator[tuple[str, os.stat_result]]:
@@ -170,7 +156,6 @@ def _look_into_folders(parts: Sequence[str], fixed: int) -> None:
 
 
 def _fixed_part(pattern: str) -> Path:
-    """The folder that contains all matches of a glob."""
     parts = Path(pattern).parts
     magic = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:magic])
@@ -194,7 +179,6 @@ class _Walk:
                 yield from self._enter(entry)
 
     def hide(self, name: str, status: os.stat_result) -> None:
-        """Leave a file out until it is known whether a manifest lists it."""
         if is_exported(Path(name).name) and stat.S_ISREG(status.st_mode):
             self.hidden[name] = status
 
@@ -216,18 +200,13 @@ class _Walk:
             yield entry.path, status
 
 
-def _describe_all(found: Mapping[str, os.stat_result]) -> list[SourceFile]:
-    return [_describe(name, found[name]) for name in sorted(found)]
-
-
 def _describe(name: str, status: os.stat_result) -> SourceFile:
     try:
         name.encode()
     except UnicodeEncodeError:  # neither the journal nor the rejects file could name it
         raise PreflightError(f"The name {name!r} is not UTF-8.", hint="Give the file another name.") from None
-    if stat.S_ISREG(status.st_mode):
-        return SourceFile(name, status.st_size, _tag(status), compression_of(name))
-    return SourceFile(name, None, "", compression_of(name))
+    size, tag = (status.st_size, _tag(status)) if stat.S_ISREG(status.st_mode) else (None, "")
+    return SourceFile(name, size, tag, compression_of(name))
 
 
 def _tag(status: os.stat_result) -> str:
@@ -235,10 +214,7 @@ def _tag(status: os.stat_result) -> str:
 
 
 def _chunk(file: SourceFile, start: int) -> bytes:
-    """One chunk, empty at the end, of a file that has not changed.
-
-    Opening it for each chunk also detects that it was replaced, and leaves nothing open when reading stops.
-    """
+    """One chunk, empty at the end, of an unchanged file. Opening it each time detects that it was replaced."""
     length = min(CHUNK, max((file.size or 0) - start, 0))
     try:
         with open(file.name, "rb", buffering=0, opener=open_nonblocking) as opened:
@@ -246,13 +222,10 @@ def _chunk(file: SourceFile, start: int) -> bytes:
             chunk = opened.read(length)
             status = os.fstat(opened.fileno())
     except OSError as error:
-        hint = "Leave the source alone while it is read, and run again."
-        if isinstance(error, PermissionError):
-            hint = "Make it readable, and run again."
-        raise SourceError(f"Could not read {file.name}: {error.strerror}.", hint=hint) from error
+        todo = "Make it readable" if isinstance(error, PermissionError) else "Leave the source alone while it is read"
+        raise SourceError(f"Could not read {file.name}: {error.strerror}.", hint=f"{todo}, and run again.") from error
     if _tag(status) != file.tag or (length and not chunk):
-        hint = "Run again once nobody writes to it."
-        raise SourceError(f"{file.name} was changed while it was read.", hint=hint)
+        raise SourceError(f"{file.name} was changed while it was read.", hint="Run again once nobody writes to it.")
     return chunk
 
 
@@ -267,9 +240,8 @@ def _root(pattern: str) -> Path:
 
 def _manifest(pattern: str, root: str | None) -> bytes | None:
     try:
-        folder = _root(pattern) if root is None else Path(root)
-        return read(folder / MANIFEST, None)
-    except (FileNotFoundError, NotADirectoryError):
+        return read((_root(pattern) if root is None else Path(root)) / MANIFEST)
+    except NotADirectoryError:
         return None
     except OSError as error:
         hint = "Make it readable: without it, there is no telling whether the export is complete."

@@ -6,14 +6,15 @@ limited by a quota that a single outage uses up.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ddbio import retry
 from ddbio.clock import Clock, LoopClock, sleep
 from ddbio.errors import DestinationError
-from ddbio.storage.s3.errors import ignoring, is_transient, name_of
+from ddbio.storage.s3.errors import failed, ignoring, is_transient, name_of
 
 T = TypeVar("T")
 QUIET_SECONDS = 10.0
@@ -23,12 +24,13 @@ _NEXT_PAGE = {
     "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
 }
 """What the request for the next page repeats of the reply, by operation."""
+_DELETED_AT_ONCE = 16
+_ONE_BY_ONE = ("NotImplemented", "MethodNotAllowed", "MalformedXML")
+"""Refusals of a server without DeleteObjects, or of a key that XML can't hold: one with a control character."""
 log = logging.getLogger("ddbio")
 
 
 class Object(NamedTuple):
-    """A small object as a whole, and the reply that it came with."""
-
     reply: Any
     data: bytes
 
@@ -76,14 +78,9 @@ class S3Client:
         return await send()
 
     def _report(self, error: Exception, failures: int, seconds: float) -> None:
-        log.log(
-            logging.WARNING if seconds > QUIET_SECONDS else logging.DEBUG,
-            "S3 has failed for %.0f seconds (%s): trying again, %d of %d times.",
-            seconds,
-            name_of(error),
-            failures,
-            self._retries.most - 1,
-        )
+        level = logging.WARNING if seconds > QUIET_SECONDS else logging.DEBUG
+        said = "S3 has failed for %.0f seconds (%s): trying again, %d of %d times."
+        log.log(level, said, seconds, name_of(error), failures, self._retries.most - 1)
 
     async def read(self, bucket: str, key: str, most: int | None = None) -> Object | None:
         """A small object; None where it does not exist. Raises DestinationError where it has more than `most` bytes."""
@@ -99,8 +96,24 @@ class S3Client:
             return await self.insist(send)
         return None
 
+    async def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete as many objects as one request may name; no error where one does not exist."""
+        if len(keys) > 1:
+            with ignoring(*_ONE_BY_ONE):
+                return await self.insist(lambda: self._delete_many(bucket, keys))
+        for first in range(0, len(keys), _DELETED_AT_ONCE):
+            group = keys[first : first + _DELETED_AT_ONCE]
+            await asyncio.gather(*(self.call("delete_object", Bucket=bucket, Key=key) for key in group))
+        return None
+
+    async def _delete_many(self, bucket: str, keys: Sequence[str]) -> None:
+        objects = [{"Key": key} for key in keys]
+        reply = await self.attempt("delete_objects", Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        for error in reply.get("Errors", ()):
+            with ignoring("NoSuchKey"):
+                raise failed("DeleteObjects", error.get("Code", ""), f"{error.get('Key')}: {error.get('Message')}")
+
     async def pages(self, operation: str, **parameters: Any) -> AsyncGenerator[Any]:
-        """The replies to a listing, page by page."""
         while True:
             page = await self.call(operation, **parameters)
             yield page

@@ -45,7 +45,7 @@ _UNREADABLE = (LookupError, TypeError, ValueError, RecursionError)
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the same request may succeed later: after throttling, a lost connection, a corrupt or incomplete body."""
+    """Whether the same request may succeed later."""
     if isinstance(error, boto.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return retry.is_transient_in_s3(code_of(error), status)
@@ -59,12 +59,11 @@ def code_of(error: boto.ClientError) -> str:
 
 
 def failed(operation: str, code: str, message: str) -> boto.ClientError:
-    """The error to raise for one part of a request, where the request as a whole succeeded."""
+    """The error for one part of a request that succeeded as a whole."""
     return boto.ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
 def name_of(error: Exception) -> str:
-    """A short name for a failure, for the log."""
     return code_of(error) if isinstance(error, boto.ClientError) else type(error).__name__
 
 

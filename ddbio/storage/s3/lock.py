@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import InitVar, dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple, NoReturn
@@ -45,84 +46,75 @@ class _Found(NamedTuple):
     age: float
 
 
+@dataclass
 class Lock:
-    """The lock that the object at `address` stands for, on the files at `location`."""
+    """The object at `address`; it locks the files at `location`."""
 
-    def __init__(
-        self,
-        client: S3Client,
-        address: Mapping[str, str],
-        location: str,
-        run: str,
-        parameters: Mapping[str, str],
-        clock: Clock,
-    ) -> None:
-        self._client = client
-        self._address = address
-        self._location = location
-        self._parameters = parameters
-        self._clock = clock
+    client: S3Client
+    address: Mapping[str, str]
+    location: str
+    run: InitVar[str]
+    parameters: Mapping[str, str]
+    clock: Clock
+    lost: JobLockedError | None = None
+    """Why this job may not write any more."""
+
+    def __post_init__(self, run: str) -> None:
         self._holder = this_process(run, uuid.uuid4().hex)
-        self._valid_until = clock.now()
-        self.lost: JobLockedError | None = None
-        """Why this job may not write any more."""
+        self._valid_until = self.clock.now()
 
     async def take(self) -> None:
-        """Take the lock; raises as `Sink.lock` does."""
-        asked = self._clock.now()
-        with edge(f"lock {self._location}", PreflightError):
+        asked = self.clock.now()
+        with edge(f"lock {self.location}", PreflightError):
             for _ in range(_ATTEMPTS):
                 found = await self._look()
                 if found is not None and self._is_own(found.holder):  # whatever the reply to the write was
                     self._valid_until = asked + VALID_SECONDS
                     return
                 if found is not None and found.age <= LEASE_SECONDS:
-                    raise locked(self._location, found.holder, _HINT)
-                asked = self._clock.now()
+                    raise locked(self.location, found.holder, _HINT)
+                asked = self.clock.now()
                 condition = {"IfNoneMatch": "*"} if found is None else {"IfMatch": found.etag}
                 await self._write(condition)
-        raise locked(self._location, None, _HINT)
+        raise locked(self.location, None, _HINT)
 
     async def renew(self) -> None:
         """Renew the lock until cancelled; raises JobLockedError when another job has taken it."""
         while True:
-            await sleep(self._clock, RENEW_SECONDS)
+            await sleep(self.clock, RENEW_SECONDS)
             try:
                 async with asyncio.timeout(RENEW_SECONDS):
                     await self._renew()
             except (TimeoutError, DestinationError) as error:
-                log.debug("The lock on %s was not renewed: %s", self._location, error)
+                log.debug("The lock on %s was not renewed: %s", self.location, error)
 
     async def watch(self) -> None:
         """Raise JobLockedError once the lock was not renewed in time."""
-        while (left := self._valid_until - self._clock.now()) > 0:
-            await sleep(self._clock, left)
-        self._lose(f"The lock on {self._location} could not be renewed for {VALID_SECONDS:.0f} seconds.")
+        while (left := self._valid_until - self.clock.now()) > 0:
+            await sleep(self.clock, left)
+        self._lose(f"The lock on {self.location} could not be renewed for {VALID_SECONDS:.0f} seconds.")
 
     async def release(self, seconds: float) -> None:
         """Delete the lock, if it is still held and S3 answers within `seconds`; otherwise it expires."""
-        if self.lost or self._clock.now() >= self._valid_until:
+        if self.lost or self.clock.now() >= self._valid_until:
             return
         try:
             async with asyncio.timeout(seconds):
-                with edge(f"unlock {self._location}", DestinationError):
+                with edge(f"unlock {self.location}", DestinationError):
                     await self._delete()
         except (TimeoutError, DestinationError) as error:
-            log.debug("The lock on %s was not released: %s", self._location, error)
-            log.warning(
-                "S3 did not answer in time: the lock on %s stays for another %.0f seconds.",
-                self._location,
-                LEASE_SECONDS,
-            )
+            log.debug("The lock on %s was not released: %s", self.location, error)
+            stays = "S3 did not answer in time: the lock on %s stays for another %.0f seconds."
+            log.warning(stays, self.location, LEASE_SECONDS)
 
     async def _renew(self) -> None:
-        asked, before = self._clock.now(), self._holder.renewed
-        with edge(f"renew the lock on {self._location}", DestinationError):
+        asked, before = self.clock.now(), self._holder.renewed
+        with edge(f"renew the lock on {self.location}", DestinationError):
             for _ in range(_ATTEMPTS):
                 found = await self._look()
                 if found is None or found.holder is None or not self._is_own(found.holder):
                     who = found and found.holder
-                    self._lose(f"Another job has taken over {self._location}: {who or 'its lock is gone'}.")
+                    self._lose(f"Another job has taken over {self.location}: {who or 'its lock is gone'}.")
                 if found.holder.renewed > before:
                     self._valid_until = asked + VALID_SECONDS
                     return
@@ -136,7 +128,7 @@ class Lock:
         return holder is not None and holder.nonce == self._holder.nonce
 
     async def _look(self) -> _Found | None:
-        found = await self._client.read(self._address["Bucket"], self._address["Key"])
+        found = await self.client.read(self.address["Bucket"], self.address["Key"])
         if found is None:
             return None
         now = found.reply["ResponseMetadata"]["HTTPHeaders"].get("date", "")
@@ -147,7 +139,7 @@ class Lock:
         self._holder = msgspec.structs.replace(self._holder, renewed=self._holder.renewed + 1)
         body = msgspec.json.encode(self._holder)
         with ignoring(*_CONFLICTS):
-            await self._client.call("put_object", **self._address, Body=body, **self._parameters, **condition)
+            await self.client.call("put_object", **self.address, Body=body, **self.parameters, **condition)
 
     async def _delete(self) -> None:
         found = await self._look()
@@ -155,9 +147,9 @@ class Lock:
             return
         with ignoring("NotImplemented"):
             with ignoring(*_CONFLICTS):  # it is another job's by now, or was deleted by a request whose reply was lost
-                await self._client.call("delete_object", **self._address, IfMatch=found.etag)
+                await self.client.call("delete_object", **self.address, IfMatch=found.etag)
             return
-        await self._client.call("delete_object", **self._address)
+        await self.client.call("delete_object", **self.address)
 
 
 def _age(now: str, written: datetime) -> float:

@@ -1,7 +1,5 @@
-"""An output file in S3: a streamed multipart upload.
-
-Even a small or empty file is one, so that `finish` stores every byte without giving the file its final name, and
-whoever has the file's `resume_token` can complete it.
+"""An output file in S3: a multipart upload, even where it is small or empty, so that `finish` stores every byte without
+giving the file its final name.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from isal.isal_zlib import crc32
 
@@ -35,28 +33,24 @@ def part_size(max_bytes: int, smallest: int) -> int:
 
 
 class Owner(Protocol):
-    """What a file needs of its sink."""
-
     client: S3Client
     guarded: S3Client
     """A client that refuses requests once the sink has lost its lock."""
     tuning: S3Tuning
     slots: asyncio.Semaphore
     parameters: Mapping[str, str]
+    unsealed: set[S3OutputFile]
 
     @property
     def location(self) -> str: ...
 
     def address(self, name: str) -> dict[str, str]: ...
 
-    def forget(self, file: Any) -> None: ...
-
 
 class S3OutputFile(OutputFile):
     """One multipart upload, created when its first part is full, or by `finish`.
 
-    Parts end at the ends of blocks and are uploaded by tasks of their own, whose failure is raised by the next call. No
-    task outlives `seal` or `discard`.
+    Parts are uploaded by tasks of their own, whose failure is raised by the next call.
     """
 
     def __init__(self, sink: Owner, name: str, size_of_part: int) -> None:
@@ -78,7 +72,6 @@ class S3OutputFile(OutputFile):
 
     @property
     def resume_token(self) -> UploadToken | None:
-        """`upload_id`, and the stored `parts`; None before the upload exists."""
         return None if self._upload_id is None else UploadToken(self._upload_id, tuple(self._durable_parts()))
 
     async def write(self, block: bytes) -> None:
@@ -115,15 +108,14 @@ class S3OutputFile(OutputFile):
         except TimeoutError:
             await self._steps.abandon()
             log.debug("The upload of %s may remain: S3 did not answer in time.", self._location)
-        self._sink.forget(self)
+        self._sink.unsealed.discard(self)
 
     async def leave(self) -> None:
         await self._stop_sending()
         await self._steps.abandon()
-        self._sink.forget(self)
+        self._sink.unsealed.discard(self)
 
     async def begin(self) -> None:
-        """Create the upload, unless it exists. `discard` aborts it even where this call is cancelled."""
         if self._upload_id is None:
             with edge(f"begin the upload of {self._location}", DestinationError):
                 await self._steps.run(self._create())
@@ -133,7 +125,6 @@ class S3OutputFile(OutputFile):
         self._upload_id = reply["UploadId"]
 
     async def _send(self) -> None:
-        """Send the collected blocks as one part, once there is a slot for it."""
         await self.begin()
         while len(self._tasks) >= self._sink.tuning.parts_of_file_in_flight:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -149,20 +140,13 @@ class S3OutputFile(OutputFile):
 
     async def _upload(self, number: int, body: PartBody) -> None:
         with edge(f"store part {number} of {self._location}", DestinationError):
-            reply = await self._sink.client.call(
-                "upload_part",
-                **self._address,
-                UploadId=self._upload_id,
-                PartNumber=number,
-                Body=body,
-                ChecksumCRC32=body.crc32,
-            )
+            part = {"UploadId": self._upload_id, "PartNumber": number, "Body": body, "ChecksumCRC32": body.crc32}
+            reply = await self._sink.client.call("upload_part", **self._address, **part)
             etag = reply["ETag"].strip('"')
-        end = self._ends[number - 1]
         crc = reply.get("ChecksumCRC32", "")
         if crc not in ("", body.crc32):
             raise DestinationError(f"Could not store part {number} of {self._location}: S3 has stored other bytes.")
-        self._stored[number] = Part(end, etag, crc)
+        self._stored[number] = Part(self._ends[number - 1], etag, crc)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -188,7 +172,7 @@ class S3OutputFile(OutputFile):
             hint = "It was aborted: check that no lifecycle rule aborts uploads this soon, then run again and resume."
             raise DestinationError(f"Could not complete {self._location}: the upload is gone.", hint=hint)
         self._sealed = True
-        self._sink.forget(self)
+        self._sink.unsealed.discard(self)
 
     async def _stop_sending(self) -> None:
         for task in self._tasks:

@@ -1,9 +1,8 @@
 """Parts of uploads, prepared and signed by the S3 client and sent by ddbio's own transport.
 
-aiobotocore takes 3 ms of CPU for each MiB of a part: it hashes the part, computes its checksum, and copies it more than
-once. Here the checksum is known (S3 compares it with what it receives), the pieces are sent as they are in memory, and
-the payload is not hashed for the signature, as S3 allows (S3 API, "Authenticating requests: using the Authorization
-header"): TLS keeps others from changing it.
+aiobotocore takes 3 ms of CPU for each MiB: it hashes a part, computes its checksum, and copies it more than once. Here
+the checksum is known, the pieces are sent as they are in memory, and the payload is not hashed for the signature, as S3
+allows (S3 API, "Authenticating requests: using the Authorization header"): TLS keeps others from changing it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import io
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from aiobotocore.awsrequest import AioAWSResponse
@@ -31,7 +30,6 @@ class PartBody(io.RawIOBase):
     def __init__(self, pieces: Sequence[bytes], crc: int) -> None:
         self.pieces = pieces
         self.crc32 = b64encode(crc.to_bytes(4, "big")).decode()
-        """The CRC-32 of all pieces, in the form that S3 expects."""
         self._size = sum(map(len, pieces))
         self._at = 0
 
@@ -39,20 +37,16 @@ class PartBody(io.RawIOBase):
         return self._size
 
     def readable(self) -> bool:
-        """Always."""
         return True
 
     def seekable(self) -> bool:
-        """Always, so that the part can be sent again."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Set the position of the next read."""
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read bytes of one piece."""
         start = 0
         for piece in self.pieces:
             if self._at < start + len(piece):
@@ -65,7 +59,6 @@ class PartBody(io.RawIOBase):
 
 
 def send_parts_through(transport: HttpTransport, client: Any) -> None:
-    """Send the parts of this S3 client through `transport`."""
 
     async def send(request: Any, **_: Any) -> AioAWSResponse | None:
         if not isinstance(request.body, PartBody):
@@ -92,19 +85,17 @@ def _headers(request: Any) -> Mapping[str, str]:
     """The request's headers without those that the transport sets itself, and the Host that was signed."""
     split = urlsplit(request.url)
     default = {"http": 80, "https": 443}.get(split.scheme)
-    host = split.netloc.removesuffix(f":{default}")
-    headers = {"Host": host}
+    headers = {"Host": split.netloc.removesuffix(f":{default}")}
     for name, value in request.headers.items():
         if name.lower() not in _SET_BY_TRANSPORT:
             headers[name] = value.decode() if isinstance(value, bytes) else str(value)
     return headers
 
 
-class _Raw:
+class _Raw(NamedTuple):
     """A body in memory, as aiobotocore reads one."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
+    body: bytes
 
     async def read(self) -> bytes:
-        return self._body
+        return self.body

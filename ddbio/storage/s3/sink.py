@@ -15,7 +15,6 @@ from ddbio.storage.base import LOCK, OWN_FOLDER, PROBE, Sink, StoredFile
 from ddbio.storage.s3 import tuning as s3_tuning
 from ddbio.storage.s3 import uploads
 from ddbio.storage.s3.client import S3Client
-from ddbio.storage.s3.deletion import delete
 from ddbio.storage.s3.errors import edge
 from ddbio.storage.s3.lock import Lock, hold
 from ddbio.storage.s3.output_file import S3OutputFile, part_size
@@ -27,12 +26,8 @@ from ddbio.words import count
 class S3Sink(Sink):
     """Objects under a prefix of a bucket, through an aiobotocore S3 client that the caller opens and closes.
 
-    Memory: `write` waits for a slot before a full part leaves, so at most
-    `(open files + parts in flight) * (part size + one block)` bytes are held here, and one part more for an instant;
-    the client's connections may hold the parts in flight a second time.
-    The part size is 8 MiB, or for files over 78 GiB `max_bytes / 9,999` rounded up to MiB.
-
-    `parameters` are passed to CreateMultipartUpload and PutObject, beside those of `options`.
+    Memory: at most `(open files + parts in flight) * (part size + one block)` bytes, since `write` waits for a slot
+    before a full part leaves, and the parts in flight a second time in the client's connections.
     """
 
     def __init__(
@@ -55,18 +50,15 @@ class S3Sink(Sink):
         self.parameters: Mapping[str, str] = {**(options or S3Options()).parameters(), **(parameters or {})}
         self._prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
         self._lock: Lock | None = None
-        self._open: set[S3OutputFile] = set()
+        self.unsealed: set[S3OutputFile] = set()
 
     @property
     def location(self) -> str:
         return f"s3://{self.bucket}/{self._prefix}"
 
-    async def __aenter__(self) -> S3Sink:
-        return self
-
     async def __aexit__(self, *exc: object) -> None:
         # Concurrently: on a dead network each of them takes all of its time.
-        ends = await asyncio.gather(*(file.discard() for file in self._open), return_exceptions=True)
+        ends = await asyncio.gather(*(file.discard() for file in self.unsealed), return_exceptions=True)
         for end in ends:
             if end is not None:
                 raise end
@@ -87,7 +79,7 @@ class S3Sink(Sink):
 
     async def create(self, name: str, *, max_bytes: int) -> S3OutputFile:
         file = S3OutputFile(self, name, part_size(max_bytes, self.tuning.smallest_part))
-        self._open.add(file)
+        self.unsealed.add(file)
         return file
 
     async def put(self, name: str, data: bytes) -> None:
@@ -124,7 +116,7 @@ class S3Sink(Sink):
         with edge(f"delete {self.location}{what}", DestinationError):
             for first in range(0, len(names), most):
                 keys = [self.key(name) for name in names[first : first + most]]
-                await delete(self.guarded, self.bucket, keys)
+                await self.guarded.delete(self.bucket, keys)
 
     async def recover(self, name: str, size: int, token: Token | None) -> bool:
         self._refuse_if_lost()
@@ -143,27 +135,18 @@ class S3Sink(Sink):
         return sorted(key[len(self._prefix) :] for key in keys)
 
     def lock(self, run: str) -> AbstractAsyncContextManager[None]:
-        """An object that is renewed; once the lock is lost, this sink no longer seals, puts, deletes, recovers or
-        sweeps.
-        """
+        """An object that is renewed. Once the lock is lost, this sink changes nothing any more."""
         # A storage class may charge for each renewal, or keep the object from being read.
         parameters = {name: value for name, value in self.parameters.items() if name != "StorageClass"}
         self._lock = Lock(self.client, self.address(LOCK), self.location, run, parameters, self._clock)
         return hold(self._lock, self.tuning)
 
     def _refuse_if_lost(self) -> None:
-        """Raise `JobLockedError` where this sink has lost its lock."""
         if self._lock is not None and self._lock.lost is not None:
             raise self._lock.lost
 
     def address(self, name: str) -> dict[str, str]:
-        """Bucket and key of a relative name, as request parameters."""
         return {"Bucket": self.bucket, "Key": self.key(name)}
 
     def key(self, name: str) -> str:
-        """The key of a relative name."""
         return self._prefix + name
-
-    def forget(self, file: S3OutputFile) -> None:
-        """The file is sealed, discarded or left, and need not be discarded when the sink is."""
-        self._open.discard(file)

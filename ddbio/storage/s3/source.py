@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError, FlexibleChecksumError, IncompleteReadError
@@ -16,7 +17,6 @@ from ddbio.storage.s3.tuning import DEFAULT, MIB, S3Tuning
 from ddbio.storage.stdio import CHUNK
 
 PIECE = 8 * MIB
-"""Bytes that one GET asks for."""
 
 
 class S3Source(Source):
@@ -34,12 +34,6 @@ class S3Source(Source):
     @property
     def location(self) -> str:
         return f"s3://{self._bucket}/{self._key}"
-
-    async def __aenter__(self) -> S3Source:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        """Nothing to do: no body stays open when its reader is closed."""
 
     async def survey(self) -> Survey:
         with edge(f"look into {self.location}", PreflightError):
@@ -77,7 +71,6 @@ class S3Source(Source):
 
     @property
     def _beside(self) -> str:
-        """The prefix of the keys beside the object of the exact key."""
         return self._key[: self._key.rfind("/") + 1]
 
     async def _exact(self) -> SourceFile | None:
@@ -94,72 +87,68 @@ class S3Source(Source):
 
     def _file(self, key: str, size: int, etag: str) -> SourceFile:
         if size < 0:
-            raise PreflightError(
-                f"The endpoint reports {size:,} bytes for {self.location_of(key)}, which is not possible."
-            )
+            where = self.location_of(key)
+            raise PreflightError(f"The endpoint reports {size:,} bytes for {where}, which is not possible.")
         return SourceFile(key, size, etag, compression_of(key))
 
     async def _listed(
         self, prefix: str, root: str
     ) -> tuple[list[SourceFile], list[SourceFile], tuple[ExportFolder, ...]]:
-        """The input files under a prefix, those that are hidden, and the exports; `root` is the source's own prefix."""
+        """The input files under a prefix, the hidden ones, and the exports; `root` is the source's own prefix."""
         files: list[SourceFile] = []
         hidden: list[SourceFile] = []
         exports: dict[str, ExportFolder] = {}
         async for page in self._client.pages("list_objects_v2", Bucket=self._bucket, Prefix=prefix):
             for each in page.get("Contents", ()):
-                key = each["Key"]
-                name = key[len(root) :]
+                name = each["Key"][len(root) :]
                 folder, _, last = name.rpartition("/")
-                file = self._file(key, each["Size"], each["ETag"])
+                file = self._file(each["Key"], each["Size"], each["ETag"])
                 if is_seen(name):
                     files.append(file)
                 elif is_exported(last) and is_hidden(last) and not any(map(is_hidden, folder.split("/"))):
                     hidden.append(file)
                 else:
-                    _note(exports, key, root)
+                    _note(exports, name, root)
         return files, hidden, tuple(exports.values())
 
 
+@dataclass
 class _RangeReader:
     """Reads an object by ranges of `PIECE` bytes; a body that broke off is replaced by a new one at the next `read`."""
 
-    def __init__(self, client: S3Client, bucket: str, file: SourceFile, location: str) -> None:
-        self._client = client
-        self._bucket = bucket
-        self._file = file
-        self._location = location
-        self._body: Any = None
-        self._end = 0
+    client: S3Client
+    bucket: str
+    file: SourceFile
+    location: str
+    body: Any = None
+    end: int = 0
 
     async def read(self, start: int) -> bytes:
-        """The chunk from `start` on, where the last one ended."""
         try:
-            if self._body is None:
-                self._end = min(start + PIECE, self._file.size or 0)
-                self._body = await self._get(start, self._end)
-            chunk = await self._fill(min(CHUNK, self._end - start))
-            if start + len(chunk) == self._end:
-                await self._body.read(1)  # the SDK verifies a body at its end
+            if self.body is None:
+                self.end = min(start + PIECE, self.file.size or 0)
+                self.body = await self._get(start, self.end)
+            chunk = await self._fill(min(CHUNK, self.end - start))
+            if start + len(chunk) == self.end:
+                await self.body.read(1)  # the SDK verifies a body at its end
                 self.close()
         except FlexibleChecksumError as error:
             # Not retried: the first chunks of the body are in use already.
-            raise SourceError(f"The checksum of {self._location} does not match what was read.") from error
+            raise SourceError(f"The checksum of {self.location} does not match what was read.") from error
         except BaseException:
             self.close()
             raise
         return chunk
 
     def close(self) -> None:
-        """Close the body that is open, if there is one."""
-        body, self._body = self._body, None
+        body, self.body = self.body, None
         if body is not None:
             body.close()
 
     async def _fill(self, size: int) -> bytes:
         """`size` bytes: the network delivers much smaller pieces."""
         pieces, missing = [], size
-        while missing and (piece := await self._body.read(missing)):
+        while missing and (piece := await self.body.read(missing)):
             pieces.append(piece)
             missing -= len(piece)
         if missing:
@@ -167,25 +156,23 @@ class _RangeReader:
         return b"".join(pieces)
 
     async def _get(self, start: int, end: int) -> Any:
-        file, hint = self._file, "Run again once nobody writes to it."
+        file, hint = self.file, "Run again once nobody writes to it."
+        what = {"Bucket": self.bucket, "Key": file.name, "Range": f"bytes={start}-{end - 1}", "IfMatch": file.tag}
         try:
-            reply = await self._client.attempt(
-                "get_object", Bucket=self._bucket, Key=file.name, Range=f"bytes={start}-{end - 1}", IfMatch=file.tag
-            )
+            reply = await self.client.attempt("get_object", **what)
         except ClientError as error:
             if code_of(error) in {"PreconditionFailed", "412", "NoSuchKey", "InvalidRange"}:
-                raise SourceError(f"{self._location} was changed while it was read.", hint=hint) from error
+                raise SourceError(f"{self.location} was changed while it was read.", hint=hint) from error
             raise
         whole = str(reply.get("ContentRange", "")).rpartition("/")[2]
         if reply["ETag"] != file.tag or reply["ContentLength"] != end - start or whole not in ("", "*", str(file.size)):
             reply["Body"].close()
-            raise SourceError(f"{self._location}: the reply is not the range that was asked for.", hint=hint)
+            raise SourceError(f"{self.location}: the reply is not the range that was asked for.", hint=hint)
         return reply["Body"]
 
 
-def _note(exports: dict[str, ExportFolder], key: str, root: str) -> None:
-    """Note the export that a key belongs to, if its name says so."""
-    inner = key[len(root) :]
+def _note(exports: dict[str, ExportFolder], inner: str, root: str) -> None:
+    """Note the export that an object belongs to, if its name inside `root` says so."""
     at = f"/{inner}".rfind(f"/{OWN_FOLDER}/")
     folder = inner[:at] if at >= 0 else inner[: inner.rfind("/") + 1]
     name = inner[len(folder) :]

@@ -17,15 +17,13 @@ class S3Tuning:
     smallest_part: int = 8 * MIB
     """S3 takes 5 MiB at least, the last part excepted (S3 User Guide, "Multipart upload limits")."""
     parts_in_flight: int = 4
-    """Parts of all files that are in flight at once."""
     parts_of_file_in_flight: int = 2
     keys_per_deletion: int = 1_000
     """Most keys that one DeleteObjects takes (S3 API, DeleteObjects)."""
     discard_seconds: float = 1.2
     """How long discarding a file waits for S3; then the upload is left to the next run's sweep."""
     release_seconds: float = 0.5
-    """How long a job that is stopped waits until its lock is released. It must stop within two seconds in all: the
-    workers stop, the files are sealed and a chunk of the journal is written in that time too."""
+    """How long a job that is stopped waits until its lock is released; it must stop within two seconds in all."""
     release_seconds_at_end: float = 10.0
     """The same for a job that ends by itself."""
 

@@ -17,18 +17,15 @@ log = logging.getLogger("ddbio")
 
 
 async def complete(client: S3Client, address: Mapping[str, str], upload_id: str, parts: Sequence[Part]) -> bool:
-    """Make an object of these parts, the first ones of an upload; False where the upload is gone, and no such object
-    is there.
-    """
+    """Make an object of an upload's first parts; False where the upload is gone, and no such object is there."""
     listed = [
         # S3 verifies the checksum again, and demands it where it has one.
         {"PartNumber": number, "ETag": f'"{part.etag}"'} | ({"ChecksumCRC32": part.crc32} if part.crc32 else {})
         for number, part in enumerate(parts, 1)
     ]
     with ignoring("NoSuchUpload"):
-        made = await client.call(
-            "complete_multipart_upload", **address, UploadId=upload_id, MultipartUpload={"Parts": listed}
-        )
+        upload = {"UploadId": upload_id, "MultipartUpload": {"Parts": listed}}
+        made = await client.call("complete_multipart_upload", **address, **upload)
         if "ETag" in made:  # otherwise the reply is not one of S3's
             return True
     # The reply to an earlier request may have been lost; by now the upload is completed and forgotten.
@@ -41,13 +38,12 @@ async def complete(client: S3Client, address: Mapping[str, str], upload_id: str,
 
 async def recover(client: S3Client, address: Mapping[str, str], size: int, token: UploadToken) -> bool:
     """Complete the upload of a `token` at `size` bytes, or abort it and return False."""
-    upload_id = token.upload_id
     parts = [part for part in token.parts if part.end <= size]
     if parts and parts[-1].end == size:
         with ignoring("InvalidPart"):
-            if await complete(client, address, upload_id, parts):
+            if await complete(client, address, token.upload_id, parts):
                 return True
-    await abort(client, address, upload_id)
+    await abort(client, address, token.upload_id)
     return False
 
 
@@ -56,15 +52,11 @@ async def abort(client: S3Client, address: Mapping[str, str], upload_id: str) ->
     for _ in range(ABORTS):
         with ignoring("NoSuchUpload"):
             await client.call("abort_multipart_upload", **address, UploadId=upload_id)
-        if not await _has_parts(client, address, upload_id):
-            return True
-    return False
-
-
-async def _has_parts(client: S3Client, address: Mapping[str, str], upload_id: str) -> bool:
-    with ignoring("NoSuchUpload"):
-        reply = await client.call("list_parts", **address, UploadId=upload_id, MaxParts=1)
-        return bool(reply.get("Parts"))
+        with ignoring("NoSuchUpload"):
+            reply = await client.call("list_parts", **address, UploadId=upload_id, MaxParts=1)
+            if reply.get("Parts"):
+                continue
+        return True
     return False
 
 
@@ -89,7 +81,6 @@ async def sweep(client: S3Client, bucket: str, prefix: str, unwanted: Callable[[
             if end:
                 removed.add(key)
             else:
-                log.warning(
-                    "The upload %s of s3://%s/%s still has parts although it was aborted.", upload_id, bucket, key
-                )
+                said = "The upload %s of s3://%s/%s still has parts although it was aborted."
+                log.warning(said, upload_id, bucket, key)
     return removed
