@@ -20,11 +20,12 @@ from ddbio.jobs.opening import Services, new_run, opened, table_facts
 from ddbio.jobs.run import NoOutput
 from ddbio.jobs.sources import FoundSource, common_types, find_all, refuse_rejects_among
 from ddbio.jobs.stages import Begun, Prepared
-from ddbio.jobs.start import begin_import, rejects_file
+from ddbio.jobs.start import begin_import
 from ddbio.ledger.checkpoint import look
 from ddbio.ledger.entries import Opened
 from ddbio.ledger.law import ImportLaw
 from ddbio.ledger.ledger import Ledger
+from ddbio.ledger.rejects import RejectsFile
 from ddbio.model import WRITE_UNIT_BYTES
 from ddbio.names import stem
 from ddbio.options import ImportOptions
@@ -122,19 +123,29 @@ class Import(Prepared[JobReport]):
 
     async def begin(self) -> Begun | JobReport:
         options, state, stack = self.options, self.state, self.services.stack
-        rejects = rejects_file(options, self.folder, self.name)
-        await refuse_rejects_among(self.sources, rejects)
         if state is None:
-            ledger = Ledger(ImportLaw(), None, rejects)
+            ledger = Ledger(ImportLaw(), None, await self._rejects(self.name))
             stack.push_async_callback(ledger.leave)
             return self._begun(self.opened, ledger, None)
         lock = await stack.enter_async_context(state.lock(self.name))
         before = await look(state)
         if options.resume and (report := await already_finished(before, self.opened.identity, state, self.observer)):
             return replace(report, files=sum(len(source.files) for source in self.found))
-        ledger, begun = await begin_import(options, state, before, self.opened, self.observer)
+        run = before.opened.run if options.resume and before.opened is not None else self.name
+        rejects = await self._rejects(run)
+        ledger, begun = await begin_import(options, state, before, self.opened, rejects, self.observer)
         stack.push_async_callback(ledger.leave)
         return self._begun(begun, ledger, lock)
+
+    async def _rejects(self, run: str) -> RejectsFile:
+        """The rejects file of this run, locked until the job ends."""
+        given = self.options.rejects
+        path = Path(home_path(given) if given else f"{self.folder.location}/rejects-{run}.jsonl")
+        rejects = RejectsFile(path, run)
+        self.services.stack.push_async_callback(rejects.aclose)
+        await rejects.open()
+        await refuse_rejects_among(self.sources, rejects)
+        return rejects
 
     def announce(self, begun: Begun) -> None:
         self.observer(self.planned(begun, self.table))

@@ -51,16 +51,13 @@ async def _survey(source: Source) -> Survey:
 
 
 async def refuse_rejects_among(sources: Sequence[Source], rejects: RejectsFile) -> None:
-    """Raises PreflightError if the rejects file can't be written, or would be read as one of the source files."""
-    async with rejects.tried():
-        for source in sources:
-            if isinstance(source, LocalSource) and await asyncio.to_thread(
-                _is_among, rejects.path, await source.files()
-            ):
-                raise PreflightError(
-                    f"The rejects file {rejects.path} would be one of the files that are read from {source.location}.",
-                    hint="Give another place with --rejects or --state.",
-                )
+    """Raises PreflightError if the rejects file, which exists, would be read as one of the source files."""
+    for source in sources:
+        if isinstance(source, LocalSource) and await asyncio.to_thread(_is_among, rejects.path, await source.files()):
+            raise PreflightError(
+                f"The rejects file {rejects.path} would be one of the files that are read from {source.location}.",
+                hint="Give another place with --rejects or --state.",
+            )
 
 
 class _Inspection:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ddbio.errors import UsageError
 from ddbio.events import Observer, Warned
 from ddbio.jobs.claim import claim
@@ -15,7 +13,6 @@ from ddbio.ledger.manifest import read_manifest
 from ddbio.ledger.recovery import recover, sweep
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.options import ExportOptions, ImportOptions
-from ddbio.storage import home_path
 from ddbio.storage.base import MANIFEST, Sink
 from ddbio.words import count
 
@@ -42,16 +39,20 @@ async def begin_export(
 
 
 async def begin_import(
-    options: ImportOptions, state: Sink, before: Checkpoint, opened: Opened, observer: Observer
+    options: ImportOptions,
+    state: Sink,
+    before: Checkpoint,
+    opened: Opened,
+    rejects: RejectsFile,
+    observer: Observer,
 ) -> tuple[Ledger, Opened]:
     """The ledger of a new import, or of the one that is resumed, without the rejects that no commit mentions."""
+    ledger = Ledger(ImportLaw(), before.journal, rejects)
     await state.sweep(lambda _: False, ())
     if options.resume and before.opened is not None:
         same_files(before.opened.splits, opened.splits)
         same_job(before.opened.identity, opened.identity)
         check_splits(before.opened.splits, opened.splits)
-        rejects = rejects_file(options, state, before.opened.run)
-        ledger = Ledger(ImportLaw(), before.journal, rejects)
         await _replay(before, ledger)
         check_order(before.opened.splits, ledger)
         await rejects.cut(before.journal.rejects_bytes)
@@ -62,7 +63,6 @@ async def begin_import(
         raise UsageError(f"{state.location} holds an export.", hint="Choose another folder with --state.")
     await before.journal.remove()
     await state.delete(MANIFEST)
-    ledger = Ledger(ImportLaw(), before.journal, rejects_file(options, state, opened.run))
     await ledger.record([opened])
     return ledger, opened
 
@@ -81,11 +81,4 @@ def _other_segments(begun: int, asked: int | None) -> UsageError:
     return UsageError(
         f"The export was begun with {count(begun, 'segment')} and can't go on with {asked:,}.",
         hint="Leave --segments out.",
-    )
-
-
-def rejects_file(options: ImportOptions, state: Sink, run: str) -> RejectsFile:
-    """Where the rejected records of this run go."""
-    return RejectsFile(
-        Path(home_path(options.rejects) if options.rejects else f"{state.location}/rejects-{run}.jsonl"), run
     )

@@ -96,7 +96,7 @@ class Ledger(JobState):
         await self._all_written()
         await self.stop_compacting()
         if self._rejects is not None:
-            self._rejects.close()
+            await self._rejects.aclose()
 
     async def stop_compacting(self) -> None:
         """Stop a compaction of the journal; the next `write` may begin another one."""

@@ -9,10 +9,11 @@ import asyncio
 import errno
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -24,6 +25,7 @@ from ddbio.storage.local.disk import is_at, sync_folder
 from ddbio.unreadable import UNREADABLE
 
 MARK = b'{"ddbio_reject":'
+ATTEMPTS = 10
 
 
 class RejectLine(msgspec.Struct, kw_only=True):
@@ -60,24 +62,20 @@ def unwrap(line: bytes) -> bytes | Refused:
 
 
 class RejectsFile:
-    """Appends the rejects of the job `run` to `path`, which the first one creates and locks until `close`."""
+    """Appends the rejects of the job `run` to `path`, and holds a lock on it until `aclose`."""
 
     def __init__(self, path: Path, run: str) -> None:
         self.path = path
         self._run = run
         self._begin = msgspec.json.encode({"ddbio_reject": 1, "run": run})[:-1] + b","
         self._size = 0
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self._created: list[Path] = []
+        """The file and the folders that did not exist, the innermost first."""
 
-    @asynccontextmanager
-    async def tried(self) -> AsyncIterator[None]:
-        """Try the file for writing; raises PreflightError. What is created for that is removed after the block."""
-        new = await asyncio.to_thread(self._missing)
-        try:
-            await self._change(self._try, PreflightError)
-            yield
-        finally:
-            await asyncio.to_thread(self._remove_empty, new)
+    async def open(self) -> None:
+        """Create the file, if need be, and lock it, before the job begins; raises PreflightError."""
+        await self._change(self._open, PreflightError)
 
     async def add(self, rejects: Iterable[Reject]) -> int:
         """Write these rejects durably; raises DestinationError. Returns the size of the file up to the end of this
@@ -95,10 +93,20 @@ class RejectsFile:
         """
         self._size = await self._change(lambda: self._cut(size))
 
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    async def aclose(self) -> None:
+        """Release the file. If it was created for this job and is empty, it is removed, and so are its new folders."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        if self._file is None:
+            return
+        if self._created and is_at(self.path, self._file.fileno()) and not self.path.stat().st_size:
+            self.path.unlink()
+            for folder in self._created[1:]:
+                with suppress(OSError):  # it is no longer empty
+                    folder.rmdir()
+        self._file.close()
+        self._file = None
 
     async def _change(self, change: Callable[[], int], kind: type[DdbioError] = DestinationError) -> int:
         try:
@@ -116,78 +124,77 @@ class RejectsFile:
                 hint = "See that it can be written again, and resume; or start over with another --rejects and --state."
             raise kind(f"The rejects file {self.path} can't be written: {error.strerror}.", hint=hint) from error
 
-    def _missing(self) -> list[Path]:
-        """The file and the folders above it that do not exist, the innermost first."""
-        return [path for path in (self.path, *self.path.parents) if not path.exists()]
-
-    def _try(self) -> int:
+    def _open(self) -> int:
         if self.path.exists() and not self.path.is_file() and not self.path.is_dir():
             hint = "It must be one that can be appended to."
             raise PreflightError(f"The rejects file {self.path} is not a regular file.", hint=hint)
-        self._opened()
-        return 0
+        return self._opened()
 
-    def _opened(self) -> BinaryIO:
-        """The file at `path`, locked. If it was removed since it was opened, another one is created."""
+    def _opened(self) -> int:
+        """The descriptor of the locked file at `path`; another file is created if that one was moved away."""
         if self._file is None or not is_at(self.path, self._file.fileno()):
-            self.close()
+            self._close()
+            self._created = [path for path in (self.path, *self.path.parents) if not path.exists()]
             # With `parents=True` only the innermost folder would get the mode.
-            for folder in reversed(self._missing()[1:]):
+            for folder in reversed(self._created[1:]):
                 folder.mkdir(0o700, exist_ok=True)
-            file = open(self.path, "r+b", opener=_open_or_create)  # noqa: SIM115 - closed by `close`
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.close()
-                raise
-            self._file = file
-        return self._file
+            # Unbuffered: what can't be written must not be tried once more when the file is closed.
+            self._file = _locked(self.path)
+        return self._file.fileno()
 
     def _append(self, lines: bytes) -> int:
-        new = self._missing()
         file = self._opened()
-        size = file.seek(0, os.SEEK_END)
-        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":  # another job was killed in the middle of a line
-            file.write(b"\n")
-        file.write(lines)
-        file.flush()
-        os.fsync(file.fileno())
-        for path in new:
-            sync_folder(path.parent)
-        return file.tell()
+        size = os.fstat(file).st_size
+        if size and os.pread(file, 1, size - 1) != b"\n":  # another job was killed in the middle of a line
+            lines = b"\n" + lines
+        rest = memoryview(lines)
+        while rest:
+            written = os.pwrite(file, rest, size)
+            rest, size = rest[written:], size + written
+        os.fsync(file)
+        while self._created:
+            sync_folder(self._created.pop().parent)
+        return size
 
     def _cut(self, size: int) -> int:
         if not self.path.exists():
             return 0
         file = self._opened()
-        at = end = file.seek(min(size, file.seek(0, os.SEEK_END)))  # somebody may have made it shorter
+        at = end = min(size, os.fstat(file).st_size)  # somebody may have made it shorter
         mine: list[tuple[int, int]] = []
-        for line in file:
-            if self._is_mine(line):
-                mine.append((at, len(line)))
-            else:
-                end = at + len(line)
-            at += len(line)
+        with self.path.open("rb") as reader:
+            reader.seek(at)
+            for line in reader:
+                if self._is_mine(line):
+                    mine.append((at, len(line)))
+                else:
+                    end = at + len(line)
+                at += len(line)
         for start, length in mine:
             if start < end:
-                os.pwrite(file.fileno(), b" " * (length - 1), start)
-        file.truncate(end)
-        os.fsync(file.fileno())
+                os.pwrite(file, b" " * (length - 1), start)
+        os.truncate(file, end)
+        os.fsync(file)
         return end
 
     def _is_mine(self, line: bytes) -> bool:
         """Whether this job has written the line, or its beginning; one that is only a brace was there before."""
         return line.startswith(self._begin) or (len(line.rstrip()) > 1 and self._begin.startswith(line.rstrip(b"\n")))
 
-    def _remove_empty(self, new: Iterable[Path]) -> None:
-        """Remove these paths, which `tried` has created, unless they have content by now."""
-        if self._file is not None and self._file.seek(0, os.SEEK_END) == 0 and self.path in new:
-            self.path.unlink(missing_ok=True)
-        self.close()
-        for path in new:
-            if path != self.path:
-                with suppress(OSError):
-                    path.rmdir()
+
+def _locked(path: Path) -> FileIO:
+    """The file at `path`, created if need be, and locked. Raises BlockingIOError if another job holds it."""
+    for _ in range(ATTEMPTS):
+        file = open(path, "r+b", buffering=0, opener=_open_or_create)  # noqa: SIM115 - closed by `RejectsFile._close`
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if is_at(path, file.fileno()):
+                return file
+        except OSError:
+            file.close()
+            raise
+        file.close()  # a job that ended has removed it in the meantime
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def _open_or_create(path: str, _: int) -> int:

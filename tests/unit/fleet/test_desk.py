@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -128,10 +128,10 @@ def commit(lease: Lease, seq: int = 1, *, rejects: tuple[Reject, ...] = (), **fa
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
     office = Office(tmp_path / "state" / "rejects.jsonl")
     yield office
-    office.rejects.close()
+    await office.rejects.aclose()
 
 
 async def test_what_a_grant_acknowledges_is_in_the_ledger(office: Office, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def test_a_manifest_is_read_and_written_as_it_was() -> None:
 
 async def test_rejects_are_written_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "rejects.jsonl"
-    with closing(RejectsFile(path, "r")) as file:
+    async with aclosing(RejectsFile(path, "r")) as file:
         await file.add(REJECTS)
     (text,) = golden("rejects-1").values()
     assert path.read_bytes() == text

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
+import resource
+import signal
 import stat
-from contextlib import closing
+import threading
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +29,13 @@ def reject(raw: bytes | None, **fields: Any) -> Reject:
 
 async def add(path: Path, run: str, *rejects: Reject) -> int:
     """What one run adds, and the size that its journal keeps."""
-    with closing(RejectsFile(path, run)) as file:
+    async with aclosing(RejectsFile(path, run)) as file:
         return await file.add(rejects)
 
 
 async def cut(path: Path, run: str, size: int) -> None:
     """What a run does first when it resumes."""
-    with closing(RejectsFile(path, run)) as file:
+    async with aclosing(RejectsFile(path, run)) as file:
         await file.cut(size)
 
 
@@ -136,34 +140,74 @@ async def test_a_job_without_rejects_leaves_the_file_unchanged(tmp_path: Path) -
 
 async def test_a_file_that_another_job_writes_to_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    with closing(RejectsFile(path, "a")) as first, closing(RejectsFile(path, "b")) as second:
+    async with aclosing(RejectsFile(path, "a")) as first, aclosing(RejectsFile(path, "b")) as second:
         await first.add([reject(b"1")])
         with pytest.raises(PreflightError, match=r"Another job is writing to the rejects file .*r\.jsonl") as caught:
-            async with second.tried():
-                raise AssertionError("it is locked")
+            await second.open()
         assert "--rejects" in (caught.value.hint or "")
         with pytest.raises(DestinationError, match="Another job is writing") as refused:
             await second.add([reject(b"2")])
         assert "resume" in (refused.value.hint or "")
-        first.close()
+        await first.aclose()
         await second.add([reject(b"2")])
     assert [line["raw"] for line in lines(path)] == ["1", "2"]
 
 
-async def test_trying_the_file_does_not_remove_another_jobs_content(tmp_path: Path) -> None:
+async def test_a_job_holds_its_file_before_its_first_reject(tmp_path: Path) -> None:
     path = tmp_path / "state" / "r.jsonl"
-    async with RejectsFile(path, "b").tried():
+    async with aclosing(RejectsFile(path, "a")) as first, aclosing(RejectsFile(path, "b")) as second:
+        await first.open()
+        with pytest.raises(PreflightError, match="Another job is writing"):
+            await second.open()
+        await first.add([reject(b"1")])
+    assert [line["raw"] for line in lines(path)] == ["1"]
+
+
+async def test_a_file_without_rejects_goes_unless_it_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "r.jsonl"
+    async with aclosing(RejectsFile(path, "a")) as file:
+        await file.open()
         assert path.exists()
     assert not path.parent.exists()
+    path.parent.mkdir()
+    path.touch()
+    async with aclosing(RejectsFile(path, "a")) as file:
+        await file.open()
+    assert path.exists()
+
+
+async def test_a_file_removed_before_it_is_locked_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an empty file is when the job that made it ends."""
+    path, flock, removed = tmp_path / "r.jsonl", fcntl.flock, threading.Event()
+
+    def remove_first(file: Any, how: int) -> None:
+        if not removed.is_set():
+            removed.set()
+            path.unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
     await add(path, "a", reject(b"1"))
-    async with RejectsFile(path, "b").tried():
-        assert path.exists()
     assert [line["raw"] for line in lines(path)] == ["1"]
+
+
+async def test_a_full_disk_is_reported_and_the_file_can_be_closed(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        async with aclosing(RejectsFile(tmp_path / "r.jsonl", "a")) as file:
+            await file.add([reject(b"1")])
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+            with pytest.raises(DestinationError, match=r"r\.jsonl can't be written"):
+                await file.add([reject(b"2")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 async def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    with closing(RejectsFile(path, "a")) as file:
+    async with aclosing(RejectsFile(path, "a")) as file:
         await file.add([reject(b"1")])
         path.rename(tmp_path / "moved.jsonl")
         await file.add([reject(b"2")])
@@ -183,8 +227,7 @@ async def test_another_place_is_advised_only_before_the_job_has_begun(tmp_path: 
     (tmp_path / "folder").touch()
     file = RejectsFile(tmp_path / "folder" / "r.jsonl", "run")
     with pytest.raises(PreflightError, match="Give another place with --rejects"):
-        async with file.tried():
-            raise AssertionError("it can't be written")
+        await file.open()
     with pytest.raises(DestinationError, match="can be written again, and resume"):
         await file.add([reject(b"1")])
 
