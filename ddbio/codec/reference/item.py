@@ -53,17 +53,7 @@ class Item:
     def _members(self, start: int, level: int, hints: HintTree | None, keys: Mapping[bytes, KeyRule]) -> int:
         """Read the object that opens at `start`; return the position after it."""
         names: set[bytes] = set()
-        separator = b"{"
-
-        def member(at: int) -> int:
-            nonlocal separator
-            self.out.append(separator)
-            separator = b","
-            return self._member(at, level, names, hints, keys)
-
-        end = each(self.data, start, b"}", member)
-        self.out.append(b"{}" if separator == b"{" else b"}")
-        return end
+        return each(self.data, start, b"}", self.out, lambda at: self._member(at, level, names, hints, keys))
 
     def _member(
         self, start: int, level: int, names: set[bytes], hints: HintTree | None, keys: Mapping[bytes, KeyRule]
@@ -112,26 +102,13 @@ class Item:
         self.size += number.size
         self.scalar = Scalar("N", number)
 
-    def _array(self, pos: int, element: Callable[[int], int]) -> int:
-        separator = b"["
-
-        def separated(at: int) -> int:
-            nonlocal separator
-            self.out.append(separator)
-            separator = b","
-            return element(at)
-
-        end = each(self.data, pos, b"]", separated)
-        self.out.append(b"[]" if separator == b"[" else b"]")
-        return end
-
     def _list(self, pos: int, level: int, hints: HintTree | None) -> int:
         def element(at: int) -> int:
             self.size += 1
             return self.value(at, level + 1, hints)
 
         self.size += 3
-        end = self._array(pos, element)
+        end = each(self.data, pos, b"]", self.out, element)
         self.scalar = None
         return end
 
@@ -153,7 +130,7 @@ class Item:
             seen.add(self.scalar)
             return end
 
-        end = self._array(pos, unique)
+        end = each(self.data, pos, b"]", self.out, unique)
         self.scalar = None
         if not seen:
             raise Fault(Reason.SET_EMPTY, pos)

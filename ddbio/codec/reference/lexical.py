@@ -102,23 +102,27 @@ def expect(data: bytes, pos: int, byte: bytes) -> int:
     return pos + 1
 
 
-def each(data: bytes, pos: int, closing: bytes, handle: Callable[[int], int]) -> int:
+def each(data: bytes, pos: int, closing: bytes, out: list[bytes], handle: Callable[[int], int]) -> int:
     """Walk the array or object that opens at `pos`; return the position after it.
 
-    `handle(position)` is called for each element or member, and returns where it ends.
+    Brackets and commas are appended to `out`. `handle(position)` is called for each element or member, and returns
+    where it ends.
     """
+    out.append(data[pos : pos + 1])
     pos = skip_space(data, pos + 1)
-    if data[pos : pos + 1] == closing:
-        return pos + 1
-    while True:
+    more = data[pos : pos + 1] != closing
+    while more:
         pos = skip_space(data, handle(skip_space(data, pos)))
-        if not goes_on(data, pos, closing):
-            return pos + 1
-        pos += 1
+        more = goes_on(data, pos, closing)
+        if more:
+            out.append(b",")
+            pos += 1
+    out.append(closing)
+    return pos + 1
 
 
-def each_member(data: bytes, pos: int, handle: Callable[[int, bytes, int], int]) -> int:
-    """Walk the object that must open at `pos`; return the position after it.
+def each_member(data: bytes, pos: int, out: list[bytes], handle: Callable[[int, bytes, int], int]) -> int:
+    """Walk the object that must open at `pos`.
 
     `handle(name_position, name, value_position)` receives the name with its quotes, and returns where the value ends.
     """
@@ -127,12 +131,12 @@ def each_member(data: bytes, pos: int, handle: Callable[[int, bytes, int], int])
         end = loose_string_end(data, start)
         return handle(start, data[start:end], skip_space(data, expect(data, end, b":")))
 
-    return each(data, expect(data, pos, b"{") - 1, b"}", member)
+    return each(data, expect(data, pos, b"{") - 1, b"}", out, member)
 
 
-def each_element(data: bytes, pos: int, handle: Callable[[int], int]) -> int:
+def each_element(data: bytes, pos: int, out: list[bytes], handle: Callable[[int], int]) -> int:
     """Walk the array that must open at `pos`; `handle(position)` returns where the element ends."""
-    return each(data, expect(data, pos, b"[") - 1, b"]", handle)
+    return each(data, expect(data, pos, b"[") - 1, b"]", out, handle)
 
 
 def goes_on(data: bytes, pos: int, closing: bytes) -> bool:
