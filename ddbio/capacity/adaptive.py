@@ -45,7 +45,8 @@ LEAST_CUT = 0.1
 UNPROCESSED = "UnprocessedItems"
 """Stands for the reason where items of a batch were unprocessed, for which the service gives none."""
 
-Scope = Literal["table", "account", "range"]
+Scope = Literal["account", "table", "range"]
+_WORST_FIRST: tuple[Scope, ...] = ("account", "table", "range")
 
 
 class Pace(NamedTuple):
@@ -166,10 +167,7 @@ class Budget:
             scopes.add("range" if now < self._range_until else "table")
         elif UNPROCESSED in news:
             self._tell("a few items are throttled: only they wait", now)
-        for each in ("account", "table", "range"):
-            if each in scopes:
-                return each
-        return None
+        return next((each for each in _WORST_FIRST if each in scopes), None)
 
     def _slow_down(self, worst: Scope, news: Mapping[str, int], now: float, least: float) -> None:
         what = "the account's limit" if worst == "account" else "the table"

@@ -14,6 +14,7 @@ import math
 from bisect import insort
 from collections import deque
 from collections.abc import Callable
+from operator import attrgetter
 from typing import NamedTuple
 
 from ddbio.capacity.bucket import Bucket
@@ -56,10 +57,6 @@ class _Waiter(NamedTuple):
     estimate: Callable[[], float]
     due: float
 
-    def instant(self) -> float:
-        """The order of waiters that are due."""
-        return self.due
-
 
 class Governor:
     """Grants permits at `rate` capacity units per second, in the order in which they were requested.
@@ -90,7 +87,6 @@ class Governor:
 
     @property
     def rate(self) -> float:
-        """Capacity units per second."""
         return self._bucket.rate
 
     @property
@@ -115,7 +111,6 @@ class Governor:
         return self._active + (self._clock.now() - self._active_since if self.rate > 0 else 0.0)
 
     def set_rate(self, rate: float) -> None:
-        """Change the rate immediately."""
         self._active, self._active_since = self.active, self._clock.now()
         self._bucket.set_rate(rate, self._clock.now())
         self._serve()
@@ -133,7 +128,7 @@ class Governor:
         if due is None:
             self._waiters.append(waiter)
         else:
-            insort(self._due, waiter, key=_Waiter.instant)
+            insort(self._due, waiter, key=attrgetter("due"))
         self._serve()
         try:
             return await waiter.permit
@@ -177,7 +172,6 @@ class Governor:
         self._set_timer(now)
 
     def _next(self, now: float) -> _Waiter | None:
-        """The waiter that is next."""
         while self._waiters and self._waiters[0].permit.done():
             self._waiters.popleft()
         while self._due and self._due[0].permit.done():

@@ -43,7 +43,6 @@ class Lanes:
         await self._wait(waiter, size)
 
     def give(self, size: int) -> None:
-        """Return a lane and its room."""
         self._requests -= 1
         self._bytes -= size
         self._serve()
@@ -60,16 +59,13 @@ class Lanes:
                 await pause
             finally:
                 self._resting -= 1
-            await self._take_again()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.appendleft((waiter, 0))  # after others, it could wait for room that it holds itself
+            self._serve()
+            await self._wait(waiter, 0)
         except BaseException:
             self._enter(0)
             raise
-
-    async def _take_again(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.appendleft((waiter, 0))  # after others, it could wait for room that it holds itself
-        self._serve()
-        await self._wait(waiter, 0)
 
     async def _wait(self, waiter: asyncio.Future[None], size: int) -> None:
         try:

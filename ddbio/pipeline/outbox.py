@@ -34,8 +34,7 @@ class Outbox:
     async def push(self, commit: Commit, *, urgent: bool = False) -> asyncio.Future[None]:
         """Add a commit, once there is room; the returned future is done when the commit is acknowledged.
 
-        An urgent commit is made durable immediately. The end of a split is reported immediately, so that the next one
-        can begin, but need not be durable for that.
+        An urgent commit is made durable immediately. The end of a split is only reported immediately.
         """
         size = _OVERHEAD + len(commit.found) + sum(len(reject.raw or b"") for reject in commit.rejects)
         await self._budget.take(size)

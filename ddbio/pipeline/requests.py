@@ -74,19 +74,14 @@ class Requester:
         verdict = decide(error)
         if isinstance(error, ThrottledError):
             self.meter.throttled(error.reason)
-        self._settle_failure(permit, error, verdict)
+        if isinstance(error, ThrottledError) and scope(error.reason) != "range":
+            permit.refuse()
+        else:  # where only a few keys are throttled, other requests may use all of the capacity
+            permit.settle(None if verdict is Verdict.RETRY else 0)  # a lost reply may have cost the estimate
         if verdict is Verdict.FATAL or self.deadline.failed():
             return False
         self.meter.retries += 1
         return True
-
-    @staticmethod
-    def _settle_failure(permit: Permit, error: WireError, verdict: Verdict) -> None:
-        """A rejected attempt costs nothing; one whose reply was lost may have cost its estimate."""
-        if isinstance(error, ThrottledError) and scope(error.reason) != "range":
-            permit.refuse()
-        else:  # where only a few keys are throttled, other requests may use all of the capacity
-            permit.settle(None if verdict is Verdict.RETRY else 0)
 
 
 class CostRatio:
@@ -95,8 +90,6 @@ class CostRatio:
     Overwriting a larger item costs the size of that item (API Reference, PutItem), and the entries of local indexes are
     charged to the table.
     """
-
-    WEIGHT = 0.1
 
     def __init__(self) -> None:
         self.value = 1.0
@@ -109,7 +102,7 @@ class CostRatio:
         if estimated > 0:
             self.known = True
             self.value += self._weight * (max(actual / estimated, 1.0) - self.value)
-            self._weight = self.WEIGHT
+            self._weight = 0.1
 
 
 class CostEstimate:
@@ -120,9 +113,7 @@ class CostEstimate:
         self._recent: deque[float] = deque(maxlen=16)
 
     def units(self) -> float:
-        """Capacity units."""
         return max(self._recent, default=self._first)
 
     def learn(self, actual: float) -> None:
-        """Learn that a request has consumed `actual` units."""
         self._recent.append(actual)

@@ -94,13 +94,7 @@ async def connect(
 ) -> AsyncIterator[TableClient]:
     """A client of the table over at most `connections` connections, which are closed at the end."""
     async with open_transport(connections=connections, ca_bundle=facts.ca_bundle) as transport:
-        dynamodb = DynamoDB(
-            endpoint=facts.endpoint,
-            region=facts.region,
-            transport=transport,
-            credentials=credentials,
-            executor=executor,
-        )
+        dynamodb = DynamoDB(facts.endpoint, facts.region, transport, credentials=credentials, executor=executor)
         yield TableClient(
             name=name,
             facts=facts,

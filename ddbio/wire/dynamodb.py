@@ -58,10 +58,6 @@ class ScanPlan:
         return msgspec.json.encode({name: value for name, value in members.items() if value is not None})[:-1]
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class DynamoDB:
     """A client for the two bulk operations; each call is one attempt.
 
@@ -73,13 +69,13 @@ class DynamoDB:
 
     def __init__(
         self,
-        *,
         endpoint: str,
         region: str,
         transport: Transport,
+        *,
         credentials: CredentialProvider,
         executor: Executor,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self._host, self._path = _address(endpoint)
         self._url = endpoint
@@ -87,7 +83,7 @@ class DynamoDB:
         self._credentials = credentials
         self._executor = executor
         self._signer = Signer(region, "dynamodb")
-        self._now = now
+        self._now = now or partial(datetime.now, UTC)
         self._batch_heads: dict[str, bytes] = {}
 
     async def scan(self, body: bytes) -> bytes | bytearray:

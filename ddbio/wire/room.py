@@ -25,7 +25,7 @@ class Claim:
 
 
 class Room:
-    """Grants claims in order."""
+    """Grants claims in the order in which they were made."""
 
     def __init__(self, size: int = ROOM_BYTES) -> None:
         self._size = self._free = size
@@ -48,7 +48,6 @@ class Room:
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[None]:
-        """Occupy room inside the block."""
         there = asyncio.Event()
         claim = self.claim(size, there.set)
         try:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
+from isal.isal_zlib import crc32
 
 from ddbio.clock import Clock
-from ddbio.codec.compression import compress, crc32
+from ddbio.codec.compression import compress
 from ddbio.codec.fingerprint import MASK
 from ddbio.hints import PathTypes
 from ddbio.ledger.entries import FileState, Lease

@@ -51,6 +51,7 @@ class Dispatcher:
         self._senders: dict[int, Sender] = {}
         self._numbers = count(1)
         self._tasks = Tasks(lambda: self._wake(self._senders))
+        self.raise_failure = self._tasks.raise_failure
         self.batcher = Batcher()
         self.adding: set[Sender] = set()
         """Senders that are about to add records."""
@@ -77,10 +78,6 @@ class Dispatcher:
     def forget(self, number: int) -> None:
         """Remove a sender; its remaining records are of no interest any more."""
         self.adding.discard(self._senders.pop(number))
-
-    def raise_failure(self) -> None:
-        """Raise the error of a batch that could not be written, if there is one."""
-        self._tasks.raise_failure()
 
     async def send(self, number: int, *, flush: bool) -> None:
         """Send the complete batches of this sender, or with `flush` everything that it has ready."""

@@ -28,7 +28,6 @@ class SpanImport:
         self,
         split: Split,
         source: Input,
-        *,
         progress: SpanProgress,
         dispatcher: Dispatcher,
         executor: Executor,
