@@ -40,7 +40,6 @@ class PathTypes:
     """Whether `merge` has returned a path that exceeds `MAX_PATHS`."""
 
     def copy(self) -> PathTypes:
-        """Return a copy of the current state."""
         return replace(self, masks=dict(self.masks))
 
     def merge(self, seen: Mapping[str, int]) -> list[str]:

@@ -157,10 +157,8 @@ class ExportOptions:
     s3: S3Options = S3Options()
 
     def __post_init__(self) -> None:
-        _positive("number of processes", self.processes)
-        _positive("concurrency", self.concurrency)
-        _positive("retry timeout", self.retry_seconds)
-        _check_limits(self.burst_seconds, self.max_units, self.max_seconds)
+        _check_work(self)
+        _check_limits(self)
         _positive("file size", self.file_size_mb)
         if self.resume and (self.overwrite or self.destination == "-"):
             raise UsageError("--resume can't be combined with --overwrite or with standard output.")
@@ -209,10 +207,8 @@ class ImportOptions:
     """Folder for the journal and the rejects; None means `.ddbio/<table>-<hash>` in the current folder."""
 
     def __post_init__(self) -> None:
-        _positive("number of processes", self.processes)
-        _positive("concurrency", self.concurrency)
-        _positive("retry timeout", self.retry_seconds)
-        _check_limits(self.burst_seconds, self.max_units, self.max_seconds)
+        _check_work(self)
+        _check_limits(self)
         if not self.sources or not all(self.sources):
             raise UsageError("An import needs at least one source, and no source may be empty.", hint=LOCATIONS)
         if "-" in self.sources and len(self.sources) > 1:
@@ -254,22 +250,24 @@ class VerifyOptions:
     """Fail when a request has been failing for this many seconds."""
 
     def __post_init__(self) -> None:
-        _positive("number of processes", self.processes)
-        _positive("concurrency", self.concurrency)
-        _positive("retry timeout", self.retry_seconds)
+        _check_work(self)
         if self.source == "-":
             raise UsageError("Standard input can't be verified, as it has no manifest.", hint="Give a folder or s3://.")
         if self.repair and self.table is None:
             raise UsageError("A repair needs a table.", hint="Name it with --table.")
 
 
-def _check_limits(burst: float, units: float | None, seconds: float | None) -> None:
-    if not 0 <= burst <= MAX_BURST:
-        raise UsageError(f"The burst must be from 0 to {MAX_BURST} seconds, not {plain(burst)}.")
-    if units is not None:
-        _positive("maximum number of units", units)
-    if seconds is not None:
-        _positive("maximum duration", seconds)
+def _check_work(options: ExportOptions | ImportOptions | VerifyOptions) -> None:
+    _positive("number of processes", options.processes)
+    _positive("concurrency", options.concurrency)
+    _positive("retry timeout", options.retry_seconds)
+
+
+def _check_limits(options: ExportOptions | ImportOptions) -> None:
+    if not 0 <= options.burst_seconds <= MAX_BURST:
+        raise UsageError(f"The burst must be from 0 to {MAX_BURST} seconds, not {plain(options.burst_seconds)}.")
+    _positive("maximum number of units", options.max_units)
+    _positive("maximum duration", options.max_seconds)
 
 
 def _positive(what: str, value: float | None) -> None:

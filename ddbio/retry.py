@@ -48,11 +48,7 @@ _VERDICTS: dict[type[Exception], Verdict] = {
 
 
 def decide(error: Exception) -> Verdict:
-    """What to do about `error`; anything unknown is fatal."""
-    for kind, verdict in _VERDICTS.items():
-        if isinstance(error, kind):
-            return verdict
-    return Verdict.FATAL
+    return next((verdict for kind, verdict in _VERDICTS.items() if isinstance(error, kind)), Verdict.FATAL)
 
 
 # Error codes

@@ -24,12 +24,10 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def indented(text: str) -> str:
-    """Indent lines that belong to a message, so that they can't be mistaken for another one."""
     return "\n".join(f"  {visible(line)}" for line in text.rstrip("\n").split("\n"))
 
 
 def trace(error: BaseException) -> str:
-    """Return the traceback of an error, to be printed above its message."""
     return indented("".join(traceback.format_exception(error)))
 
 

@@ -93,7 +93,6 @@ class Budget:
 
     @property
     def rate(self) -> float:
-        """Units per second; 0 while paused."""
         return 0.0 if self.paused else self._rate
 
     def set(self, pace: Pace) -> None:

@@ -82,7 +82,6 @@ class Governor:
 
     @property
     def settled(self) -> float:
-        """Total of the permits that are settled."""
         return max(self.spent - self._reserved, 0.0)
 
     @property

@@ -34,7 +34,6 @@ class Lanes:
         self._serve()
 
     async def take(self, size: int) -> None:
-        """Wait for a lane, and for room for `size` bytes."""
         if not self._waiters and self._fits(size):
             self._enter(size)
             return

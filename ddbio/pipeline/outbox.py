@@ -55,7 +55,6 @@ class Outbox:
         return tuple(entry.commit for entry in self._entries)
 
     def acknowledge(self, count: int) -> None:
-        """Remove the oldest `count` commits."""
         for _ in range(count):
             entry = self._entries.popleft()
             self._budget.give(entry.size)

@@ -49,7 +49,6 @@ class TableClient:
     def scan(
         self, what: ScanFilter, requester: Requester, *, total: int, output: OutputFormat, fingerprint: bool = False
     ) -> SegmentScan:
-        """A scan of the table in `total` segments."""
         return SegmentScan(
             self.name,
             what,

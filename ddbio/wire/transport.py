@@ -78,7 +78,6 @@ class HttpTransport:
         await self._stack.aclose()
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """POST once."""
         return await self.send("POST", url, headers, (body,))
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], pieces: Sequence[bytes]) -> Reply:

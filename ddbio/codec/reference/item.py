@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ddbio.codec.keys import KeyRule
-from ddbio.codec.numbers import read_number
+from ddbio.codec.numbers import Number, read_number
 from ddbio.codec.paths import HintTree
-from ddbio.codec.reference.keys import Scalar, checked_key, primary_key
 from ddbio.codec.reference.lexical import Fault, decoded, each, expect, skip_space, string_end
-from ddbio.model import MAX_ITEM_BYTES, Put, Reason
+from ddbio.model import MAX_ITEM_BYTES, KeyType, Put, Reason
 
 _NO_KEYS: Mapping[bytes, KeyRule] = {}
+
+
+class Scalar(NamedTuple):
+    """A value that can be a key: its type, and its UTF-8 text, raw bytes or number."""
+
+    type: KeyType
+    content: bytes | Number
 
 
 class Item:
@@ -37,7 +44,7 @@ class Item:
         end = skip_space(self.data, end)
         if end != len(self.data):
             raise Fault(Reason.NOT_JSON, end)
-        key = primary_key(self.keys, self.found, inner)
+        key = _primary_key(self.keys, self.found, inner)
         if self.size > MAX_ITEM_BYTES:
             raise Fault(Reason.ITEM_TOO_LARGE, inner)
         return Put(b'{"PutRequest":{"Item":' + b"".join(self.out) + b"}}", key, self.size)
@@ -51,7 +58,6 @@ class Item:
         return self._members(start, 1, self.hints, self.keys)
 
     def _members(self, start: int, level: int, hints: HintTree | None, keys: Mapping[bytes, KeyRule]) -> int:
-        """Read the object that opens at `start`; return the position after it."""
         names: set[bytes] = set()
         return each(self.data, start, b"}", self.out, lambda at: self._member(at, level, names, hints, keys))
 
@@ -69,7 +75,7 @@ class Item:
         pos = skip_space(data, expect(data, end, b":"))
         end = self.value(pos, level, hints.members.get(name) if hints else None)
         if name in keys:
-            self.found[name] = checked_key(keys[name], self.scalar, pos)
+            self.found[name] = _checked_key(keys[name], self.scalar, pos)
         return end
 
     def value(self, pos: int, level: int, hints: HintTree | None) -> int:
@@ -146,3 +152,27 @@ def _from_base64(text: bytes) -> bytes | None:
     except binascii.Error:
         return None
     return raw if binascii.b2a_base64(raw, newline=False) == text else None
+
+
+def _checked_key(rule: KeyRule, value: Scalar | None, position: int) -> bytes:
+    """The value in canonical form; raises `Fault` where the service would not accept it as a key."""
+    if value is None or value.type != rule.type:
+        raise Fault(Reason.KEY_WRONG_TYPE, position, rule.name)
+    if isinstance(value.content, Number):
+        return value.content.canonical
+    if not value.content:
+        raise Fault(Reason.KEY_EMPTY, position, rule.name)
+    if len(value.content) > rule.limit:
+        raise Fault(Reason.KEY_TOO_LONG, position, rule.name)
+    return value.content
+
+
+def _primary_key(rules: Mapping[bytes, KeyRule], found: Mapping[bytes, bytes], position: int) -> bytes:
+    """The canonical primary key: each checked value, preceded by its length. Raises `Fault` where one is missing."""
+    parts = []
+    for name, rule in rules.items():
+        if rule.required:
+            if name not in found:
+                raise Fault(Reason.KEY_MISSING, position, rule.name)
+            parts.append(len(found[name]).to_bytes(4, "big") + found[name])
+    return b"".join(parts)

@@ -138,8 +138,6 @@ class _Reply:
 
 
 class _Items:
-    """Writes the items of one page as lines."""
-
     def __init__(self, data: bytes, *, jsonl: bool, fingerprint: bool) -> None:
         self.data = data
         self.jsonl = jsonl
@@ -161,8 +159,6 @@ class _Items:
         return end
 
     def _members(self, pos: int, path: str | None, level: int) -> int:
-        """Write the attributes of the object at `pos`; return the position after it."""
-
         def member(_start: int, name: bytes, at: int) -> int:
             self.out.append(name + b":")
             return self._value(at, child_path(path, decoded(name)) if self.jsonl else "", level)
@@ -170,7 +166,6 @@ class _Items:
         return each_member(self.data, pos, self.out, member)
 
     def _value(self, pos: int, path: str, level: int) -> int:
-        """Write the attribute value at `pos`, the only member of an object; return where it ends."""
         data, out = self.data, self.out
         if level > MAX_LEVELS:
             raise Fault(Reason.NESTING_TOO_DEEP, pos)

@@ -30,6 +30,5 @@ class PageLimit:
         return max(1, int(self._affordable / self._per_item))
 
     def learn(self, evaluated: int, units: float) -> None:
-        """Learn that a page of `evaluated` items has cost `units`."""
         if evaluated:
             self._per_item = max(units / evaluated, 1e-6)

@@ -8,8 +8,6 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 
-import msgspec
-
 from ddbio import codec
 from ddbio.capacity.item_collections import CollectionTurns
 from ddbio.errors import CorruptReplyError
@@ -46,7 +44,7 @@ class SegmentScan:
         partition_key: Sequence[str] = (),
         tuning: Tuning = DEFAULT,
     ) -> None:
-        self._plan = _plan(table, what, total)
+        self._plan = ScanPlan(table=table, total_segments=total, what=what)
         self._format = output
         self._dynamodb = dynamodb
         self._requester = requester
@@ -118,17 +116,3 @@ class _Cycle:
         if self._passed == self._most:
             self._kept, self._passed, self._most = key, 0, 2 * self._most
         return False
-
-
-def _plan(table: str, what: ScanFilter, total: int) -> ScanPlan:
-    names, values = what.expression_names, what.expression_values
-    return ScanPlan(
-        table=table,
-        total_segments=total,
-        index=what.index,
-        consistent_read=what.consistent,
-        filter_expression=what.filter_expression,
-        projection_expression=what.projection_expression,
-        names=msgspec.json.encode(names) if names else None,
-        values=msgspec.json.encode(values) if values else None,
-    )

@@ -27,7 +27,6 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, entries: list[EncodedRecord]) -> Batch:
-        """A batch of these records."""
         return cls(entries, *weigh(entries))
 
     def halves(self) -> list[Batch]:
@@ -64,7 +63,6 @@ class Batcher:
         return self._waiting_bytes[owner]
 
     def add(self, entries: list[EncodedRecord], owner: int) -> None:
-        """Add records."""
         self._ready.setdefault(owner, [])
         self._open[owner] += len(entries)
         self._take_off(entries, owner)
@@ -103,7 +101,6 @@ class Batcher:
             self._waiting_bytes[entry.owner] += len(entry.request)
 
     def go_on(self, entries: list[EncodedRecord]) -> None:
-        """Let records that have rested be sent again."""
         for entry in entries:
             _take_from(self._waiting_bytes, entry.owner, len(entry.request))
         self.put_back(entries)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ddbio.clock import Clock
-from ddbio.codec import EncodedRecord
 from ddbio.codec.framing import Record
 from ddbio.errors import LedgerError
 from ddbio.ledger.entries import Lease, Reject, by_reason
@@ -34,6 +31,7 @@ class SpanProgress:
         self._tuning = tuning
         self.start = lease.position.offset if isinstance(lease.position, AtOffset) else lease.split.start
         self._watermark = Watermark(self.start)
+        self.opened = self._watermark.opened
         self._found = self._passed = self._bytes = 0
         self.reject_bytes = 0
         """Approximate memory of the rejects that are not reported."""
@@ -60,12 +58,7 @@ class SpanProgress:
         self._bytes += size
         self._found += found
 
-    def opened(self, entries: Sequence[EncodedRecord]) -> None:
-        """Add records that will be sent; see `Watermark.opened`."""
-        self._watermark.opened(entries)
-
     def reject(self, record: Record, reason: Reason, message: str) -> None:
-        """Add a record that can't be written."""
         reject = Reject(
             source=self._location,
             offset=record.offset,
@@ -110,5 +103,4 @@ class SpanProgress:
 
 
 def _weight(reject: Reject) -> int:
-    """Approximate memory of a reject on its way to the rejects file."""
     return 1_024 + len(reject.raw or b"")

@@ -28,7 +28,6 @@ class SpanReader:
         self._executor = executor
 
     def location_of(self, split: Split) -> str:
-        """The name of the file of a span in messages."""
         return self._source.location_of(split.file)
 
     async def blocks(self, split: Split, start: int, head: bytearray | None = None) -> AsyncGenerator[list[Block]]:
@@ -49,7 +48,6 @@ class SpanReader:
         yield _behind(start, framer.end())
 
     async def _chunks(self, split: Split, first: int) -> AsyncGenerator[bytes]:
-        """The file's stored bytes from `first` on, decompressed."""
         file = SourceFile(split.file, split.size, split.tag, split.compression)
         async with aclosing(self._source.read(file, first)) as stored:
             if split.compression == "none":

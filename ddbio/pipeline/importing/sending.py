@@ -79,24 +79,23 @@ class Dispatcher:
         """Remove a sender; its remaining records are of no interest any more."""
         self.adding.discard(self._senders.pop(number))
 
-    async def send(self, number: int, *, flush: bool) -> None:
-        """Send the complete batches of this sender, or with `flush` everything that it has ready."""
-        await self._send_batches(number, math.inf, flush=flush)
-
     async def send_left(self, most: float) -> None:
         """Send complete batches of leftovers, about `most` records at most. Send all of them where no sender can
         complete the last batch, or a sender waits for memory.
         """
         flush = self.pressed > 0 or not self.adding
-        await self._send_batches(None, self.batcher.left if flush else most, flush=flush)
+        await self.send(None, self.batcher.left if flush else most, flush=flush)
         if self.batcher.left and self._timer is None:
             self._timer = self._clock.call_at(self._clock.now() + self.tuning.leftover_seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:
         self._timer = None
-        self._tasks.start(self._send_batches(None, self.batcher.left, flush=True))
+        self._tasks.start(self.send(None, self.batcher.left, flush=True))
 
-    async def _send_batches(self, owner: int | None, most: float, *, flush: bool) -> None:
+    async def send(self, owner: int | None, most: float = math.inf, *, flush: bool) -> None:
+        """Send the complete batches of this sender (None: of leftovers), or with `flush` all that it has ready, until
+        `most` records are sent.
+        """
         while most > 0 and (batch := self.batcher.take(owner, flush=flush, most_units=self._writer.affordable)):
             most -= len(batch.entries)
             try:

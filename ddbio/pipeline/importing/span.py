@@ -44,7 +44,6 @@ class SpanImport:
 
     @property
     def held_bytes(self) -> int:
-        """Approximate memory of the records that are not settled, and of the rejects that are not reported."""
         return self._progress.held_bytes
 
     async def read(self) -> None:
@@ -94,7 +93,6 @@ class SpanImport:
                     await asyncio.sleep(0)  # a block may not have had to wait, and other spans need their turn
 
     async def _take(self, block: Block) -> None:
-        """Encode the records of a block, and send or reject each."""
         entries, refused = await self._encode(block)
         self._progress.read(block.length, self._checked(block, len(entries) + len(refused)))
         self._progress.opened(entries)

@@ -74,7 +74,6 @@ class TableWriter:
         return self._take_in(batch, reply, permit)
 
     def _take_in(self, batch: Batch, reply: BatchReply, permit: Permit) -> Outcome:
-        """Settle the permit by the reply, and sort the records."""
         written, units, returned = batch.entries, batch.units, list[EncodedRecord]()
         if reply.unprocessed:
             returned = self._match(written, reply.unprocessed)
@@ -94,7 +93,6 @@ class TableWriter:
         return Outcome(written, returned)
 
     def _estimate(self, units: int) -> float:
-        """The expected cost of a batch of `units` write units."""
         if self._ratio.known:
             return units * self._ratio.value
         return max(units, self._requester.rate * self._tuning.first_batch_seconds)
