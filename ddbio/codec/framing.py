@@ -174,12 +174,10 @@ class LineFramer:
             block = Block(self._offset, self._line, lines)
             self._pass(lines)
             return [block]
-        parts = [self._part(line) for line in lines[:-1].split(b"\n")]
-        return list(chain.from_iterable(parts))
-
-    def _part(self, line: bytes) -> list[Block]:
-        """A single line that may be too long."""
-        return self._one(b"", len(line)) if len(line) > self._limit else self._one(line + b"\n", 0)
+        blocks = []
+        for line in lines[:-1].split(b"\n"):
+            blocks += self._one(b"", len(line)) if len(line) > self._limit else self._one(line + b"\n", 0)
+        return blocks
 
     def _pass(self, lines: bytes, dropped: int = 0) -> None:
         self._offset += dropped + len(lines)

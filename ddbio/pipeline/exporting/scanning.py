@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 
 from ddbio import codec
@@ -23,6 +23,7 @@ FULL_PAGE_UNITS = 128.5
 """The cost of an eventually consistent page of 1 MB, and of the item that crosses its end."""
 
 
+@dataclass(eq=False)
 class SegmentScan:
     """Reads segments of one table or index; `total` is the Scan's TotalSegments.
 
@@ -30,33 +31,25 @@ class SegmentScan:
     take precedence (see `ddbio.capacity.item_collections`).
     """
 
-    def __init__(
-        self,
-        table: str,
-        what: ScanFilter,
-        *,
-        total: int,
-        output: OutputFormat,
-        dynamodb: DynamoDB,
-        requester: Requester,
-        executor: Executor,
-        fingerprint: bool = False,
-        partition_key: Sequence[str] = (),
-        tuning: Tuning = DEFAULT,
-    ) -> None:
-        self._plan = ScanPlan(table=table, total_segments=total, what=what)
-        self._format = output
-        self._dynamodb = dynamodb
-        self._requester = requester
-        self._executor = executor
-        self._fingerprint = fingerprint
-        self._partition_key = partition_key
-        self._tuning = tuning
-        whole = FULL_PAGE_UNITS * (2 if what.consistent else 1)
+    table: str
+    what: ScanFilter
+    _: KW_ONLY
+    total: int
+    output: OutputFormat
+    dynamodb: DynamoDB
+    requester: Requester
+    executor: Executor
+    fingerprint: bool = False
+    partition_key: Sequence[str] = ()
+    tuning: Tuning = DEFAULT
+
+    def __post_init__(self) -> None:
+        self._plan = ScanPlan(table=self.table, total_segments=self.total, what=self.what)
+        whole = FULL_PAGE_UNITS * (2 if self.what.consistent else 1)
         # First pages are estimated separately: those of many empty segments say nothing about later pages.
         self._first_cost = CostEstimate(whole)
         self._next_cost = CostEstimate(whole)
-        self._limit = PageLimit(whole, self._tuning.page_seconds)
+        self._limit = PageLimit(whole, self.tuning.page_seconds)
 
     async def pages(self, segment: int, after: str = "") -> AsyncGenerator[Page]:
         """The pages of the segment after the key `after` (JSON), in order; the last one has no `last_key`.
@@ -65,16 +58,16 @@ class SegmentScan:
         """
         plan = replace(self._plan, segment=segment)
         last_key, cycle = after.encode() or None, _Cycle()
-        with CollectionTurns(self._partition_key, self._requester.meter.collections) as turns:
+        with CollectionTurns(self.partition_key, self.requester.meter.collections) as turns:
             while True:
                 cost = self._first_cost if last_key is None else self._next_cost
-                due = turns.due(self._requester.rate)
-                page, permit = await self._requester.run(cost.units, partial(self._fetch, plan, last_key), due)
+                due = turns.due(self.requester.rate)
+                page, permit = await self.requester.run(cost.units, partial(self._fetch, plan, last_key), due)
                 if page.capacity is not None:  # before it is settled, which lets the next request estimate its cost
                     cost.learn(page.capacity)
                     self._limit.learn(page.scanned, page.capacity)
                 permit.settle(page.capacity)
-                self._requester.deadline.touch()
+                self.requester.deadline.touch()
                 yield page
                 last_key = page.last_key
                 if last_key is None:
@@ -85,17 +78,17 @@ class SegmentScan:
 
     async def _fetch(self, plan: ScanPlan, last_key: bytes | None) -> Page:
         # The budget is looked up now, since the job may have been paused while the request waited.
-        limit = self._limit.items(self._requester.rate)
-        page = await self._transcoded(await self._dynamodb.scan(plan.body(last_key, limit)))
+        limit = self._limit.items(self.requester.rate)
+        page = await self._transcoded(await self.dynamodb.scan(plan.body(last_key, limit)))
         if last_key is not None and page.last_key == last_key:
             raise CorruptReplyError("A Scan reply continues at the key where the request began.")
         return page._replace(capacity=credible(page.capacity))
 
     async def _transcoded(self, reply: bytes | bytearray) -> Page:
-        transcode = partial(codec.transcode_page, reply, self._format, self._fingerprint)
+        transcode = partial(codec.transcode_page, reply, self.output, self.fingerprint)
         try:
-            if len(reply) > self._tuning.threaded_page_bytes or codec.CODEC == "reference":
-                return await asyncio.get_running_loop().run_in_executor(self._executor, transcode)
+            if len(reply) > self.tuning.threaded_page_bytes or codec.CODEC == "reference":
+                return await asyncio.get_running_loop().run_in_executor(self.executor, transcode)
             return transcode()
         except MalformedPageError as error:
             raise CorruptReplyError(f"A Scan reply can't be read: {error}") from error

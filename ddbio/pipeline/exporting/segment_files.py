@@ -147,7 +147,9 @@ class SegmentFiles:
             self._current = None
 
     async def _write(self, page: Page) -> int:
-        block = await self._compress(page.records)
+        kind, block = self._options.compress, page.records
+        if kind != "none":
+            block = await asyncio.get_running_loop().run_in_executor(self._executor, compress, kind, block)
         if self._current is not None and self._current.size + len(block) > self._max_bytes:
             state = await self._close(self._current)
             await self._committer.commit(self._position, file=state)
@@ -156,12 +158,6 @@ class SegmentFiles:
         await self._current.file.write(block)
         self._current.add(page, block)
         return len(block)
-
-    async def _compress(self, records: bytes) -> bytes:
-        kind = self._options.compress
-        if kind == "none":
-            return records
-        return await asyncio.get_running_loop().run_in_executor(self._executor, compress, kind, records)
 
     async def _open(self) -> _Current:
         number = self._next_number

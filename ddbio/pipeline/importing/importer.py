@@ -65,7 +65,7 @@ class Importer:
             settle.close()
             await span.settle()
             return
-        size = _SPAN_BYTES + span.held_bytes
+        size = _SPAN_BYTES + span.progress.held_bytes
         await self._room.take(size)
         settling.add_done_callback(lambda _: self._room.give(size))
 

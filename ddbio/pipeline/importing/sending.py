@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass
 from itertools import count
 
 from ddbio.clock import Clock, Timer, sleep
@@ -25,28 +26,22 @@ from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.retry import UNPROCESSED
 
 
+@dataclass(eq=False)
 class Dispatcher:
     """Sends the records of its senders to a table.
 
     An async context manager; leaving it before everything is sent cancels the batches in flight.
     """
 
-    def __init__(
-        self,
-        writer: TableWriter,
-        *,
-        requester: Requester,
-        lanes: Lanes,
-        meter: Meter,
-        clock: Clock,
-        tuning: Tuning = DEFAULT,
-    ) -> None:
-        self._writer = writer
-        self._requester = requester
-        self._lanes = lanes
-        self._meter = meter
-        self._clock = clock
-        self.tuning = tuning
+    writer: TableWriter
+    _: KW_ONLY
+    requester: Requester
+    lanes: Lanes
+    meter: Meter
+    clock: Clock
+    tuning: Tuning = DEFAULT
+
+    def __post_init__(self) -> None:
         self._timer: Timer | None = None
         self._senders: dict[int, Sender] = {}
         self._numbers = count(1)
@@ -86,7 +81,7 @@ class Dispatcher:
         flush = self.pressed > 0 or not self.adding
         await self.send(None, self.batcher.left if flush else most, flush=flush)
         if self.batcher.left and self._timer is None:
-            self._timer = self._clock.call_at(self._clock.now() + self.tuning.leftover_seconds, self._time_is_up)
+            self._timer = self.clock.call_at(self.clock.now() + self.tuning.leftover_seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:
         self._timer = None
@@ -96,15 +91,15 @@ class Dispatcher:
         """Send the complete batches of this sender (None: of leftovers), or with `flush` all that it has ready, until
         `most` records are sent.
         """
-        while most > 0 and (batch := self.batcher.take(owner, flush=flush, most_units=self._writer.affordable)):
+        while most > 0 and (batch := self.batcher.take(owner, flush=flush, most_units=self.writer.affordable)):
             most -= len(batch.entries)
             try:
-                await self._lanes.take(batch.size)
+                await self.lanes.take(batch.size)
             except asyncio.CancelledError:
                 self.batcher.put_back(batch.entries)
                 raise
             if self._tasks.failure is not None:
-                self._lanes.give(batch.size)
+                self.lanes.give(batch.size)
                 raise self._tasks.failure
             self._tasks.start(self._write(batch))
 
@@ -116,12 +111,12 @@ class Dispatcher:
         ready, unprocessed, waiting = 0, list[EncodedRecord](), [batch]
         try:
             while waiting:
-                outcome = await self._writer.write(waiting.pop())
+                outcome = await self.writer.write(waiting.pop())
                 waiting += outcome.halves
                 unprocessed += outcome.unprocessed
                 ready += self._settle(outcome)
         finally:
-            self._lanes.give(batch.size)
+            self.lanes.give(batch.size)
         if unprocessed:
             await self._rest(unprocessed)
             ready += len(unprocessed)
@@ -148,15 +143,15 @@ class Dispatcher:
 
         Raises JobFailedError where nothing has been written during the requester's patience.
         """
-        self._meter.throttles += 1
-        self._meter.retries += 1
-        if self._requester.deadline.failed():
+        self.meter.throttles += 1
+        self.meter.retries += 1
+        if self.requester.deadline.failed():
             raise JobFailedError(
-                f"The table has accepted no record for {self._requester.deadline.seconds:.0f} seconds.",
+                f"The table has accepted no record for {self.requester.deadline.seconds:.0f} seconds.",
                 hint="Look at the table's throttling metrics, and try again with a smaller capacity.",
             )
         self.batcher.rest(entries)
-        await sleep(self._clock, UNPROCESSED.delay(max(entry.returned for entry in entries)))
+        await sleep(self.clock, UNPROCESSED.delay(max(entry.returned for entry in entries)))
         self.batcher.go_on(entries)
         for entry in entries:
             entry.returned += 1
