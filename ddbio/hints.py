@@ -27,8 +27,7 @@ _NAMES: dict[int, HintType] = {B: "B", SS: "SS", NS: "NS", BS: "BS"}
 class PathTypes:
     """The types seen at each path during a whole job, for at most `MAX_PATHS` paths.
 
-    What is merged may itself have been truncated at `MAX_PATHS` paths. From then on, a path that it does not contain
-    may have had other types, and gets no hint.
+    After something that was itself truncated there has been merged, a path that it lacks gets no hint.
     """
 
     masks: dict[str, int] = field(default_factory=dict)

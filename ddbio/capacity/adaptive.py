@@ -22,9 +22,7 @@ ACCOUNT_CUT = 0.25
 """The limit of the account is shared with everything else that the account does."""
 SETTLED_CUT = 0.85
 BACK_SECONDS = 15.0
-"""Time to return from there to the rate at which throttling began, and again to exceed it by as much. The table's saved
-capacity is used up by then.
-"""
+"""Time to return from there to the rate at which throttling began; the table's saved capacity is used up by then."""
 BLIND_SECONDS = 2.0
 """Throttles soon after a cut are due to the rate before it: workers report twice a second, and replies take time."""
 AGAIN_SECONDS = 6.0

@@ -34,7 +34,7 @@ class Permit:
         """The units that it counts with: the estimate, until it is settled."""
 
     def settle(self, actual: float | None, *, evenly: bool = False) -> None:
-        """Replace the estimate by the units that were consumed; None where that is unknown and the estimate stands.
+        """Replace the estimate by the units that were consumed; None lets the estimate stand.
 
         `evenly`: the estimate was meant to delay others, so what is given back must not be spent immediately.
         """
@@ -43,10 +43,7 @@ class Permit:
         self.units, self._reserved = units, 0.0
 
     def refuse(self, share: float = 1.0) -> None:
-        """Give back the share of the request that was throttled, for which the service does not charge.
-
-        As much as was served may be spent again immediately, so that nothing is wasted where a half is served.
-        """
+        """Give back the throttled share of the request; as much as was served may be spent again immediately."""
         units = self.units * share
         self._governor.refuse(units, min(units, self.units - units))
         self.units, self._reserved = self.units - units, self._reserved - units
@@ -59,10 +56,7 @@ class _Waiter(NamedTuple):
 
 
 class Governor:
-    """Grants permits at `rate` capacity units per second, in the order in which they were requested.
-
-    What was left unspent for up to `burst` seconds may be spent immediately.
-    """
+    """Grants permits at `rate` units per second; units unspent for up to `burst` seconds may be spent immediately."""
 
     def __init__(self, rate: float, clock: Clock, burst: float = 0.0) -> None:
         self._clock = clock

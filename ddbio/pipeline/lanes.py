@@ -10,10 +10,9 @@ from ddbio.pipeline.tuning import DEFAULT, Tuning
 
 
 class Lanes:
-    """Limits the requests in flight, and their bytes; shared by all splits of a process.
+    """Limits the requests in flight in a process, and their bytes. A larger request is sent alone.
 
-    First come, first served, except that requests which have rested are next. A request that is larger than the limit
-    is sent alone.
+    First come, first served, except that requests which have rested are next.
     """
 
     def __init__(self, requests: int, tuning: Tuning = DEFAULT) -> None:
@@ -47,10 +46,7 @@ class Lanes:
         self._serve()
 
     async def rest(self, pause: Awaitable[None]) -> None:
-        """Leave the lane to others during a `pause`, and be the next to get one; the room is kept.
-
-        A caller that is cancelled here still has to `give` the lane back.
-        """
+        """Leave the lane, but not the room, during a `pause`; even if cancelled, the caller `give`s the lane back."""
         self._resting += 1
         self.give(0)
         try:

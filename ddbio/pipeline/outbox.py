@@ -34,7 +34,7 @@ class Outbox:
     async def push(self, commit: Commit, *, urgent: bool = False) -> asyncio.Future[None]:
         """Add a commit, once there is room; the returned future is done when the commit is acknowledged.
 
-        An urgent commit is made durable immediately. The end of a split is only reported immediately.
+        Urgent commits are made durable immediately; the end of a split is reported immediately, but need not be.
         """
         size = _OVERHEAD + len(commit.found) + sum(len(reject.raw or b"") for reject in commit.rejects)
         await self._budget.take(size)
@@ -76,7 +76,7 @@ class Committer:
         return self._taken == self._seq
 
     async def commit(self, position: Position, **facts: Any) -> None:
-        """Commit what has become durable; returns when the commit is in the outbox."""
+        """Put a commit of what has become durable into the outbox."""
         await self._push(position, facts, urgent=False)
 
     async def commit_and_wait(self, position: Position, **facts: Any) -> None:

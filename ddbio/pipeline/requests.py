@@ -50,10 +50,9 @@ class Requester:
     async def run(
         self, estimate: Callable[[], float], send: Callable[[], Awaitable[T]], due: float | None = None
     ) -> tuple[T, Permit]:
-        """Acquire the estimated units (see `Governor.acquire`) and `send`, until that succeeds. The caller settles the
-        Permit and touches `deadline`.
+        """Acquire the estimated units (see `Governor.acquire`) and `send`, until that succeeds or must not be retried.
 
-        Raises the last error where a retry can't help, or the deadline has expired.
+        The caller settles the Permit and touches `deadline`.
         """
         failures = 0
         while True:

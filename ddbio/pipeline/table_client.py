@@ -43,7 +43,7 @@ class TableClient:
     tuning: Tuning = DEFAULT
 
     def requester(self, governor: Governor, lanes: Lanes | None = None) -> Requester:
-        """What sends requests at the rate of `governor`; throttling gives `lanes` back while a request waits."""
+        """What sends requests at the rate of `governor`; one that waits to be repeated leaves its lane to others."""
         return Requester(governor, self.meter, self.clock, self.retry_seconds, lanes)
 
     def scan(
@@ -64,17 +64,11 @@ class TableClient:
 
     def dispatcher(self, requester: Requester, lanes: Lanes) -> Dispatcher:
         """What gathers records into batches and writes them, one batch in each of the `lanes`."""
+        meter, tuning, echo = self.meter, self.tuning, RecordEncoder(self.facts.keys, "dynamodb-json", {})
         writer = TableWriter(
-            self.name,
-            dynamodb=self.dynamodb,
-            requester=requester,
-            meter=self.meter,
-            echo=RecordEncoder(self.facts.keys, "dynamodb-json", {}),
-            tuning=self.tuning,
+            self.name, dynamodb=self.dynamodb, requester=requester, meter=meter, echo=echo, tuning=tuning
         )
-        return Dispatcher(
-            writer, requester=requester, lanes=lanes, meter=self.meter, clock=self.clock, tuning=self.tuning
-        )
+        return Dispatcher(writer, requester=requester, lanes=lanes, meter=meter, clock=self.clock, tuning=tuning)
 
 
 @asynccontextmanager

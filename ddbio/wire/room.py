@@ -32,7 +32,7 @@ class Room:
         self._waiting: deque[Claim] = deque()
 
     def claim(self, size: int, go: Callable[[], None]) -> Claim:
-        """Claim room; `go` is called when it is granted, perhaps immediately. `leave` returns it."""
+        """Claim room; `go` is called when it is granted, perhaps immediately."""
         claim = Claim(min(size, self._size), go)
         self._waiting.append(claim)
         self._serve()

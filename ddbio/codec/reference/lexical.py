@@ -47,13 +47,8 @@ def skip_space(data: bytes, pos: int) -> int:
 
 
 def loose_string_end(data: bytes, pos: int) -> int:
-    """The position after the string that opens at `pos`. Unpaired surrogate escapes are accepted: what the service
-    sent is copied rather than checked.
-    """
-    match = _loose(data, pos)
-    if match is None:
-        raise Fault(Reason.NOT_JSON, pos)
-    end = match.end()
+    """The position after the string that opens at `pos`; unpaired surrogate escapes are accepted."""
+    end = _end(_loose(data, pos), pos)
     if data[end : end + 1] != b'"':
         raise Fault(Reason.NOT_JSON, end)
     return end + 1
@@ -61,10 +56,7 @@ def loose_string_end(data: bytes, pos: int) -> int:
 
 def string_end(data: bytes, pos: int) -> int:
     """The position after the string that opens at `pos`, whose surrogate escapes must be paired."""
-    match = _strict(data, pos)
-    if match is None:
-        raise Fault(Reason.NOT_JSON, pos)
-    end = match.end()
+    end = _end(_strict(data, pos), pos)
     if data[end : end + 1] != b'"':
         raise Fault(Reason.LONE_SURROGATE if _surrogate(data, end) else Reason.NOT_JSON, end)
     return end + 1
@@ -80,15 +72,15 @@ def decoded(string: bytes) -> bytes:
 
 def number_end(data: bytes, pos: int) -> int:
     """The position after the longest JSON number that begins at `pos`."""
-    match = _number(data, pos)
-    if match is None:
-        raise Fault(Reason.NOT_JSON, pos)
-    return match.end()
+    return _end(_number(data, pos), pos)
 
 
 def literal_end(data: bytes, pos: int) -> int:
     """The position after the `true`, `false` or `null` that begins at `pos`."""
-    match = _literal(data, pos)
+    return _end(_literal(data, pos), pos)
+
+
+def _end(match: re.Match[bytes] | None, pos: int) -> int:
     if match is None:
         raise Fault(Reason.NOT_JSON, pos)
     return match.end()

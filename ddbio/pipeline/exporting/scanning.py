@@ -13,7 +13,6 @@ from ddbio.capacity.item_collections import CollectionTurns
 from ddbio.errors import CorruptReplyError
 from ddbio.model import MalformedPageError, OutputFormat, Page
 from ddbio.options import ScanFilter
-from ddbio.pipeline.exporting.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
 from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.wire.dynamodb import DynamoDB, ScanPlan
@@ -21,6 +20,8 @@ from ddbio.wire.replies import credible
 
 FULL_PAGE_UNITS = 128.5
 """The cost of an eventually consistent page of 1 MB, and of the item that crosses its end."""
+FIRST_UNITS_PER_ITEM = 0.5
+"""The cost of an eventually consistent read of an item of 4 KB; most items are smaller and cost far less."""
 
 
 @dataclass(eq=False)
@@ -52,10 +53,7 @@ class SegmentScan:
         self._limit = PageLimit(whole, self.tuning.page_seconds)
 
     async def pages(self, segment: int, after: str = "") -> AsyncGenerator[Page]:
-        """The pages of the segment after the key `after` (JSON), in order; the last one has no `last_key`.
-
-        Raises WireError where a page can't be read.
-        """
+        """The pages of the segment after the key `after` (JSON). Raises WireError where one can't be read."""
         plan = replace(self._plan, segment=segment)
         last_key, cycle = after.encode() or None, _Cycle()
         with CollectionTurns(self.partition_key, self.requester.meter.collections) as turns:
@@ -94,6 +92,29 @@ class SegmentScan:
             raise CorruptReplyError(f"A Scan reply can't be read: {error}") from error
 
 
+class PageLimit:
+    """Learns the cost of an item from the pages. A whole page costs `whole` capacity units; a page may cost at most
+    `seconds` of the budget.
+    """
+
+    def __init__(self, whole: float, seconds: float = Tuning.page_seconds) -> None:
+        self._whole = whole
+        self._seconds = seconds
+        self._per_item = FIRST_UNITS_PER_ITEM
+        self._affordable = 0.0
+
+    def items(self, rate: float) -> int | None:
+        """The `Limit` of a Scan for a budget of `rate` units per second; None where the page needs none."""
+        self._affordable = rate * self._seconds or self._affordable  # the last one stands while the job is paused
+        if not 0 < self._affordable < self._whole:
+            return None
+        return max(1, int(self._affordable / self._per_item))
+
+    def learn(self, evaluated: int, units: float) -> None:
+        if evaluated:
+            self._per_item = max(units / evaluated, 1e-6)
+
+
 class _Cycle:
     """Detects that keys repeat (Brent's algorithm): it keeps a single key, which is replaced ever more rarely."""
 
@@ -102,7 +123,6 @@ class _Cycle:
         self._passed, self._most = 0, 1
 
     def closes(self, key: bytes) -> bool:
-        """Whether this key is the one that is kept."""
         if key == self._kept:
             return True
         self._passed += 1

@@ -72,9 +72,9 @@ class Batcher:
         self._left += self._ready.pop(owner, [])
 
     def take(self, owner: int | None, *, flush: bool, most_units: float = math.inf) -> Batch | None:
-        """The next batch of this owner (None: of leftovers), if a complete one is ready, or with `flush` any.
+        """The next batch of this owner (None: of leftovers) that has reached a limit, or with `flush` any.
 
-        A batch is complete when it reaches a limit. One of several items costs at most `most_units`.
+        A batch of several items costs at most `most_units`.
         """
         ready = self._left if owner is None else self._ready.get(owner, [])
         batch = Batch.of(ready[:MAX_ITEMS])
@@ -87,9 +87,7 @@ class Batcher:
         return batch
 
     def finish(self, entries: list[EncodedRecord], *, written: bool) -> tuple[dict[int, int], list[EncodedRecord]]:
-        """Settle these records. Returns their number by owner, and the records that were held back for one of their
-        keys and can be sent now.
-        """
+        """Settle these records. Returns their number by owner, and the records that they no longer hold back."""
         awaited, owners = settle(entries, written, self._flying, self._held)
         for owner, count in owners.items():
             _take_from(self._open, owner, count)

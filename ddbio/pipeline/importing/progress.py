@@ -15,10 +15,7 @@ from ddbio.pipeline.tuning import Tuning
 
 
 class SpanProgress:
-    """Accounts for every record of a span, and commits the position up to which all of them are settled.
-
-    `location` is the name of the file in rejects.
-    """
+    """Accounts for every record of a span, and commits up to where all are settled; rejects name the `location`."""
 
     def __init__(
         self, lease: Lease, *, location: str, outbox: Outbox, meter: Meter, clock: Clock, tuning: Tuning
@@ -77,10 +74,7 @@ class SpanProgress:
             await self.commit()
 
     async def commit(self, *, done: bool = False, wait: bool = False) -> None:
-        """Commit up to the first record that is not settled; `wait` until the commit is durable.
-
-        With `done`, raises LedgerError where not every record that was found is settled.
-        """
+        """Commit what is settled; `wait` until that is durable. Raises LedgerError if `done` and something is open."""
         self._committed_at = self._clock.now()
         settled = self._watermark.advance()
         self._passed += settled.read

@@ -28,10 +28,7 @@ from ddbio.retry import UNPROCESSED
 
 @dataclass(eq=False)
 class Dispatcher:
-    """Sends the records of its senders to a table.
-
-    An async context manager; leaving it before everything is sent cancels the batches in flight.
-    """
+    """Sends the records of its senders to a table. Leaving its context cancels the batches in flight."""
 
     writer: TableWriter
     _: KW_ONLY
@@ -104,10 +101,7 @@ class Dispatcher:
             self._tasks.start(self._write(batch))
 
     async def _write(self, batch: Batch) -> None:
-        """Write one batch, in halves where the service refuses it as a whole.
-
-        Unprocessed records return to the batcher after a pause, during which they occupy no lane.
-        """
+        """Write one batch, in halves where the service refuses it. Unprocessed records rest without a lane."""
         ready, unprocessed, waiting = 0, list[EncodedRecord](), [batch]
         try:
             while waiting:
@@ -139,10 +133,7 @@ class Dispatcher:
         return len(released)
 
     async def _rest(self, entries: list[EncodedRecord]) -> None:
-        """Pause before unprocessed records are sent again, longer each time.
-
-        Raises JobFailedError where nothing has been written during the requester's patience.
-        """
+        """Pause, longer each time, before unprocessed records are sent again. Raises JobFailedError after the deadline."""
         self.meter.throttles += 1
         self.meter.retries += 1
         if self.requester.deadline.failed():
@@ -182,8 +173,7 @@ class Sender:
     async def add(self, entries: list[EncodedRecord]) -> None:
         """Add records; waits for lanes while batches are complete, and while too many records are held back or rest.
 
-        Several tasks may call this at the same time. If one of them is cancelled, its records and those of the others
-        are sent later. Raises the error of an earlier batch that could not be written.
+        If the call is cancelled, its records are sent later. Raises the error of a batch that could not be written.
         """
         batcher = self._dispatcher.batcher
         self._dispatcher.raise_failure()

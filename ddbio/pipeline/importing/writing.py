@@ -50,11 +50,8 @@ class TableWriter:
 
     @property
     def affordable(self) -> float:
-        """The most write units, as `weigh` counts them, that a batch of several items may cost.
-
-        While the job is paused (rate 0), the last value stands.
-        """
-        self._rate = self.requester.rate or self._rate
+        """The most write units, as `weigh` counts them, that a batch of several items may cost."""
+        self._rate = self.requester.rate or self._rate  # the last rate stands while the job is paused
         return self._rate * self.tuning.batch_seconds / self._ratio.value
 
     async def write(self, batch: Batch) -> Outcome:
