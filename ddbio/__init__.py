@@ -48,15 +48,7 @@ from ddbio.events import (
     Steered,
     Warned,
 )
-from ddbio.options import (
-    Capacity,
-    Connection,
-    ExportOptions,
-    ImportOptions,
-    S3Options,
-    ScanFilter,
-    VerifyOptions,
-)
+from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions, S3Options, ScanFilter, VerifyOptions
 from ddbio.report import Difference, JobReport, Moment, Rejection, Spending, VerifyReport
 
 if TYPE_CHECKING:

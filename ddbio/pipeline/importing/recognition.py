@@ -33,10 +33,7 @@ _SIGNS: tuple[tuple[bytes, str], ...] = (
         rb'\s*\{\s*"Items"\s*:\s*\[',
         f"The file is a reply of DynamoDB's. {_LINES}: jq -c '.Items[]' FILE makes such lines ({_ROUNDED}).",
     ),
-    (
-        rb"\s*\[\s*(\{|\Z)",
-        f"The file is a JSON array. {_LINES}: jq -c '.[]' FILE makes such lines ({_ROUNDED}).",
-    ),
+    (rb"\s*\[\s*(\{|\Z)", f"The file is a JSON array. {_LINES}: jq -c '.[]' FILE makes such lines ({_ROUNDED})."),
 )
 _KNOWN = [(re.compile(sign, re.DOTALL), told) for sign, told in _SIGNS]
 _SEVERAL = f"The file holds JSON over several lines. {_LINES}: jq -c . FILE makes such lines ({_ROUNDED})."

@@ -133,7 +133,7 @@ class Dispatcher:
         return len(released)
 
     async def _rest(self, entries: list[EncodedRecord]) -> None:
-        """Pause, longer each time, before unprocessed records are sent again. Raises JobFailedError after the deadline."""
+        """Pause, longer each time, before unprocessed records are sent again; JobFailedError after the deadline."""
         self.meter.throttles += 1
         self.meter.retries += 1
         if self.requester.deadline.failed():
