@@ -6,13 +6,12 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from ddbio.codec.keys import KeyRule
 from ddbio.codec.numbers import Number, read_number
 from ddbio.codec.paths import HintTree
 from ddbio.codec.reference.lexical import Fault, decoded, each, expect, skip_space, string_end
-from ddbio.model import MAX_ITEM_BYTES, KeyType, Put, Reason
+from ddbio.model import MAX_ITEM_BYTES, KeyAttribute, KeyType, Put, Reason
 
-_NO_KEYS: Mapping[bytes, KeyRule] = {}
+_NO_KEYS: Mapping[bytes, KeyAttribute] = {}
 
 
 class Scalar(NamedTuple):
@@ -25,7 +24,7 @@ class Scalar(NamedTuple):
 class Item:
     """One pass over one record. `out` collects the item as written, `size` is its size as the service counts it."""
 
-    def __init__(self, data: bytes, keys: Mapping[bytes, KeyRule], hints: HintTree) -> None:
+    def __init__(self, data: bytes, keys: Mapping[bytes, KeyAttribute], hints: HintTree) -> None:
         self.data = data
         self.keys = keys
         self.hints = hints
@@ -57,12 +56,12 @@ class Item:
     def _item(self, start: int) -> int:
         return self._members(start, 1, self.hints, self.keys)
 
-    def _members(self, start: int, level: int, hints: HintTree | None, keys: Mapping[bytes, KeyRule]) -> int:
+    def _members(self, start: int, level: int, hints: HintTree | None, keys: Mapping[bytes, KeyAttribute]) -> int:
         names: set[bytes] = set()
         return each(self.data, start, b"}", self.out, lambda at: self._member(at, level, names, hints, keys))
 
     def _member(
-        self, start: int, level: int, names: set[bytes], hints: HintTree | None, keys: Mapping[bytes, KeyRule]
+        self, start: int, level: int, names: set[bytes], hints: HintTree | None, keys: Mapping[bytes, KeyAttribute]
     ) -> int:
         data = self.data
         end = string_end(data, start)
@@ -154,7 +153,7 @@ def _from_base64(text: bytes) -> bytes | None:
     return raw if binascii.b2a_base64(raw, newline=False) == text else None
 
 
-def _checked_key(rule: KeyRule, value: Scalar | None, position: int) -> bytes:
+def _checked_key(rule: KeyAttribute, value: Scalar | None, position: int) -> bytes:
     """The value in canonical form; raises `Fault` where the service would not accept it as a key."""
     if value is None or value.type != rule.type:
         raise Fault(Reason.KEY_WRONG_TYPE, position, rule.name)
@@ -167,7 +166,7 @@ def _checked_key(rule: KeyRule, value: Scalar | None, position: int) -> bytes:
     return value.content
 
 
-def _primary_key(rules: Mapping[bytes, KeyRule], found: Mapping[bytes, bytes], position: int) -> bytes:
+def _primary_key(rules: Mapping[bytes, KeyAttribute], found: Mapping[bytes, bytes], position: int) -> bytes:
     """The canonical primary key: each checked value, preceded by its length. Raises `Fault` where one is missing."""
     parts = []
     for name, rule in rules.items():

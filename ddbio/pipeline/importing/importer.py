@@ -71,12 +71,6 @@ class Importer:
 
     def _span(self, lease: Lease) -> SpanImport:
         source = self.inputs[lease.split.source]
-        progress = SpanProgress(
-            lease,
-            location=source.reader.location_of(lease.split),
-            outbox=self.outbox,
-            meter=self.meter,
-            clock=self.clock,
-            tuning=self.tuning,
-        )
+        location = source.reader.location_of(lease.split)
+        progress = SpanProgress(lease, location, self.outbox, self.meter, self.clock, self.tuning)
         return SpanImport(lease.split, source, progress, self.dispatcher, self.executor, self.tuning)
