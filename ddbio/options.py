@@ -52,11 +52,9 @@ class Capacity:
         if not self.auto and (self.units is None) == (self.percent is None):
             raise UsageError("A capacity is either a number of units or a percentage.")
         if self.units is not None and not 0 < self.units < float("inf"):
-            given = plain(self.units)
-            raise UsageError(f"The capacity must be greater than 0 units per second, not {given}.")
+            raise UsageError(f"The capacity must be greater than 0 units per second, not {plain(self.units)}.")
         if self.percent is not None and not 0 < self.percent <= 100:
-            given = plain(self.percent)
-            raise UsageError(f"The capacity must be greater than 0% and at most 100%, not {given}%.")
+            raise UsageError(f"The capacity must be greater than 0% and at most 100%, not {plain(self.percent)}%.")
 
     @classmethod
     def parse(cls, text: str) -> Capacity:

@@ -15,12 +15,8 @@ _Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 
 def visible(text: str, encoding: str | None = None) -> str:
     """Return the text as one line, with control characters and what the encoding lacks replaced by escapes."""
-    escaped = _STEERING.sub(_escape, text)
+    escaped = _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     return escaped.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
-
-
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
 
 
 def indented(text: str) -> str:

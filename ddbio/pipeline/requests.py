@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ddbio.capacity import Governor, Permit
@@ -20,32 +21,28 @@ T = TypeVar("T")
 log = logging.getLogger("ddbio.pipeline")
 
 
+@dataclass(eq=False)
 class Requester:
     """Sends requests within the budget and retries them, until none has succeeded for `patience` seconds.
 
     With `lanes`, the caller of `run` occupies one, and leaves it to others while the request waits to be repeated.
     """
 
-    def __init__(
-        self,
-        governor: Governor,
-        meter: Meter,
-        clock: Clock,
-        patience: float = RETRY_SECONDS,
-        lanes: Lanes | None = None,
-    ) -> None:
-        self._governor = governor
-        self.meter = meter
-        self._clock = clock
-        self._lanes = lanes
-        self.deadline = Deadline(lambda: governor.active, patience)
+    governor: Governor
+    meter: Meter
+    clock: Clock
+    patience: float = RETRY_SECONDS
+    lanes: Lanes | None = None
+
+    def __post_init__(self) -> None:
+        self.deadline = Deadline(lambda: self.governor.active, self.patience)
         """To be touched after every success. Pauses of the job do not count."""
         self._backoff = Backoff()
 
     @property
     def rate(self) -> float:
         """Capacity units per second that this process may spend."""
-        return self._governor.rate
+        return self.governor.rate
 
     async def run(
         self, estimate: Callable[[], float], send: Callable[[], Awaitable[T]], due: float | None = None
@@ -56,7 +53,7 @@ class Requester:
         """
         failures = 0
         while True:
-            permit = await self._governor.acquire(estimate, due)
+            permit = await self.governor.acquire(estimate, due)
             self.meter.requests += 1
             try:
                 return await send(), permit
@@ -64,8 +61,8 @@ class Requester:
                 if not self._failed(permit, error):
                     raise
                 log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)
-            pause = sleep(self._clock, self._backoff.delay(failures))
-            await (self._lanes.rest(pause) if self._lanes else pause)
+            pause = sleep(self.clock, self._backoff.delay(failures))
+            await (self.lanes.rest(pause) if self.lanes else pause)
             failures += 1
 
     def _failed(self, permit: Permit, error: WireError) -> bool:

@@ -87,20 +87,17 @@ class _Reply:
             self.items = _Items(self.data, jsonl=self.jsonl, fingerprint=self.fingerprint)
             return each_element(self.data, pos, [], self.items.item)
         if name == b'"LastEvaluatedKey"':
-            return self._last_key(pos)
+            expect(self.data, pos, b"{")
+            out: list[bytes] = []
+            end = self._copy(pos, 1, out)
+            self.last_key = b"".join(out)
+            return end
         if name == b'"ConsumedCapacity"':
             return each_member(self.data, pos, [], self._capacity)
         end = number_end(self.data, pos)
         if not _integer(self.data, pos, end):
             raise Fault(Reason.NOT_JSON, pos)
         self.counts[name] = int(self.data[pos:end])
-        return end
-
-    def _last_key(self, pos: int) -> int:
-        expect(self.data, pos, b"{")
-        out: list[bytes] = []
-        end = self._copy(pos, 1, out)
-        self.last_key = b"".join(out)
         return end
 
     def _capacity(self, _start: int, name: bytes, pos: int) -> int:
