@@ -21,7 +21,7 @@ T = TypeVar("T")
 log = logging.getLogger("ddbio.pipeline")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Requester:
     """Sends requests within the budget and retries them, until none has succeeded for `patience` seconds.
 

@@ -29,7 +29,7 @@ from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.storage.base import Sink
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Exporter:
     """Exports segments with the connections and the sink of one worker and its share of the budget."""
 

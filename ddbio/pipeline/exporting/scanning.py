@@ -24,7 +24,7 @@ FIRST_UNITS_PER_ITEM = 0.5
 """The cost of an eventually consistent read of an item of 4 KB; most items are smaller and cost far less."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class SegmentScan:
     """Reads segments of one table or index; `total` is the Scan's TotalSegments.
 

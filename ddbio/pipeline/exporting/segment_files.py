@@ -85,7 +85,7 @@ class _Mark(NamedTuple):
     bytes: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class SegmentFiles:
     """Writes the pages of one leased segment. `finish` or `leave` ends it."""
 

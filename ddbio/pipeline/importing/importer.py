@@ -34,7 +34,7 @@ _SPAN_BYTES = 8 * 1024
 """Approximate memory of a span besides its records."""
 
 
-@dataclass(kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class Importer:
     """Imports spans with the connections of one worker and its share of the budget; they settle in tasks of `group`."""
 

@@ -16,7 +16,7 @@ from ddbio.pipeline.outbox import Committer, Outbox
 from ddbio.pipeline.tuning import Tuning
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class SpanProgress:
     """Accounts for every record of a span, and commits up to where all are settled; rejects name the `location`."""
 

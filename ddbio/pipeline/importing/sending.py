@@ -26,7 +26,7 @@ from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.retry import UNPROCESSED
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Dispatcher:
     """Sends the records of its senders to a table. Leaving its context cancels the batches in flight."""
 

@@ -22,7 +22,7 @@ from ddbio.pipeline.importing.sending import Dispatcher
 from ddbio.pipeline.tuning import Tuning
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class SpanImport:
     """Imports one span: `read` it, then `settle` it."""
 

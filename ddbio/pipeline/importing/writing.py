@@ -32,7 +32,7 @@ class Outcome:
     """The batch in two parts, where the service refused it as a whole because of one of its records."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TableWriter:
     """Sends batches to one table. `echo` parses the records that the service returns as unprocessed."""
 
