@@ -10,8 +10,7 @@ from typing import Protocol
 class Timer(Protocol):
     """What `Clock.call_at` returns."""
 
-    def cancel(self) -> None:
-        """Cancel the callback if it has not run yet."""
+    def cancel(self) -> None: ...
 
 
 class Clock(Protocol):

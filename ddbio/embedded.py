@@ -58,10 +58,7 @@ def _start() -> ThreadedMotoServer:
 
 @contextmanager
 def aws_settings() -> Iterator[None]:
-    """Replace all AWS settings of this process by invented credentials, and restore them afterwards.
-
-    Nothing can then reach a real account, whatever the user's profiles contain.
-    """
+    """Replace all AWS settings of this process by invented credentials inside the block, to reach no real account."""
     before = dict(os.environ)
     for name in before:
         if name.startswith(("AWS_", "BOTO")):

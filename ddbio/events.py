@@ -120,7 +120,6 @@ log = logging.getLogger("ddbio")
 
 
 def silent(event: Event) -> None:
-    """An observer that does nothing."""
     del event
 
 

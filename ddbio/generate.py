@@ -91,7 +91,7 @@ def _every_type(items: _Numbered) -> Iterable[bytes]:
     """Hex digits are also base64, so the binary values come from the same text."""
     for number, (key, sort, chance, word, text, other) in items:
         whole = int(chance, 16)
-        names = {
+        yield _NESTED % {
             b"key": key,
             b"sort": b"%016x%b" % (number, sort),
             b"number": number,
@@ -107,7 +107,6 @@ def _every_type(items: _Numbered) -> Iterable[bytes]:
             b"text": text,
             b"other": other,
         }
-        yield _NESTED % names
 
 
 _NESTED = (

@@ -27,8 +27,7 @@ _NAMES: dict[int, HintType] = {B: "B", SS: "SS", NS: "NS", BS: "BS"}
 class PathTypes:
     """The types seen at each path during a whole job, for at most `MAX_PATHS` paths.
 
-    What is merged may itself have been truncated at `MAX_PATHS` paths. From then on, a path that it does not contain
-    may have had other types, and gets no hint.
+    After something that was itself truncated there has been merged, a path that it lacks gets no hint.
     """
 
     masks: dict[str, int] = field(default_factory=dict)
@@ -40,7 +39,6 @@ class PathTypes:
     """Whether `merge` has returned a path that exceeds `MAX_PATHS`."""
 
     def copy(self) -> PathTypes:
-        """Return a copy of the current state."""
         return replace(self, masks=dict(self.masks))
 
     def merge(self, seen: Mapping[str, int]) -> list[str]:

@@ -58,7 +58,6 @@ def is_file_of(table: str) -> Callable[[str], bool]:
 
 
 def part_name(name: str, run: str) -> str:
-    """What a file is called while it is unfinished."""
     return f"{name}.{run}.part"
 
 
@@ -89,7 +88,6 @@ def is_hidden(name: str) -> bool:
 
 
 def is_input(name: str) -> bool:
-    """Whether a file is input by the ending of its name."""
     return _INPUT.fullmatch(name) is not None
 
 

@@ -52,11 +52,9 @@ class Capacity:
         if not self.auto and (self.units is None) == (self.percent is None):
             raise UsageError("A capacity is either a number of units or a percentage.")
         if self.units is not None and not 0 < self.units < float("inf"):
-            given = plain(self.units)
-            raise UsageError(f"The capacity must be greater than 0 units per second, not {given}.")
+            raise UsageError(f"The capacity must be greater than 0 units per second, not {plain(self.units)}.")
         if self.percent is not None and not 0 < self.percent <= 100:
-            given = plain(self.percent)
-            raise UsageError(f"The capacity must be greater than 0% and at most 100%, not {given}%.")
+            raise UsageError(f"The capacity must be greater than 0% and at most 100%, not {plain(self.percent)}%.")
 
     @classmethod
     def parse(cls, text: str) -> Capacity:
@@ -121,16 +119,41 @@ class ScanFilter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """Options of an export of one table or index to files of JSON lines."""
+class _MoveOptions:
+    """What exports and imports have in common."""
 
     table: str
-    destination: str
-    """A folder, `s3://bucket/prefix`, or `-` for standard output."""
     connection: Connection = Connection()
     capacity: Capacity = AUTO
     processes: int = 1
     """Maximum number of worker processes; 1 runs the job inside the calling process."""
+    concurrency: int | None = None
+    burst_seconds: float = 0.0
+    """Up to this many seconds' worth of unused capacity may be spent at once, on top of the budget."""
+    max_units: float | None = None
+    """Stop with LimitReachedError once this run has consumed this many capacity units; the job can be resumed."""
+    max_seconds: float | None = None
+    """Stop with LimitReachedError after this many seconds; the job can be resumed."""
+    retry_seconds: float = RETRY_SECONDS
+    """Stop when a request has been failing, or the table of an import has accepted nothing, for this many seconds; the
+    job can be resumed."""
+    resume: bool = False
+    """Continue the unfinished job: of an export in the destination, of an import whose journal is in `state`."""
+
+    def __post_init__(self) -> None:
+        _check_work(self.processes, self.concurrency, self.retry_seconds)
+        if not 0 <= self.burst_seconds <= MAX_BURST:
+            raise UsageError(f"The burst must be from 0 to {MAX_BURST} seconds, not {plain(self.burst_seconds)}.")
+        _positive("maximum number of units", self.max_units)
+        _positive("maximum duration", self.max_seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(_MoveOptions):
+    """Options of an export of one table or index to files of JSON lines."""
+
+    destination: str
+    """A folder, `s3://bucket/prefix`, or `-` for standard output."""
     concurrency: int | None = None
     """Segments read concurrently in each process; None adjusts it for the highest throughput, 32 at most."""
     segments: int | None = None
@@ -142,25 +165,12 @@ class ExportOptions:
     fingerprint: bool = True
     """Compute fingerprints of the items, which `verify_export` checks."""
     scan: ScanFilter = ScanFilter()
-    burst_seconds: float = 0.0
-    """Up to this many seconds' worth of unused capacity may be spent at once, on top of the budget."""
-    max_units: float | None = None
-    """Stop with LimitReachedError once this run has consumed this many capacity units; the job can be resumed."""
-    max_seconds: float | None = None
-    """Stop with LimitReachedError after this many seconds; the job can be resumed."""
-    retry_seconds: float = RETRY_SECONDS
-    """Stop when a request has been failing for this many seconds; the job can be resumed."""
     overwrite: bool = False
     """Replace the export in the destination."""
-    resume: bool = False
-    """Continue the unfinished export in the destination."""
     s3: S3Options = S3Options()
 
     def __post_init__(self) -> None:
-        _positive("number of processes", self.processes)
-        _positive("concurrency", self.concurrency)
-        _positive("retry timeout", self.retry_seconds)
-        _check_limits(self.burst_seconds, self.max_units, self.max_seconds)
+        super().__post_init__()
         _positive("file size", self.file_size_mb)
         if self.resume and (self.overwrite or self.destination == "-"):
             raise UsageError("--resume can't be combined with --overwrite or with standard output.")
@@ -169,50 +179,31 @@ class ExportOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportOptions:
+class ImportOptions(_MoveOptions):
     """Options of an import of files of JSON lines into one existing table."""
 
-    table: str
     source: str | Sequence[str]
     """A file, a folder (with its subfolders), a glob, `s3://bucket/prefix`, or `-` for standard input.
 
     Several sources are imported in order, each one completely before the next, so that a line of a later source
     replaces a line with the same key of an earlier one."""
-    connection: Connection = Connection()
-    capacity: Capacity = AUTO
-    processes: int = 1
-    """Maximum number of worker processes; 1 runs the job inside the calling process."""
     concurrency: int | None = None
     """Batches in flight, and spans read, concurrently in each process; None adjusts both for the highest throughput, at
     most 128 and 16."""
     format: InputFormat = "auto"
     rejects: str | None = None
     """File to which rejected records are appended; None means a new file in the state folder."""
-    burst_seconds: float = 0.0
-    """Up to this many seconds' worth of unused capacity may be spent at once, on top of the budget."""
-    max_units: float | None = None
-    """Stop with LimitReachedError once this run has consumed this many capacity units; the job can be resumed."""
-    max_seconds: float | None = None
-    """Stop with LimitReachedError after this many seconds; the job can be resumed."""
-    retry_seconds: float = RETRY_SECONDS
-    """Stop when a request has been failing, or the table has accepted nothing, for this many seconds; the job can be
-    resumed."""
     max_rejects: int = 1_000
     """Stop when more records than this have been rejected."""
     strict: bool = False
     """Stop at the first rejected record."""
     allow_partial: bool = False
     """Import an incomplete export, with a warning."""
-    resume: bool = False
-    """Continue the unfinished import whose journal is in the state folder."""
     state: str | None = None
     """Folder for the journal and the rejects; None means `.ddbio/<table>-<hash>` in the current folder."""
 
     def __post_init__(self) -> None:
-        _positive("number of processes", self.processes)
-        _positive("concurrency", self.concurrency)
-        _positive("retry timeout", self.retry_seconds)
-        _check_limits(self.burst_seconds, self.max_units, self.max_seconds)
+        super().__post_init__()
         if not self.sources or not all(self.sources):
             raise UsageError("An import needs at least one source, and no source may be empty.", hint=LOCATIONS)
         if "-" in self.sources and len(self.sources) > 1:
@@ -254,22 +245,17 @@ class VerifyOptions:
     """Fail when a request has been failing for this many seconds."""
 
     def __post_init__(self) -> None:
-        _positive("number of processes", self.processes)
-        _positive("concurrency", self.concurrency)
-        _positive("retry timeout", self.retry_seconds)
+        _check_work(self.processes, self.concurrency, self.retry_seconds)
         if self.source == "-":
             raise UsageError("Standard input can't be verified, as it has no manifest.", hint="Give a folder or s3://.")
         if self.repair and self.table is None:
             raise UsageError("A repair needs a table.", hint="Name it with --table.")
 
 
-def _check_limits(burst: float, units: float | None, seconds: float | None) -> None:
-    if not 0 <= burst <= MAX_BURST:
-        raise UsageError(f"The burst must be from 0 to {MAX_BURST} seconds, not {plain(burst)}.")
-    if units is not None:
-        _positive("maximum number of units", units)
-    if seconds is not None:
-        _positive("maximum duration", seconds)
+def _check_work(processes: int, concurrency: int | None, retry_seconds: float) -> None:
+    _positive("number of processes", processes)
+    _positive("concurrency", concurrency)
+    _positive("retry timeout", retry_seconds)
 
 
 def _positive(what: str, value: float | None) -> None:

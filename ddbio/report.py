@@ -59,8 +59,29 @@ class Rejection:
         return replace(first, count=self.count + other.count)
 
 
+@dataclass(frozen=True)
+class _Report:
+    """Base class of the reports."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-compatible values, in the order of the fields, with the members of `used`."""
+        flat: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            flat |= value if name == "used" else {name: value}
+        return {name: _plain(value) for name, value in flat.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Round times and units to three decimals, to hide binary fractions."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return round(value, 3) if isinstance(value, float) else value
+
+
 @dataclass(frozen=True, kw_only=True)
-class JobReport:
+class JobReport(_Report):
     """What a job did and what it used, in all its runs if it was resumed (except `peak_rss_bytes`)."""
 
     command: Literal["export", "import", "verify"]
@@ -89,27 +110,6 @@ class JobReport:
     timeline: tuple[Moment, ...] = ()
     """Timeline of the last run: one row per second; after an hour one row per two seconds, and so on."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-compatible values, in the order of the fields, with the members of `used`."""
-        return _flat(self)
-
-
-def _flat(report: JobReport | VerifyReport) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in asdict(report).items():
-        flat |= value if name == "used" else {name: value}
-    plain: dict[str, Any] = _plain(flat)
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    """Round times and units to three decimals, to hide binary fractions."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(_plain, value))
-    return round(value, 3) if isinstance(value, float) else value
-
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
@@ -128,7 +128,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyReport:
+class VerifyReport(_Report):
     """What was verified, what was found, and what that used."""
 
     command: Literal["verify"]
@@ -162,7 +162,3 @@ class VerifyReport:
     def clean(self) -> bool:
         """Whether there are no problems, and no differences that were not repaired."""
         return not self.problems and self.missing + self.different == self.repaired and not self.extra
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-compatible values, in the order of the fields, with the members of `used`."""
-        return _flat(self)

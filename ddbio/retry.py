@@ -48,11 +48,7 @@ _VERDICTS: dict[type[Exception], Verdict] = {
 
 
 def decide(error: Exception) -> Verdict:
-    """What to do about `error`; anything unknown is fatal."""
-    for kind, verdict in _VERDICTS.items():
-        if isinstance(error, kind):
-            return verdict
-    return Verdict.FATAL
+    return next((verdict for kind, verdict in _VERDICTS.items() if isinstance(error, kind)), Verdict.FATAL)
 
 
 # Error codes
@@ -110,10 +106,7 @@ def is_transient_in_s3(code: str, status: int) -> bool:
 
 
 class Backoff:
-    """Exponential backoff with full jitter: seconds, from 0 to `base` at first, never more than `cap`.
-
-    `rng` returns numbers in [0, 1). Without jitter, workers that were throttled together would come back together.
-    """
+    """Exponential backoff, with full jitter so that workers that were throttled together do not return together."""
 
     def __init__(self, base: float = 0.05, cap: float = 20.0, rng: Callable[[], float] = random.random) -> None:
         self._base = base
@@ -121,15 +114,12 @@ class Backoff:
         self._rng = rng
 
     def delay(self, attempt: int) -> float:
-        """Seconds to wait before the attempt that follows the failed attempt number `attempt` (from 0)."""
+        """Seconds to wait after the failed attempt number `attempt` (from 0); `base` at most after the first."""
         return self._rng() * min(self._cap, self._base * 2.0 ** min(attempt, _LARGEST_EXPONENT))
 
 
 class Deadline:
-    """Expires when nothing but failures came for `seconds`, as `now` counts them.
-
-    A long job may meet any number of transient failures, and wait for long without asking for anything.
-    """
+    """Expires `seconds` (as `now` counts them) after the first failure since the last success."""
 
     def __init__(self, now: Callable[[], float], seconds: float) -> None:
         self._now = now
@@ -137,11 +127,11 @@ class Deadline:
         self._since: float | None = None
 
     def touch(self) -> None:
-        """Something succeeded."""
+        """Note a success."""
         self._since = None
 
     def failed(self) -> bool:
-        """Something failed: whether `seconds` passed since the first failure after the last success."""
+        """Note a failure; return whether `seconds` have passed since the first one after the last success."""
         if self._since is None:
             self._since = self._now()
         return self._now() - self._since >= self.seconds
@@ -173,5 +163,5 @@ would often be idle."""
 S3 = Attempts(most=16, backoff=Backoff(base=0.25, cap=20.0))
 """S3 throttles while it splits a prefix into partitions, which takes minutes: about 100 seconds of pauses in all."""
 S3_PREFLIGHT = Attempts(most=9, backoff=Backoff(base=0.25, cap=20.0))
-"""For the first request to S3: somebody waits to be told that the endpoint is wrong. About 25 seconds in all."""
+"""For the first request to S3, since somebody waits to learn that the endpoint is wrong. About 25 seconds in all."""
 CREDENTIALS = CredentialRetries()

@@ -21,7 +21,9 @@ _LARGEST_MMAP_THRESHOLD = 32 * 1024 * 1024
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` on a new event loop. Only for ddbio's own processes, whose garbage collector and malloc it tunes."""
-    _tune_collector()
+    # Exempt everything loaded so far from collection, and collect rarely: the hot path creates no cycles.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     if sys.platform == "linux":
         _tune_malloc()
     try:
@@ -30,12 +32,6 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(main)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
-
-
-def _tune_collector() -> None:
-    """Exempt everything loaded so far from collection, and collect rarely: the hot path creates no cycles."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def _tune_malloc() -> None:

@@ -15,21 +15,15 @@ _Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 
 def visible(text: str, encoding: str | None = None) -> str:
     """Return the text as one line, with control characters and what the encoding lacks replaced by escapes."""
-    escaped = _STEERING.sub(_escape, text)
+    escaped = _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     return escaped.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
 
 
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
-
-
 def indented(text: str) -> str:
-    """Indent lines that belong to a message, so that they can't be mistaken for another one."""
     return "\n".join(f"  {visible(line)}" for line in text.rstrip("\n").split("\n"))
 
 
 def trace(error: BaseException) -> str:
-    """Return the traceback of an error, to be printed above its message."""
     return indented("".join(traceback.format_exception(error)))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from isal.isal_zlib import crc32
+
 from ddbio.audit.commits import Row
 from ddbio.audit.items import ItemReader
-from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError, crc32
+from ddbio.codec.compression import CorruptStreamError, Decompressor, TruncatedStreamError
 from ddbio.codec.fingerprint import MASK
 from ddbio.codec.framing import LineFramer, Record, records
 from ddbio.ledger.entries import FileState

@@ -22,9 +22,7 @@ ACCOUNT_CUT = 0.25
 """The limit of the account is shared with everything else that the account does."""
 SETTLED_CUT = 0.85
 BACK_SECONDS = 15.0
-"""Time to return from there to the rate at which throttling began, and again to exceed it by as much. The table's saved
-capacity is used up by then.
-"""
+"""Time to return from there to the rate at which throttling began; the table's saved capacity is used up by then."""
 BLIND_SECONDS = 2.0
 """Throttles soon after a cut are due to the rate before it: workers report twice a second, and replies take time."""
 AGAIN_SECONDS = 6.0
@@ -45,7 +43,8 @@ LEAST_CUT = 0.1
 UNPROCESSED = "UnprocessedItems"
 """Stands for the reason where items of a batch were unprocessed, for which the service gives none."""
 
-Scope = Literal["table", "account", "range"]
+Scope = Literal["account", "table", "range"]
+_WORST_FIRST: tuple[Scope, ...] = ("account", "table", "range")
 
 
 class Pace(NamedTuple):
@@ -92,7 +91,6 @@ class Budget:
 
     @property
     def rate(self) -> float:
-        """Units per second; 0 while paused."""
         return 0.0 if self.paused else self._rate
 
     def set(self, pace: Pace) -> None:
@@ -166,10 +164,7 @@ class Budget:
             scopes.add("range" if now < self._range_until else "table")
         elif UNPROCESSED in news:
             self._tell("a few items are throttled: only they wait", now)
-        for each in ("account", "table", "range"):
-            if each in scopes:
-                return each
-        return None
+        return next((each for each in _WORST_FIRST if each in scopes), None)
 
     def _slow_down(self, worst: Scope, news: Mapping[str, int], now: float, least: float) -> None:
         what = "the account's limit" if worst == "account" else "the table"

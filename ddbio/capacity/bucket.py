@@ -34,10 +34,7 @@ _ROUNDING_SECONDS = 1e-6
 
 
 class Bucket:
-    """Capacity units that accrue at `rate` per second from `now` on.
-
-    Those of up to `burst` seconds are kept, and may be spent immediately.
-    """
+    """Capacity units that accrue at `rate` per second from `now` on; those of up to `burst` seconds are kept."""
 
     def __init__(self, rate: float, now: float, burst: float = 0.0) -> None:
         self._accrue(rate)
@@ -89,10 +86,7 @@ class Bucket:
         return True
 
     def give_back(self, units: float, now: float) -> None:
-        """Return `units` that were taken and not used (negative: take more than was estimated).
-
-        All of them may be taken at the same moment, as somebody has waited for them.
-        """
+        """Return `units` that were taken and not used (negative: take more); they may be taken again immediately."""
         self.advance(now)
         before = self.level - self._slack
         after = before + units

@@ -85,9 +85,7 @@ class Control:
         """If the budget adapts up to the capacity of the table, update that limit. Raises PreflightError."""
         async with self._one_by_one:
             budget = self._budget
-            if budget is None or self._plan is None or self._capacity is None:
-                return
-            if budget.pace.most in (None, math.inf):
+            if budget is None or self._plan is None or self._capacity is None or budget.pace.most in (None, math.inf):
                 return
             pace = await self._plan(self._capacity)
             if pace.most is not None:

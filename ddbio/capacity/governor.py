@@ -14,6 +14,7 @@ import math
 from bisect import insort
 from collections import deque
 from collections.abc import Callable
+from operator import attrgetter
 from typing import NamedTuple
 
 from ddbio.capacity.bucket import Bucket
@@ -33,7 +34,7 @@ class Permit:
         """The units that it counts with: the estimate, until it is settled."""
 
     def settle(self, actual: float | None, *, evenly: bool = False) -> None:
-        """Replace the estimate by the units that were consumed; None where that is unknown and the estimate stands.
+        """Replace the estimate by the units that were consumed; None lets the estimate stand.
 
         `evenly`: the estimate was meant to delay others, so what is given back must not be spent immediately.
         """
@@ -42,10 +43,7 @@ class Permit:
         self.units, self._reserved = units, 0.0
 
     def refuse(self, share: float = 1.0) -> None:
-        """Give back the share of the request that was throttled, for which the service does not charge.
-
-        As much as was served may be spent again immediately, so that nothing is wasted where a half is served.
-        """
+        """Give back the throttled share of the request; as much as was served may be spent again immediately."""
         units = self.units * share
         self._governor.refuse(units, min(units, self.units - units))
         self.units, self._reserved = self.units - units, self._reserved - units
@@ -56,16 +54,9 @@ class _Waiter(NamedTuple):
     estimate: Callable[[], float]
     due: float
 
-    def instant(self) -> float:
-        """The order of waiters that are due."""
-        return self.due
-
 
 class Governor:
-    """Grants permits at `rate` capacity units per second, in the order in which they were requested.
-
-    What was left unspent for up to `burst` seconds may be spent immediately.
-    """
+    """Grants permits at `rate` units per second; units unspent for up to `burst` seconds may be spent immediately."""
 
     def __init__(self, rate: float, clock: Clock, burst: float = 0.0) -> None:
         self._clock = clock
@@ -85,12 +76,10 @@ class Governor:
 
     @property
     def settled(self) -> float:
-        """Total of the permits that are settled."""
         return max(self.spent - self._reserved, 0.0)
 
     @property
     def rate(self) -> float:
-        """Capacity units per second."""
         return self._bucket.rate
 
     @property
@@ -115,7 +104,6 @@ class Governor:
         return self._active + (self._clock.now() - self._active_since if self.rate > 0 else 0.0)
 
     def set_rate(self, rate: float) -> None:
-        """Change the rate immediately."""
         self._active, self._active_since = self.active, self._clock.now()
         self._bucket.set_rate(rate, self._clock.now())
         self._serve()
@@ -133,7 +121,7 @@ class Governor:
         if due is None:
             self._waiters.append(waiter)
         else:
-            insort(self._due, waiter, key=_Waiter.instant)
+            insort(self._due, waiter, key=attrgetter("due"))
         self._serve()
         try:
             return await waiter.permit
@@ -177,7 +165,6 @@ class Governor:
         self._set_timer(now)
 
     def _next(self, now: float) -> _Waiter | None:
-        """The waiter that is next."""
         while self._waiters and self._waiters[0].permit.done():
             self._waiters.popleft()
         while self._due and self._due[0].permit.done():

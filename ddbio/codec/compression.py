@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import Protocol
 
 import zstandard
-from isal import igzip, igzip_lib, isal_zlib
+from isal import igzip, igzip_lib
 
 from ddbio.model import Compression
 
@@ -35,11 +35,6 @@ def compress(kind: Compression, data: bytes) -> bytes:
     if kind == "zstd":
         return zstandard.ZstdCompressor(level=1, write_checksum=True, write_content_size=True).compress(data)
     return data
-
-
-def crc32(data: bytes, value: int = 0) -> int:
-    """The CRC-32 of `data`, continued from `value`."""
-    return isal_zlib.crc32(data, value)
 
 
 class _Stream(Protocol):

@@ -32,10 +32,8 @@ def refusal(reason: Reason, position: int, name: str | None = None) -> Refused:
 
 
 def malformed(position: int) -> MalformedPageError:
-    """The error for a reply with a fault at this byte."""
     return MalformedPageError(f"The Scan reply is malformed at byte {position}.")
 
 
 def missing(member: str) -> MalformedPageError:
-    """The error for a reply without a required member."""
     return MalformedPageError(f"The Scan reply has no {member}.")

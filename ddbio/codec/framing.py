@@ -57,7 +57,6 @@ class Block(NamedTuple):
         return Record(offset, line, self.data[start : start + length - self.dropped], length)
 
     def records(self) -> list[Record]:
-        """The lines that are not blank, made without a Python loop."""
         if self.dropped:
             return [self.record(self.offset, self.dropped + len(self.data.removesuffix(b"\n")))]
         lines = self.data.removesuffix(b"\n").split(b"\n")
@@ -68,14 +67,12 @@ class Block(NamedTuple):
         return list(compress(made, map(bytes.strip, lines, repeat(_BLANKS))))
 
     def before(self, position: int) -> Block | None:
-        """The lines that begin before `position`."""
         if position <= self.offset:
             return None
         cut = self._cut(position)
         return self if cut is None else self._replace(data=self.data[:cut])
 
     def behind(self, position: int) -> Block | None:
-        """The lines that begin at `position` or later."""
         if position <= self.offset:
             return self
         cut = self._cut(position)
@@ -92,7 +89,6 @@ class Block(NamedTuple):
 
 
 def records(blocks: Iterable[Block]) -> list[Record]:
-    """The records of several blocks."""
     return list(chain.from_iterable(map(Block.records, blocks)))
 
 
@@ -149,7 +145,6 @@ class LineFramer:
             self._rest += part
 
     def _held(self, end: bytes, newline: bytes) -> list[Block]:
-        """The line whose beginning is held and which ends here."""
         self._hold(end)
         line, dropped, skipped = bytes(self._rest + newline), self._dropped, self._skipping
         self._rest.clear()
@@ -160,7 +155,6 @@ class LineFramer:
         return self._one(b"" if dropped else line, dropped)
 
     def _one(self, line: bytes, dropped: int) -> list[Block]:
-        """A single line, of which `dropped` bytes were not kept."""
         block = Block(self._offset, self._line, line, dropped)
         self._pass(line or b"\n", dropped)
         if block.offset == 0 and line.startswith(_BOM):
@@ -168,7 +162,6 @@ class LineFramer:
         return [block] if dropped or block.data.strip(_BLANKS + b"\n") else []
 
     def _whole(self, chunk: bytes, at: int, end: int) -> list[Block]:
-        """The complete lines in the chunk from `at` to `end`."""
         blocks = []
         while at < end:
             cut = chunk.find(b"\n", min(at + BLOCK_BYTES, end) - 1) + 1
@@ -181,12 +174,10 @@ class LineFramer:
             block = Block(self._offset, self._line, lines)
             self._pass(lines)
             return [block]
-        parts = [self._part(line) for line in lines[:-1].split(b"\n")]
-        return list(chain.from_iterable(parts))
-
-    def _part(self, line: bytes) -> list[Block]:
-        """A single line that may be too long."""
-        return self._one(b"", len(line)) if len(line) > self._limit else self._one(line + b"\n", 0)
+        blocks = []
+        for line in lines[:-1].split(b"\n"):
+            blocks += self._one(b"", len(line)) if len(line) > self._limit else self._one(line + b"\n", 0)
+        return blocks
 
     def _pass(self, lines: bytes, dropped: int = 0) -> None:
         self._offset += dropped + len(lines)

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from ddbio.codec.paths import HintTree
 from ddbio.hints import HintType
-from ddbio.model import KeyAttribute, KeyType
+from ddbio.model import KeyAttribute
 
 
-class KeyRule(NamedTuple):
-    """What the table and its indexes together require of one attribute."""
+def key_rules(keys: Sequence[KeyAttribute]) -> dict[bytes, KeyAttribute]:
+    """What the table and its indexes together require of each attribute, by its name, in the order of `keys`.
 
-    name: str
-    type: KeyType
-    limit: int
-    required: bool
-
-
-def key_rules(keys: Sequence[KeyAttribute]) -> dict[bytes, KeyRule]:
-    """The rules by attribute name, in the order of `keys`. Raises ValueError where two keys contradict each other."""
-    rules: dict[bytes, KeyRule] = {}
+    Raises ValueError where two keys contradict each other.
+    """
+    rules: dict[bytes, KeyAttribute] = {}
     for key in keys:
         name = key.name.encode()
-        other = rules.get(name, KeyRule(*key))
+        other = rules.get(name, key)
         if other.type != key.type:
             raise ValueError(f"the key attribute {key.name!r} can't be both {other.type} and {key.type}")
-        rules[name] = KeyRule(key.name, key.type, min(key.limit, other.limit), required=key.required or other.required)
+        rules[name] = key._replace(limit=min(key.limit, other.limit), required=key.required or other.required)
     return rules
 
 
-def hint_tree(hints: Mapping[str, HintType], rules: Mapping[bytes, KeyRule]) -> HintTree:
+def hint_tree(hints: Mapping[str, HintType], rules: Mapping[bytes, KeyAttribute]) -> HintTree:
     """The hints for plain JSON; for key attributes, the key schema overrides the manifest."""
     tree = HintTree.of(hints)
     for name, rule in rules.items():

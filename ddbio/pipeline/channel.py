@@ -19,7 +19,6 @@ class ByteBudget:
         self._waiters: deque[tuple[asyncio.Future[None], int]] = deque()
 
     async def take(self, size: int) -> None:
-        """Wait until `size` bytes fit."""
         if not self._waiters and self._fits(size):
             self._used += size
             return
@@ -34,7 +33,6 @@ class ByteBudget:
             raise
 
     def give(self, size: int) -> None:
-        """Return `size` bytes."""
         self._used -= size
         self._serve()
 
@@ -60,7 +58,6 @@ class Channel(Generic[T]):
         self._items: asyncio.Queue[tuple[T, int] | None] = asyncio.Queue()
 
     async def put(self, item: T, size: int) -> None:
-        """Add a piece of `size` bytes, once there is room."""
         await self._budget.take(size)
         self._items.put_nowait((item, size))
 

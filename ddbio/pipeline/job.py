@@ -20,7 +20,6 @@ MOST_BATCHES = 128
 MOST_SPANS = 16
 """The maximum number of spans that it reads at once then."""
 
-
 Command = Literal["export", "import", "verify"]
 
 
@@ -37,7 +36,19 @@ class TableFacts(msgspec.Struct, frozen=True):
     """A file of trusted certificates; None means those of the system."""
 
 
-class ExportJob(msgspec.Struct, frozen=True, tag="export"):
+class _Job(msgspec.Struct, frozen=True):
+    """What a job needs in each process; the defaults are those of jobs that read a table."""
+
+    def splits_at_once(self, lanes: int) -> int:
+        """How many splits a process with this number of lanes works on at the same time."""
+        return lanes
+
+    def requests_at_once(self, lanes: int, splits: int) -> int:
+        """How many requests a process can have in flight: each segment is read one page after the other."""
+        return min(lanes, splits)
+
+
+class ExportJob(_Job, frozen=True, tag="export"):
     """Everything that a worker of an export needs before its first lease."""
 
     command: ClassVar[Command] = "export"
@@ -55,16 +66,8 @@ class ExportJob(msgspec.Struct, frozen=True, tag="export"):
 
     @property
     def most_lanes(self) -> int:
-        """The maximum number of requests in flight in each process."""
+        """The maximum number of lanes of each process."""
         return self.options.concurrency or MOST_PAGES
-
-    def splits_at_once(self, lanes: int) -> int:
-        """How many segments a process with this number of lanes works on at the same time."""
-        return lanes
-
-    def requests_at_once(self, lanes: int, splits: int) -> int:
-        """How many requests a process can have in flight: each segment is read one page after the other."""
-        return min(lanes, splits)
 
 
 class SourceFacts(msgspec.Struct, frozen=True):
@@ -75,7 +78,7 @@ class SourceFacts(msgspec.Struct, frozen=True):
     s3: S3Facts | None = None
 
 
-class ImportJob(msgspec.Struct, frozen=True, tag="import"):
+class ImportJob(_Job, frozen=True, tag="import"):
     """Everything that a worker of an import needs before its first lease."""
 
     command: ClassVar[Command] = "import"
@@ -88,27 +91,24 @@ class ImportJob(msgspec.Struct, frozen=True, tag="import"):
 
     @property
     def burst_seconds(self) -> float:
-        """How many seconds' worth of unspent capacity may be spent at once."""
         return self.options.burst_seconds
 
     @property
     def most_lanes(self) -> int:
-        """The maximum number of requests in flight in each process."""
         return self.options.concurrency or MOST_BATCHES
 
     def splits_at_once(self, lanes: int) -> int:
-        """How many spans a process with this number of lanes reads at the same time."""
         return lanes if self.options.concurrency else min(lanes, MOST_SPANS)
 
     def requests_at_once(self, lanes: int, splits: int) -> int:  # noqa: ARG002 - a span fills any number of batches
-        """How many requests a process can have in flight."""
         return lanes
 
 
-class VerifyJob(msgspec.Struct, frozen=True, tag="verify"):
+class VerifyJob(_Job, frozen=True, tag="verify"):
     """Everything that a worker of a verification needs before its first lease."""
 
     command: ClassVar[Command] = "verify"
+    burst_seconds: ClassVar[float] = 0.0
 
     run: str
     options: VerifyOptions
@@ -119,22 +119,8 @@ class VerifyJob(msgspec.Struct, frozen=True, tag="verify"):
     s3: S3Facts | None
 
     @property
-    def burst_seconds(self) -> float:
-        """How many seconds' worth of unspent capacity may be spent at once."""
-        return 0.0
-
-    @property
     def most_lanes(self) -> int:
-        """The maximum number of segments or files that each process reads at once."""
         return self.options.concurrency
-
-    def splits_at_once(self, lanes: int) -> int:
-        """How many segments or files a process with this number of lanes reads at once."""
-        return lanes
-
-    def requests_at_once(self, lanes: int, splits: int) -> int:
-        """How many requests a process can have in flight: each segment is read one page after the other."""
-        return min(lanes, splits)
 
 
 Job = ExportJob | ImportJob | VerifyJob

@@ -10,10 +10,9 @@ from ddbio.pipeline.tuning import DEFAULT, Tuning
 
 
 class Lanes:
-    """Limits the requests in flight, and their bytes; shared by all splits of a process.
+    """Limits the requests in flight in a process, and their bytes. A larger request is sent alone.
 
-    First come, first served, except that requests which have rested are next. A request that is larger than the limit
-    is sent alone.
+    First come, first served, except that requests which have rested are next.
     """
 
     def __init__(self, requests: int, tuning: Tuning = DEFAULT) -> None:
@@ -34,7 +33,6 @@ class Lanes:
         self._serve()
 
     async def take(self, size: int) -> None:
-        """Wait for a lane, and for room for `size` bytes."""
         if not self._waiters and self._fits(size):
             self._enter(size)
             return
@@ -43,16 +41,12 @@ class Lanes:
         await self._wait(waiter, size)
 
     def give(self, size: int) -> None:
-        """Return a lane and its room."""
         self._requests -= 1
         self._bytes -= size
         self._serve()
 
     async def rest(self, pause: Awaitable[None]) -> None:
-        """Leave the lane to others during a `pause`, and be the next to get one; the room is kept.
-
-        A caller that is cancelled here still has to `give` the lane back.
-        """
+        """Leave the lane, but not the room, during a `pause`; even if cancelled, the caller `give`s the lane back."""
         self._resting += 1
         self.give(0)
         try:
@@ -60,16 +54,13 @@ class Lanes:
                 await pause
             finally:
                 self._resting -= 1
-            await self._take_again()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.appendleft((waiter, 0))  # after others, it could wait for room that it holds itself
+            self._serve()
+            await self._wait(waiter, 0)
         except BaseException:
             self._enter(0)
             raise
-
-    async def _take_again(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.appendleft((waiter, 0))  # after others, it could wait for room that it holds itself
-        self._serve()
-        await self._wait(waiter, 0)
 
     async def _wait(self, waiter: asyncio.Future[None], size: int) -> None:
         try:

@@ -56,12 +56,12 @@ class Meter:
         """Throttled requests by reason; the service gives none for items that it left unprocessed."""
 
     def throttled(self, reason: str) -> None:
-        """Count a request that was throttled."""
         self.throttles += 1
         self.reasons[reason] += 1
 
     def usage(self, units: float, governor: Governor) -> Usage:
         """Return the counters so far, with `units` as capacity units used, and the process's CPU time and memory."""
+        unexplained = self.throttles - self.reasons.total()
         return Usage(
             capacity_units=units,
             waited=governor.waited,
@@ -73,14 +73,10 @@ class Meter:
             requests=self.requests,
             retries=self.retries,
             throttles=self.throttles,
-            reasons=self._all_reasons(),
+            reasons={**self.reasons, UNPROCESSED: unexplained} if unexplained else dict(self.reasons),
             cpu_seconds=time.process_time(),
             peak_rss_bytes=peak_rss_bytes(),
         )
-
-    def _all_reasons(self) -> dict[str, int]:
-        unexplained = self.throttles - self.reasons.total()
-        return {**self.reasons, UNPROCESSED: unexplained} if unexplained else dict(self.reasons)
 
 
 def peak_rss_bytes() -> int:

@@ -34,8 +34,7 @@ class Outbox:
     async def push(self, commit: Commit, *, urgent: bool = False) -> asyncio.Future[None]:
         """Add a commit, once there is room; the returned future is done when the commit is acknowledged.
 
-        An urgent commit is made durable immediately. The end of a split is reported immediately, so that the next one
-        can begin, but need not be durable for that.
+        Urgent commits are made durable immediately; the end of a split is reported immediately, but need not be.
         """
         size = _OVERHEAD + commit.carried_bytes
         await self._budget.take(size)
@@ -56,7 +55,6 @@ class Outbox:
         return tuple(entry.commit for entry in self._entries)
 
     def acknowledge(self, count: int) -> None:
-        """Remove the oldest `count` commits."""
         for _ in range(count):
             entry = self._entries.popleft()
             self._budget.give(entry.size)
@@ -79,7 +77,7 @@ class Committer:
         return self._taken == self._seq
 
     async def commit(self, position: Position, **facts: Any) -> None:
-        """Commit what has become durable; returns when the commit is in the outbox."""
+        """Put a commit of what has become durable into the outbox."""
         await self._push(position, facts, urgent=False)
 
     async def commit_and_wait(self, position: Position, **facts: Any) -> None:

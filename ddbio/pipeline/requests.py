@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ddbio.capacity import Governor, Permit
@@ -20,44 +21,39 @@ T = TypeVar("T")
 log = logging.getLogger("ddbio.pipeline")
 
 
+@dataclass(eq=False, repr=False)
 class Requester:
     """Sends requests within the budget and retries them, until none has succeeded for `patience` seconds.
 
     With `lanes`, the caller of `run` occupies one, and leaves it to others while the request waits to be repeated.
     """
 
-    def __init__(
-        self,
-        governor: Governor,
-        meter: Meter,
-        clock: Clock,
-        patience: float = RETRY_SECONDS,
-        lanes: Lanes | None = None,
-    ) -> None:
-        self._governor = governor
-        self.meter = meter
-        self._clock = clock
-        self._lanes = lanes
-        self.deadline = Deadline(lambda: governor.active, patience)
+    governor: Governor
+    meter: Meter
+    clock: Clock
+    patience: float = RETRY_SECONDS
+    lanes: Lanes | None = None
+
+    def __post_init__(self) -> None:
+        self.deadline = Deadline(lambda: self.governor.active, self.patience)
         """To be touched after every success. Pauses of the job do not count."""
         self._backoff = Backoff()
 
     @property
     def rate(self) -> float:
         """Capacity units per second that this process may spend."""
-        return self._governor.rate
+        return self.governor.rate
 
     async def run(
         self, estimate: Callable[[], float], send: Callable[[], Awaitable[T]], due: float | None = None
     ) -> tuple[T, Permit]:
-        """Acquire the estimated units (see `Governor.acquire`) and `send`, until that succeeds. The caller settles the
-        Permit and touches `deadline`.
+        """Acquire the estimated units (see `Governor.acquire`) and `send`, until that succeeds or must not be retried.
 
-        Raises the last error where a retry can't help, or the deadline has expired.
+        The caller settles the Permit and touches `deadline`.
         """
         failures = 0
         while True:
-            permit = await self._governor.acquire(estimate, due)
+            permit = await self.governor.acquire(estimate, due)
             self.meter.requests += 1
             try:
                 return await send(), permit
@@ -65,8 +61,8 @@ class Requester:
                 if not self._failed(permit, error):
                     raise
                 log.debug("attempt %d failed, trying again: %s", failures + 1, type(error).__name__)
-            pause = sleep(self._clock, self._backoff.delay(failures))
-            await (self._lanes.rest(pause) if self._lanes else pause)
+            pause = sleep(self.clock, self._backoff.delay(failures))
+            await (self.lanes.rest(pause) if self.lanes else pause)
             failures += 1
 
     def _failed(self, permit: Permit, error: WireError) -> bool:
@@ -74,19 +70,14 @@ class Requester:
         verdict = decide(error)
         if isinstance(error, ThrottledError):
             self.meter.throttled(error.reason)
-        self._settle_failure(permit, error, verdict)
+        if isinstance(error, ThrottledError) and scope(error.reason) != "range":
+            permit.refuse()
+        else:  # where only a few keys are throttled, other requests may use all of the capacity
+            permit.settle(None if verdict is Verdict.RETRY else 0)  # a lost reply may have cost the estimate
         if verdict is Verdict.FATAL or self.deadline.failed():
             return False
         self.meter.retries += 1
         return True
-
-    @staticmethod
-    def _settle_failure(permit: Permit, error: WireError, verdict: Verdict) -> None:
-        """A rejected attempt costs nothing; one whose reply was lost may have cost its estimate."""
-        if isinstance(error, ThrottledError) and scope(error.reason) != "range":
-            permit.refuse()
-        else:  # where only a few keys are throttled, other requests may use all of the capacity
-            permit.settle(None if verdict is Verdict.RETRY else 0)
 
 
 class CostRatio:
@@ -95,8 +86,6 @@ class CostRatio:
     Overwriting a larger item costs the size of that item (API Reference, PutItem), and the entries of local indexes are
     charged to the table.
     """
-
-    WEIGHT = 0.1
 
     def __init__(self) -> None:
         self.value = 1.0
@@ -109,7 +98,7 @@ class CostRatio:
         if estimated > 0:
             self.known = True
             self.value += self._weight * (max(actual / estimated, 1.0) - self.value)
-            self._weight = self.WEIGHT
+            self._weight = 0.1
 
 
 class CostEstimate:
@@ -120,9 +109,7 @@ class CostEstimate:
         self._recent: deque[float] = deque(maxlen=16)
 
     def units(self) -> float:
-        """Capacity units."""
         return max(self._recent, default=self._first)
 
     def learn(self, actual: float) -> None:
-        """Learn that a request has consumed `actual` units."""
         self._recent.append(actual)

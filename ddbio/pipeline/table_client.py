@@ -43,13 +43,12 @@ class TableClient:
     tuning: Tuning = DEFAULT
 
     def requester(self, governor: Governor, lanes: Lanes | None = None) -> Requester:
-        """What sends requests at the rate of `governor`; throttling gives `lanes` back while a request waits."""
+        """What sends requests at the rate of `governor`; one that waits to be repeated leaves its lane to others."""
         return Requester(governor, self.meter, self.clock, self.retry_seconds, lanes)
 
     def scan(
         self, what: ScanFilter, requester: Requester, *, total: int, output: OutputFormat, fingerprint: bool = False
     ) -> SegmentScan:
-        """A scan of the table in `total` segments."""
         return SegmentScan(
             self.name,
             what,
@@ -65,17 +64,11 @@ class TableClient:
 
     def dispatcher(self, requester: Requester, lanes: Lanes) -> Dispatcher:
         """What gathers records into batches and writes them, one batch in each of the `lanes`."""
+        meter, tuning, echo = self.meter, self.tuning, RecordEncoder(self.facts.keys, "dynamodb-json", {})
         writer = TableWriter(
-            self.name,
-            dynamodb=self.dynamodb,
-            requester=requester,
-            meter=self.meter,
-            echo=RecordEncoder(self.facts.keys, "dynamodb-json", {}),
-            tuning=self.tuning,
+            self.name, dynamodb=self.dynamodb, requester=requester, meter=meter, echo=echo, tuning=tuning
         )
-        return Dispatcher(
-            writer, requester=requester, lanes=lanes, meter=self.meter, clock=self.clock, tuning=self.tuning
-        )
+        return Dispatcher(writer, requester=requester, lanes=lanes, meter=meter, clock=self.clock, tuning=tuning)
 
 
 @asynccontextmanager
@@ -94,13 +87,7 @@ async def connect(
 ) -> AsyncIterator[TableClient]:
     """A client of the table over at most `connections` connections, which are closed at the end."""
     async with open_transport(connections=connections, ca_bundle=facts.ca_bundle) as transport:
-        dynamodb = DynamoDB(
-            endpoint=facts.endpoint,
-            region=facts.region,
-            transport=transport,
-            credentials=credentials,
-            executor=executor,
-        )
+        dynamodb = DynamoDB(facts.endpoint, facts.region, transport, credentials=credentials, executor=executor)
         yield TableClient(
             name=name,
             facts=facts,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ddbio.errors import CredentialsError, UsageError
+from ddbio.options import ScanFilter
 from ddbio.wire.replies import BatchReply, batch_reply, service_error, verified
 from ddbio.wire.signing import CredentialProvider, Credentials, Signer
 from ddbio.wire.transport import Transport
@@ -23,17 +24,12 @@ _LARGE_BODY = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class ScanPlan:
-    """The parameters that all requests for one segment share. `names` and `values` are raw JSON objects."""
+    """The parameters that all requests for one segment share."""
 
     table: str
     segment: int = 0
     total_segments: int = 1
-    consistent_read: bool = False
-    index: str | None = None
-    filter_expression: str | None = None
-    projection_expression: str | None = None
-    names: bytes | None = None
-    values: bytes | None = field(default=None, repr=False)
+    what: ScanFilter = field(default=ScanFilter(), repr=False)
 
     def body(self, start_key: bytes | None = None, limit: int | None = None) -> bytes:
         """A Scan request that continues after `start_key` (raw JSON) and evaluates at most `limit` items."""
@@ -43,23 +39,20 @@ class ScanPlan:
 
     @cached_property
     def _head(self) -> bytes:
+        what = self.what
         members = {
             "TableName": self.table,
-            "IndexName": self.index,
+            "IndexName": what.index,
             "Segment": self.segment,
             "TotalSegments": self.total_segments,
-            "ConsistentRead": self.consistent_read or None,
-            "FilterExpression": self.filter_expression,
-            "ProjectionExpression": self.projection_expression,
-            "ExpressionAttributeNames": None if self.names is None else msgspec.Raw(self.names),
-            "ExpressionAttributeValues": None if self.values is None else msgspec.Raw(self.values),
+            "ConsistentRead": what.consistent or None,
+            "FilterExpression": what.filter_expression,
+            "ProjectionExpression": what.projection_expression,
+            "ExpressionAttributeNames": what.expression_names or None,
+            "ExpressionAttributeValues": what.expression_values or None,
             "ReturnConsumedCapacity": "TOTAL",
         }
         return msgspec.json.encode({name: value for name, value in members.items() if value is not None})[:-1]
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class DynamoDB:
@@ -73,13 +66,13 @@ class DynamoDB:
 
     def __init__(
         self,
-        *,
         endpoint: str,
         region: str,
         transport: Transport,
+        *,
         credentials: CredentialProvider,
         executor: Executor,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self._host, self._path = _address(endpoint)
         self._url = endpoint
@@ -87,7 +80,7 @@ class DynamoDB:
         self._credentials = credentials
         self._executor = executor
         self._signer = Signer(region, "dynamodb")
-        self._now = now
+        self._now = now or partial(datetime.now, UTC)
         self._batch_heads: dict[str, bytes] = {}
 
     async def scan(self, body: bytes) -> bytes | bytearray:
@@ -122,7 +115,6 @@ class DynamoDB:
     def _signed(
         self, headers: Mapping[str, str], make_body: Callable[[], bytes], credentials: Credentials
     ) -> tuple[bytes, dict[str, str]]:
-        """The body, and the headers that sign it."""
         body = make_body()
         return body, self._signer.sign(
             "POST", self._host, self._path, headers=headers, body=body, credentials=credentials, now=self._now()

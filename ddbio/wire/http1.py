@@ -47,15 +47,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._filled = 0
         self._reply: asyncio.Future[Reply] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._heard_at = self._loop.time()
+        self.heard_at = self._loop.time()
+        """The time of the loop at which something was last sent or received."""
         self._paused: asyncio.Future[None] | None = None
         self._expect_reply()
         self.usable = True
-
-    @property
-    def quiet_since(self) -> float:
-        """The time of the loop at which something was last received."""
-        return self._heard_at
 
     async def exchange(
         self, method: str, target: str, headers: Mapping[str, str], pieces: Sequence[bytes], silence: float
@@ -69,8 +65,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         reply: asyncio.Future[Reply] = self._loop.create_future()
         self._reply = reply
         self._expect_reply()
-        self._heard_at = self._loop.time()
-        self._watch(silence, self._heard_at + 10 * silence)
+        self.heard_at = self._loop.time()
+        self._watch(silence, self.heard_at + 10 * silence)
         try:
             await self._send(_head(method, target, headers, sum(map(len, pieces))), pieces, reply)
             return await reply
@@ -86,7 +82,6 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._reply = self._claim = None
 
     def close(self) -> None:
-        """Close the connection immediately."""
         self.usable = False
         self._transport.abort()
 
@@ -107,12 +102,10 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._transport.write(view[start : start + PIECE_BYTES])
 
     def pause_writing(self) -> None:
-        """Called by the transport when its buffer is full."""
         self._paused = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """Called by the transport when its buffer has room again."""
-        self._heard_at = self._loop.time()
+        self.heard_at = self._loop.time()
         paused, self._paused = self._paused, None
         if paused is not None and not paused.done():
             paused.set_result(None)
@@ -120,18 +113,15 @@ class HttpConnection(asyncio.BufferedProtocol):
     # Receiving
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's parameter
-        """The buffer for the next bytes."""
         if self._into is not None:
             return self._into[self._received :]
         return memoryview(self._head)[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Process the bytes that were received."""
-        self._heard_at = self._loop.time()
+        self.heard_at = self._loop.time()
         if self._into is not None:
             self._received += nbytes
             if self._received == len(self._into):
@@ -147,7 +137,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._fail(error)
 
     def eof_received(self) -> None:
-        """Let the transport close."""
+        """Let the transport close the connection."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a reply that has no other end; fail any other."""
@@ -219,7 +209,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._claim.go = partial(self._go_on, receive)
 
     def _go_on(self, receive: Callable[[], None]) -> None:
-        self._heard_at = self._loop.time()
+        self.heard_at = self._loop.time()
         self._transport.resume_reading()
         receive()
 
@@ -268,8 +258,8 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _watch(self, silence: float, deadline: float) -> None:
         if self._claim is not None and not self._claim.granted:
-            self._heard_at = self._loop.time()  # nothing is read meanwhile
-        due = min(self._heard_at + silence, deadline)
+            self.heard_at = self._loop.time()  # nothing is read meanwhile
+        due = min(self.heard_at + silence, deadline)
         if due <= self._loop.time():
             self._fail(TimeoutError())
         else:

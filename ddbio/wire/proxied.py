@@ -49,7 +49,6 @@ class ProxiedTransport:
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], pieces: Sequence[bytes], proxy: str
     ) -> Reply:
-        """Make one attempt through `proxy`."""
         if self._session is None:
             raise RuntimeError("ProxiedTransport is used outside its `async with` block")
         body = b"".join(pieces)

@@ -12,7 +12,7 @@ from isal.isal_zlib import crc32
 from ddbio.errors import CorruptReplyError, ServiceError
 from ddbio.retry import dynamodb_error
 from ddbio.unreadable import UNREADABLE
-from ddbio.wire.transport import Reply
+from ddbio.wire.http1 import Reply
 
 MAX_MESSAGE = 300
 """Messages of the service are truncated to this length, since they may quote keys."""

@@ -25,14 +25,14 @@ class Claim:
 
 
 class Room:
-    """Grants claims in order."""
+    """Grants claims in the order in which they were made."""
 
     def __init__(self, size: int = ROOM_BYTES) -> None:
         self._size = self._free = size
         self._waiting: deque[Claim] = deque()
 
     def claim(self, size: int, go: Callable[[], None]) -> Claim:
-        """Claim room; `go` is called when it is granted, perhaps immediately. `leave` returns it."""
+        """Claim room; `go` is called when it is granted, perhaps immediately."""
         claim = Claim(min(size, self._size), go)
         self._waiting.append(claim)
         self._serve()
@@ -48,7 +48,6 @@ class Room:
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[None]:
-        """Occupy room inside the block."""
         there = asyncio.Event()
         claim = self.claim(size, there.set)
         try:

@@ -49,11 +49,9 @@ class StaticCredentials:
         self._credentials = credentials
 
     async def get(self) -> Credentials:
-        """The credentials."""
         return self._credentials
 
     async def renew(self, stale: Credentials) -> Credentials:  # noqa: ARG002 - the protocol's parameter
-        """Raises `CredentialsUnavailableError`, since there are no others."""
         raise CredentialsUnavailableError("The service refused the credentials, and there are no others.")
 
 

@@ -35,8 +35,6 @@ Transport = Callable[[str, Mapping[str, str], bytes], Awaitable[Reply]]
 
 
 class _Target(NamedTuple):
-    """A parsed URL."""
-
     secure: bool
     host: str
     port: int
@@ -80,11 +78,13 @@ class HttpTransport:
         await self._stack.aclose()
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """POST once. Raises `TransportError`, or `CertificateError` where the server is not trusted."""
         return await self.send("POST", url, headers, (body,))
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], pieces: Sequence[bytes]) -> Reply:
-        """The same with any method, and a body in pieces, which are not joined. `headers` must contain Host."""
+        """Send one request, whose body is given in pieces. `headers` must contain Host.
+
+        Raises `TransportError`, or `CertificateError` where the server is not trusted.
+        """
         if self._context is None:
             raise RuntimeError("HttpTransport is used outside its `async with` block")
         target = self._target(url)
@@ -99,23 +99,17 @@ class HttpTransport:
                 hint="If a proxy or an endpoint of your own is in the way, name its certificates with AWS_CA_BUNDLE.",
             ) from None
         except OSError as error:
+            operation = headers.get("X-Amz-Target", method).rpartition(".")[2]
             # Not chained, since the messages of errors can quote data.
-            raise TransportError(
-                f"No reply from {_host(url)} to {_operation(method, headers)}: {_cause(error)}."
-            ) from None
+            raise TransportError(f"No reply from {_host(url)} to {operation}: {_cause(error)}.") from None
 
     async def _exchange(
         self, target: _Target, method: str, headers: Mapping[str, str], pieces: Sequence[bytes]
     ) -> Reply:
         idle = self._idle.setdefault((target.secure, target.host, target.port), [])
         connection = self._take(idle) or await self._connect(target)
-        reply = await connection.exchange(
-            method,
-            target.path,
-            {"User-Agent": "ddbio", "Accept-Encoding": "identity", **headers},
-            pieces,
-            self._timeout,
-        )
+        headers = {"User-Agent": "ddbio", "Accept-Encoding": "identity", **headers}
+        reply = await connection.exchange(method, target.path, headers, pieces, self._timeout)
         if connection.usable and self._context is not None:
             idle.append(connection)
         else:
@@ -127,7 +121,7 @@ class HttpTransport:
         oldest = asyncio.get_running_loop().time() - KEEPALIVE_SECONDS
         while idle:
             connection = idle.pop()
-            if connection.usable and connection.quiet_since > oldest:
+            if connection.usable and connection.heard_at > oldest:
                 return connection
             connection.close()
         return None
@@ -195,10 +189,6 @@ def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
 
 def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
-
-
-def _operation(method: str, headers: Mapping[str, str]) -> str:
-    return headers.get("X-Amz-Target", method).rpartition(".")[2]
 
 
 def _cause(error: OSError) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ddbio.errors import RefusedError
+from ddbio.options import ScanFilter
 from ddbio.runtime import threads
 from ddbio.wire.dynamodb import DynamoDB, ScanPlan
 from ddbio.wire.replies import BatchReply
@@ -87,7 +88,7 @@ async def test_what_was_written_is_read_back_in_any_segments(dynamodb: Server, w
 async def test_a_page_says_how_much_it_holds_and_what_it_cost(dynamodb: Server, wire: DynamoDB) -> None:
     table = dynamodb.create_table()
     await write(wire, table, [numbered(n) for n in range(5)])
-    (page,) = await pages(wire, ScanPlan(table=table, consistent_read=True))
+    (page,) = await pages(wire, ScanPlan(table=table, what=ScanFilter(consistent=True)))
     assert (page["Count"], page["ScannedCount"], len(page["Items"])) == (5, 5, 5)
     assert page["ConsumedCapacity"]["CapacityUnits"] > 0
 
@@ -102,15 +103,14 @@ async def test_filter_projection_and_index_are_understood(dynamodb: Server, wire
     table = dynamodb.create_table(AttributeDefinitions=[sizes], GlobalSecondaryIndexes=[index])
     await write(wire, table, [numbered(n, size={"N": str(n)}, x={"S": "x"}) for n in range(8)])
     await write(wire, table, [numbered(99)])
-    plan = ScanPlan(
-        table=table,
+    what = ScanFilter(
         index="by-size",
         filter_expression="#s >= :five",
         projection_expression="#s, sk",
-        names=b'{"#s":"size"}',
-        values=b'{":five":{"N":"5"}}',
+        expression_names={"#s": "size"},
+        expression_values={":five": {"N": "5"}},
     )
-    found = [item for page in await pages(wire, plan) for item in page["Items"]]
+    found = [item for page in await pages(wire, ScanPlan(table=table, what=what)) for item in page["Items"]]
     assert by_key(found) == [{"sk": {"N": str(n)}, "size": {"N": str(n)}} for n in (5, 6, 7)]
 
 

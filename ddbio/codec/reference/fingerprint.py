@@ -22,7 +22,6 @@ def item_fingerprint(item: bytes) -> int:
 
 
 def number(text: bytes) -> bytes:
-    """The canonical form of a number; a text that is no number is left as it is."""
     value = read_number(text)
     return value.canonical if isinstance(value, Number) else text
 

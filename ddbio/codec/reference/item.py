@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from ddbio.codec.keys import KeyRule
-from ddbio.codec.numbers import read_number
+from ddbio.codec.numbers import Number, read_number
 from ddbio.codec.paths import HintTree
-from ddbio.codec.reference.keys import Scalar, checked_key, primary_key
 from ddbio.codec.reference.lexical import Fault, decoded, each, expect, skip_space, string_end
-from ddbio.model import MAX_ITEM_BYTES, Put, Reason
+from ddbio.model import MAX_ITEM_BYTES, KeyAttribute, KeyType, Put, Reason
 
-_NO_KEYS: Mapping[bytes, KeyRule] = {}
+_NO_KEYS: Mapping[bytes, KeyAttribute] = {}
+
+
+class Scalar(NamedTuple):
+    """A value that can be a key: its type, and its UTF-8 text, raw bytes or number."""
+
+    type: KeyType
+    content: bytes | Number
 
 
 class Item:
     """One pass over one record. `out` collects the item as written, `size` is its size as the service counts it."""
 
-    def __init__(self, data: bytes, keys: Mapping[bytes, KeyRule], hints: HintTree) -> None:
+    def __init__(self, data: bytes, keys: Mapping[bytes, KeyAttribute], hints: HintTree) -> None:
         self.data = data
         self.keys = keys
         self.hints = hints
@@ -37,7 +43,7 @@ class Item:
         end = skip_space(self.data, end)
         if end != len(self.data):
             raise Fault(Reason.NOT_JSON, end)
-        key = primary_key(self.keys, self.found, inner)
+        key = _primary_key(self.keys, self.found, inner)
         if self.size > MAX_ITEM_BYTES:
             raise Fault(Reason.ITEM_TOO_LARGE, inner)
         return Put(b'{"PutRequest":{"Item":' + b"".join(self.out) + b"}}", key, self.size)
@@ -50,23 +56,12 @@ class Item:
     def _item(self, start: int) -> int:
         return self._members(start, 1, self.hints, self.keys)
 
-    def _members(self, start: int, level: int, hints: HintTree | None, keys: Mapping[bytes, KeyRule]) -> int:
-        """Read the object that opens at `start`; return the position after it."""
+    def _members(self, start: int, level: int, hints: HintTree | None, keys: Mapping[bytes, KeyAttribute]) -> int:
         names: set[bytes] = set()
-        separator = b"{"
-
-        def member(at: int) -> int:
-            nonlocal separator
-            self.out.append(separator)
-            separator = b","
-            return self._member(at, level, names, hints, keys)
-
-        end = each(self.data, start, b"}", member)
-        self.out.append(b"{}" if separator == b"{" else b"}")
-        return end
+        return each(self.data, start, b"}", self.out, lambda at: self._member(at, level, names, hints, keys))
 
     def _member(
-        self, start: int, level: int, names: set[bytes], hints: HintTree | None, keys: Mapping[bytes, KeyRule]
+        self, start: int, level: int, names: set[bytes], hints: HintTree | None, keys: Mapping[bytes, KeyAttribute]
     ) -> int:
         data = self.data
         end = string_end(data, start)
@@ -79,7 +74,7 @@ class Item:
         pos = skip_space(data, expect(data, end, b":"))
         end = self.value(pos, level, hints.members.get(name) if hints else None)
         if name in keys:
-            self.found[name] = checked_key(keys[name], self.scalar, pos)
+            self.found[name] = _checked_key(keys[name], self.scalar, pos)
         return end
 
     def value(self, pos: int, level: int, hints: HintTree | None) -> int:
@@ -112,26 +107,13 @@ class Item:
         self.size += number.size
         self.scalar = Scalar("N", number)
 
-    def _array(self, pos: int, element: Callable[[int], int]) -> int:
-        separator = b"["
-
-        def separated(at: int) -> int:
-            nonlocal separator
-            self.out.append(separator)
-            separator = b","
-            return element(at)
-
-        end = each(self.data, pos, b"]", separated)
-        self.out.append(b"[]" if separator == b"[" else b"]")
-        return end
-
     def _list(self, pos: int, level: int, hints: HintTree | None) -> int:
         def element(at: int) -> int:
             self.size += 1
             return self.value(at, level + 1, hints)
 
         self.size += 3
-        end = self._array(pos, element)
+        end = each(self.data, pos, b"]", self.out, element)
         self.scalar = None
         return end
 
@@ -153,7 +135,7 @@ class Item:
             seen.add(self.scalar)
             return end
 
-        end = self._array(pos, unique)
+        end = each(self.data, pos, b"]", self.out, unique)
         self.scalar = None
         if not seen:
             raise Fault(Reason.SET_EMPTY, pos)
@@ -169,3 +151,27 @@ def _from_base64(text: bytes) -> bytes | None:
     except binascii.Error:
         return None
     return raw if binascii.b2a_base64(raw, newline=False) == text else None
+
+
+def _checked_key(rule: KeyAttribute, value: Scalar | None, position: int) -> bytes:
+    """The value in canonical form; raises `Fault` where the service would not accept it as a key."""
+    if value is None or value.type != rule.type:
+        raise Fault(Reason.KEY_WRONG_TYPE, position, rule.name)
+    if isinstance(value.content, Number):
+        return value.content.canonical
+    if not value.content:
+        raise Fault(Reason.KEY_EMPTY, position, rule.name)
+    if len(value.content) > rule.limit:
+        raise Fault(Reason.KEY_TOO_LONG, position, rule.name)
+    return value.content
+
+
+def _primary_key(rules: Mapping[bytes, KeyAttribute], found: Mapping[bytes, bytes], position: int) -> bytes:
+    """The canonical primary key: each checked value, preceded by its length. Raises `Fault` where one is missing."""
+    parts = []
+    for name, rule in rules.items():
+        if rule.required:
+            if name not in found:
+                raise Fault(Reason.KEY_MISSING, position, rule.name)
+            parts.append(len(found[name]).to_bytes(4, "big") + found[name])
+    return b"".join(parts)

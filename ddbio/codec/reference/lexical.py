@@ -47,13 +47,8 @@ def skip_space(data: bytes, pos: int) -> int:
 
 
 def loose_string_end(data: bytes, pos: int) -> int:
-    """The position after the string that opens at `pos`. Unpaired surrogate escapes are accepted: what the service
-    sent is copied rather than checked.
-    """
-    match = _loose(data, pos)
-    if match is None:
-        raise Fault(Reason.NOT_JSON, pos)
-    end = match.end()
+    """The position after the string that opens at `pos`; unpaired surrogate escapes are accepted."""
+    end = _end(_loose(data, pos), pos)
     if data[end : end + 1] != b'"':
         raise Fault(Reason.NOT_JSON, end)
     return end + 1
@@ -61,10 +56,7 @@ def loose_string_end(data: bytes, pos: int) -> int:
 
 def string_end(data: bytes, pos: int) -> int:
     """The position after the string that opens at `pos`, whose surrogate escapes must be paired."""
-    match = _strict(data, pos)
-    if match is None:
-        raise Fault(Reason.NOT_JSON, pos)
-    end = match.end()
+    end = _end(_strict(data, pos), pos)
     if data[end : end + 1] != b'"':
         raise Fault(Reason.LONE_SURROGATE if _surrogate(data, end) else Reason.NOT_JSON, end)
     return end + 1
@@ -80,15 +72,15 @@ def decoded(string: bytes) -> bytes:
 
 def number_end(data: bytes, pos: int) -> int:
     """The position after the longest JSON number that begins at `pos`."""
-    match = _number(data, pos)
-    if match is None:
-        raise Fault(Reason.NOT_JSON, pos)
-    return match.end()
+    return _end(_number(data, pos), pos)
 
 
 def literal_end(data: bytes, pos: int) -> int:
     """The position after the `true`, `false` or `null` that begins at `pos`."""
-    match = _literal(data, pos)
+    return _end(_literal(data, pos), pos)
+
+
+def _end(match: re.Match[bytes] | None, pos: int) -> int:
     if match is None:
         raise Fault(Reason.NOT_JSON, pos)
     return match.end()
@@ -102,23 +94,27 @@ def expect(data: bytes, pos: int, byte: bytes) -> int:
     return pos + 1
 
 
-def each(data: bytes, pos: int, closing: bytes, handle: Callable[[int], int]) -> int:
+def each(data: bytes, pos: int, closing: bytes, out: list[bytes], handle: Callable[[int], int]) -> int:
     """Walk the array or object that opens at `pos`; return the position after it.
 
-    `handle(position)` is called for each element or member, and returns where it ends.
+    Brackets and commas are appended to `out`. `handle(position)` is called for each element or member, and returns
+    where it ends.
     """
+    out.append(data[pos : pos + 1])
     pos = skip_space(data, pos + 1)
-    if data[pos : pos + 1] == closing:
-        return pos + 1
-    while True:
+    more = data[pos : pos + 1] != closing
+    while more:
         pos = skip_space(data, handle(skip_space(data, pos)))
-        if not goes_on(data, pos, closing):
-            return pos + 1
-        pos += 1
+        more = goes_on(data, pos, closing)
+        if more:
+            out.append(b",")
+            pos += 1
+    out.append(closing)
+    return pos + 1
 
 
-def each_member(data: bytes, pos: int, handle: Callable[[int, bytes, int], int]) -> int:
-    """Walk the object that must open at `pos`; return the position after it.
+def each_member(data: bytes, pos: int, out: list[bytes], handle: Callable[[int, bytes, int], int]) -> int:
+    """Walk the object that must open at `pos`.
 
     `handle(name_position, name, value_position)` receives the name with its quotes, and returns where the value ends.
     """
@@ -127,12 +123,12 @@ def each_member(data: bytes, pos: int, handle: Callable[[int, bytes, int], int])
         end = loose_string_end(data, start)
         return handle(start, data[start:end], skip_space(data, expect(data, end, b":")))
 
-    return each(data, expect(data, pos, b"{") - 1, b"}", member)
+    return each(data, expect(data, pos, b"{") - 1, b"}", out, member)
 
 
-def each_element(data: bytes, pos: int, handle: Callable[[int], int]) -> int:
+def each_element(data: bytes, pos: int, out: list[bytes], handle: Callable[[int], int]) -> int:
     """Walk the array that must open at `pos`; `handle(position)` returns where the element ends."""
-    return each(data, expect(data, pos, b"[") - 1, b"]", handle)
+    return each(data, expect(data, pos, b"[") - 1, b"]", out, handle)
 
 
 def goes_on(data: bytes, pos: int, closing: bytes) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from ddbio import hints
 from ddbio.codec.faults import malformed, missing
@@ -28,14 +27,7 @@ MAX_LEVELS = 100
 """Deeper than any item can be; it bounds the recursion."""
 
 _integer = re.compile(rb"0|[1-9][0-9]{0,17}").fullmatch
-_TYPE_BITS = {
-    b"S": hints.S,
-    b"L": hints.L,
-    b"B": hints.B,
-    b"SS": hints.SS,
-    b"NS": hints.NS,
-    b"BS": hints.BS,
-}
+_TYPE_BITS = {b"S": hints.S, b"L": hints.L, b"B": hints.B, b"SS": hints.SS, b"NS": hints.NS, b"BS": hints.BS}
 _TYPES = {*_TYPE_BITS, b"N", b"M", b"BOOL", b"NULL"}
 
 
@@ -66,7 +58,7 @@ class _Reply:
         self.seen: set[bytes] = set()
 
     def read(self) -> None:
-        end = skip_space(self.data, each_member(self.data, skip_space(self.data, 0), self._member))
+        end = skip_space(self.data, each_member(self.data, skip_space(self.data, 0), [], self._member))
         if end != len(self.data):
             raise Fault(Reason.NOT_JSON, end)
 
@@ -93,22 +85,19 @@ class _Reply:
         self.seen.add(name)
         if name == b'"Items"':
             self.items = _Items(self.data, jsonl=self.jsonl, fingerprint=self.fingerprint)
-            return each_element(self.data, pos, self.items.item)
+            return each_element(self.data, pos, [], self.items.item)
         if name == b'"LastEvaluatedKey"':
-            return self._last_key(pos)
+            expect(self.data, pos, b"{")
+            out: list[bytes] = []
+            end = self._copy(pos, 1, out)
+            self.last_key = b"".join(out)
+            return end
         if name == b'"ConsumedCapacity"':
-            return each_member(self.data, pos, self._capacity)
+            return each_member(self.data, pos, [], self._capacity)
         end = number_end(self.data, pos)
         if not _integer(self.data, pos, end):
             raise Fault(Reason.NOT_JSON, pos)
         self.counts[name] = int(self.data[pos:end])
-        return end
-
-    def _last_key(self, pos: int) -> int:
-        expect(self.data, pos, b"{")
-        out: list[bytes] = []
-        end = self._copy(pos, 1, out)
-        self.last_key = b"".join(out)
         return end
 
     def _capacity(self, _start: int, name: bytes, pos: int) -> int:
@@ -136,30 +125,16 @@ class _Reply:
         return end
 
     def _copy_container(self, pos: int, level: int, out: list[bytes]) -> int:
-        separator = b""
-
         def member(_start: int, name: bytes, at: int) -> int:
-            nonlocal separator
-            out.append(separator + name + b":")
-            separator = b","
+            out.append(name + b":")
             return self._copy(at, level + 1, out)
 
-        def element(at: int) -> int:
-            nonlocal separator
-            out.append(separator)
-            separator = b","
-            return self._copy(at, level + 1, out)
-
-        opening = self.data[pos : pos + 1]
-        out.append(opening)
-        end = each_member(self.data, pos, member) if opening == b"{" else each_element(self.data, pos, element)
-        out.append(self.data[end - 1 : end])
-        return end
+        if self.data[pos : pos + 1] == b"{":
+            return each_member(self.data, pos, out, member)
+        return each_element(self.data, pos, out, lambda at: self._copy(at, level + 1, out))
 
 
 class _Items:
-    """Writes the items of one page as lines."""
-
     def __init__(self, data: bytes, *, jsonl: bool, fingerprint: bool) -> None:
         self.data = data
         self.jsonl = jsonl
@@ -181,21 +156,13 @@ class _Items:
         return end
 
     def _members(self, pos: int, path: str | None, level: int) -> int:
-        """Write the attributes of the object at `pos`; return the position after it."""
-        separator = b"{"
-
         def member(_start: int, name: bytes, at: int) -> int:
-            nonlocal separator
-            self.out.append(separator + name + b":")
-            separator = b","
+            self.out.append(name + b":")
             return self._value(at, child_path(path, decoded(name)) if self.jsonl else "", level)
 
-        end = each_member(self.data, pos, member)
-        self.out.append(b"{}" if separator == b"{" else b"}")
-        return end
+        return each_member(self.data, pos, self.out, member)
 
     def _value(self, pos: int, path: str, level: int) -> int:
-        """Write the attribute value at `pos`, the only member of an object; return where it ends."""
         data, out = self.data, self.out
         if level > MAX_LEVELS:
             raise Fault(Reason.NESTING_TOO_DEEP, pos)
@@ -219,11 +186,11 @@ class _Items:
             case b"M":
                 end = self._members(pos, path, level + 1)
             case b"L":
-                end = self._list(pos, lambda pos: self._value(pos, path + "[]", level + 1))
+                end = each_element(data, pos, out, lambda at: self._value(at, path + "[]", level + 1))
             case b"SS" | b"BS":
-                end = self._list(pos, self._string)
+                end = each_element(data, pos, out, self._string)
             case _:
-                end = self._list(pos, self._number)
+                end = each_element(data, pos, out, self._number)
         if not self.jsonl:
             out.append(b"}")
         return expect(data, end, b"}")
@@ -249,19 +216,6 @@ class _Items:
         if value == b"null" or (null and value == b"false"):
             raise Fault(Reason.TYPE_INVALID, pos)
         self.out.append(b"null" if null and self.jsonl else value)
-        return end
-
-    def _list(self, pos: int, element: Callable[[int], int]) -> int:
-        separator = b"["
-
-        def separated(at: int) -> int:
-            nonlocal separator
-            self.out.append(separator)
-            separator = b","
-            return element(at)
-
-        end = each_element(self.data, pos, separated)
-        self.out.append(b"[]" if separator == b"[" else b"]")
         return end
 
     def _note(self, path: str, kind: bytes) -> None:

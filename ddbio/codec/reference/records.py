@@ -109,10 +109,9 @@ class RecordEncoder:
             return refusal(fault.reason, fault.position, fault.name)
 
     def encode_block(self, block: Block) -> tuple[list[EncodedRecord], list[tuple[int, int, Refused]]]:
-        """Encode each line of a block that is not blank.
+        """Encode each line of a block that is not blank. Lines whose data was dropped are left out.
 
-        Returns the records that can be written, and offset, length and reason of the others; both in the order of the
-        file. Lines whose data was dropped are left out.
+        Returns the records that can be written, and offset, length and reason of the others; both in order.
         """
         entries, refused = [], []
         for offset, _, data, length in block.records():

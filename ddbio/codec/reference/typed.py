@@ -8,15 +8,7 @@ from collections.abc import Callable
 from ddbio.codec.paths import HintTree
 from ddbio.codec.reference.formats import TYPES
 from ddbio.codec.reference.item import Item
-from ddbio.codec.reference.lexical import (
-    VALUE_STARTS,
-    Fault,
-    decoded,
-    expect,
-    goes_on,
-    skip_space,
-    string_end,
-)
+from ddbio.codec.reference.lexical import VALUE_STARTS, Fault, decoded, expect, goes_on, skip_space, string_end
 from ddbio.model import MAX_NESTING, Reason
 
 _true = re.compile(rb"true").match

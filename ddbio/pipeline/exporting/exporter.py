@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from ddbio.clock import Clock
 from ddbio.ledger.entries import Lease
@@ -28,50 +29,38 @@ from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.storage.base import Sink
 
 
+@dataclass(eq=False, repr=False)
 class Exporter:
     """Exports segments with the connections and the sink of one worker and its share of the budget."""
 
-    def __init__(
-        self,
-        job: ExportJob,
-        *,
-        scan: SegmentScan,
-        lanes: Lanes,
-        sink: Sink,
-        outbox: Outbox,
-        meter: Meter,
-        executor: Executor,
-        clock: Clock,
-        tuning: Tuning = DEFAULT,
-    ) -> None:
-        self._job = job
-        self._scan = scan
-        self._lanes = lanes
-        self._sink = sink
-        self._outbox = outbox
-        self._meter = meter
-        self._executor = executor
-        self._clock = clock
-        self._tuning = tuning
+    job: ExportJob
+    scan: SegmentScan
+    lanes: Lanes
+    sink: Sink
+    outbox: Outbox
+    meter: Meter
+    executor: Executor
+    clock: Clock
+    tuning: Tuning = DEFAULT
 
     async def work(self, lease: Lease) -> None:
         """Export one segment; if this fails or is cancelled, an unfinished file remains to be recovered."""
-        channel: Channel[Page] = Channel(self._tuning.channel_bytes)
+        channel: Channel[Page] = Channel(self.tuning.channel_bytes)
         files = SegmentFiles(
-            self._job,
+            self.job,
             lease=lease,
-            sink=self._sink,
-            outbox=self._outbox,
-            executor=self._executor,
-            clock=self._clock,
-            tuning=self._tuning,
+            sink=self.sink,
+            outbox=self.outbox,
+            executor=self.executor,
+            clock=self.clock,
+            tuning=self.tuning,
         )
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(lease, channel))
                 async for page in channel:
                     size = await files.add(page)
-                    self._meter.bytes += size
+                    self.meter.bytes += size
             await files.finish()
         except asyncio.CancelledError:
             await files.save()
@@ -81,15 +70,15 @@ class Exporter:
 
     async def _read(self, lease: Lease, channel: Channel[Page]) -> None:
         after = lease.position.key if isinstance(lease.position, AfterKey) else ""
-        async with aclosing(self._scan.pages(lease.split.id, after)) as pages:
+        async with aclosing(self.scan.pages(lease.split.id, after)) as pages:
             while (page := await self._next(pages)) is not None:
-                self._meter.items += page.items
+                self.meter.items += page.items
                 await channel.put(page, len(page.records))
         channel.close()
 
     async def _next(self, pages: AsyncGenerator[Page]) -> Page | None:
-        await self._lanes.take(0)
+        await self.lanes.take(0)
         try:
             return await anext(pages, None)
         finally:
-            self._lanes.give(0)
+            self.lanes.give(0)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
-
-import msgspec
 
 from ddbio import codec
 from ddbio.capacity.item_collections import CollectionTurns
 from ddbio.errors import CorruptReplyError
 from ddbio.model import MalformedPageError, OutputFormat, Page
 from ddbio.options import ScanFilter
-from ddbio.pipeline.exporting.page_limit import PageLimit
 from ddbio.pipeline.requests import CostEstimate, Requester
 from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.wire.dynamodb import DynamoDB, ScanPlan
@@ -23,8 +20,11 @@ from ddbio.wire.replies import credible
 
 FULL_PAGE_UNITS = 128.5
 """The cost of an eventually consistent page of 1 MB, and of the item that crosses its end."""
+FIRST_UNITS_PER_ITEM = 0.5
+"""The cost of an eventually consistent read of an item of 4 KB; most items are smaller and cost far less."""
 
 
+@dataclass(eq=False, repr=False)
 class SegmentScan:
     """Reads segments of one table or index; `total` is the Scan's TotalSegments.
 
@@ -32,51 +32,40 @@ class SegmentScan:
     take precedence (see `ddbio.capacity.item_collections`).
     """
 
-    def __init__(
-        self,
-        table: str,
-        what: ScanFilter,
-        *,
-        total: int,
-        output: OutputFormat,
-        dynamodb: DynamoDB,
-        requester: Requester,
-        executor: Executor,
-        fingerprint: bool = False,
-        partition_key: Sequence[str] = (),
-        tuning: Tuning = DEFAULT,
-    ) -> None:
-        self._plan = _plan(table, what, total)
-        self._format = output
-        self._dynamodb = dynamodb
-        self._requester = requester
-        self._executor = executor
-        self._fingerprint = fingerprint
-        self._partition_key = partition_key
-        self._tuning = tuning
-        whole = FULL_PAGE_UNITS * (2 if what.consistent else 1)
+    table: str
+    what: ScanFilter
+    _: KW_ONLY
+    total: int
+    output: OutputFormat
+    dynamodb: DynamoDB
+    requester: Requester
+    executor: Executor
+    fingerprint: bool = False
+    partition_key: Sequence[str] = ()
+    tuning: Tuning = DEFAULT
+
+    def __post_init__(self) -> None:
+        self._plan = ScanPlan(table=self.table, total_segments=self.total, what=self.what)
+        whole = FULL_PAGE_UNITS * (2 if self.what.consistent else 1)
         # First pages are estimated separately: those of many empty segments say nothing about later pages.
         self._first_cost = CostEstimate(whole)
         self._next_cost = CostEstimate(whole)
-        self._limit = PageLimit(whole, self._tuning.page_seconds)
+        self._limit = PageLimit(whole, self.tuning.page_seconds)
 
     async def pages(self, segment: int, after: str = "") -> AsyncGenerator[Page]:
-        """The pages of the segment after the key `after` (JSON), in order; the last one has no `last_key`.
-
-        Raises WireError where a page can't be read.
-        """
+        """The pages of the segment after the key `after` (JSON). Raises WireError where one can't be read."""
         plan = replace(self._plan, segment=segment)
         last_key, cycle = after.encode() or None, _Cycle()
-        with CollectionTurns(self._partition_key, self._requester.meter.collections) as turns:
+        with CollectionTurns(self.partition_key, self.requester.meter.collections) as turns:
             while True:
                 cost = self._first_cost if last_key is None else self._next_cost
-                due = turns.due(self._requester.rate)
-                page, permit = await self._requester.run(cost.units, partial(self._fetch, plan, last_key), due)
+                due = turns.due(self.requester.rate)
+                page, permit = await self.requester.run(cost.units, partial(self._fetch, plan, last_key), due)
                 if page.capacity is not None:  # before it is settled, which lets the next request estimate its cost
                     cost.learn(page.capacity)
                     self._limit.learn(page.scanned, page.capacity)
                 permit.settle(page.capacity)
-                self._requester.deadline.touch()
+                self.requester.deadline.touch()
                 yield page
                 last_key = page.last_key
                 if last_key is None:
@@ -87,20 +76,43 @@ class SegmentScan:
 
     async def _fetch(self, plan: ScanPlan, last_key: bytes | None) -> Page:
         # The budget is looked up now, since the job may have been paused while the request waited.
-        limit = self._limit.items(self._requester.rate)
-        page = await self._transcoded(await self._dynamodb.scan(plan.body(last_key, limit)))
+        limit = self._limit.items(self.requester.rate)
+        page = await self._transcoded(await self.dynamodb.scan(plan.body(last_key, limit)))
         if last_key is not None and page.last_key == last_key:
             raise CorruptReplyError("A Scan reply continues at the key where the request began.")
         return page._replace(capacity=credible(page.capacity))
 
     async def _transcoded(self, reply: bytes | bytearray) -> Page:
-        transcode = partial(codec.transcode_page, reply, self._format, self._fingerprint)
+        transcode = partial(codec.transcode_page, reply, self.output, self.fingerprint)
         try:
-            if len(reply) > self._tuning.threaded_page_bytes or codec.CODEC == "reference":
-                return await asyncio.get_running_loop().run_in_executor(self._executor, transcode)
+            if len(reply) > self.tuning.threaded_page_bytes or codec.CODEC == "reference":
+                return await asyncio.get_running_loop().run_in_executor(self.executor, transcode)
             return transcode()
         except MalformedPageError as error:
             raise CorruptReplyError(f"A Scan reply can't be read: {error}") from error
+
+
+class PageLimit:
+    """Learns the cost of an item from the pages. A whole page costs `whole` capacity units; a page may cost at most
+    `seconds` of the budget.
+    """
+
+    def __init__(self, whole: float, seconds: float = Tuning.page_seconds) -> None:
+        self._whole = whole
+        self._seconds = seconds
+        self._per_item = FIRST_UNITS_PER_ITEM
+        self._affordable = 0.0
+
+    def items(self, rate: float) -> int | None:
+        """The `Limit` of a Scan for a budget of `rate` units per second; None where the page needs none."""
+        self._affordable = rate * self._seconds or self._affordable  # the last one stands while the job is paused
+        if not 0 < self._affordable < self._whole:
+            return None
+        return max(1, int(self._affordable / self._per_item))
+
+    def learn(self, evaluated: int, units: float) -> None:
+        if evaluated:
+            self._per_item = max(units / evaluated, 1e-6)
 
 
 class _Cycle:
@@ -111,24 +123,9 @@ class _Cycle:
         self._passed, self._most = 0, 1
 
     def closes(self, key: bytes) -> bool:
-        """Whether this key is the one that is kept."""
         if key == self._kept:
             return True
         self._passed += 1
         if self._passed == self._most:
             self._kept, self._passed, self._most = key, 0, 2 * self._most
         return False
-
-
-def _plan(table: str, what: ScanFilter, total: int) -> ScanPlan:
-    names, values = what.expression_names, what.expression_values
-    return ScanPlan(
-        table=table,
-        total_segments=total,
-        index=what.index,
-        consistent_read=what.consistent,
-        filter_expression=what.filter_expression,
-        projection_expression=what.projection_expression,
-        names=msgspec.json.encode(names) if names else None,
-        values=msgspec.json.encode(values) if values else None,
-    )

@@ -6,13 +6,14 @@ import asyncio
 from collections import deque
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import msgspec
+from isal.isal_zlib import crc32
 
 from ddbio.clock import Clock
-from ddbio.codec.compression import compress, crc32
+from ddbio.codec.compression import compress
 from ddbio.codec.fingerprint import MASK
 from ddbio.hints import PathTypes
 from ddbio.ledger.entries import FileState, Lease
@@ -84,35 +85,30 @@ class _Mark(NamedTuple):
     bytes: int
 
 
+@dataclass(eq=False, repr=False)
 class SegmentFiles:
     """Writes the pages of one leased segment. `finish` or `leave` ends it."""
 
-    def __init__(
-        self,
-        job: ExportJob,
-        *,
-        lease: Lease,
-        sink: Sink,
-        outbox: Outbox,
-        executor: Executor,
-        clock: Clock,
-        tuning: Tuning = DEFAULT,
-    ) -> None:
-        self._tuning = tuning
-        self._options = job.options
-        self._table = job.table.name
-        self._segment = lease.split.id
-        self._sink = sink
-        self._committer = Committer(lease, outbox)
-        self._executor = executor
-        self._clock = clock
-        self._max_bytes = job.options.file_size_mb * MEGABYTE
-        self._next_number = lease.number
+    job: ExportJob
+    _: KW_ONLY
+    lease: Lease
+    sink: Sink
+    outbox: Outbox
+    executor: Executor
+    clock: Clock
+    tuning: Tuning = DEFAULT
+
+    def __post_init__(self) -> None:
+        self._options = self.job.options
+        self._segment = self.lease.split.id
+        self._committer = Committer(self.lease, self.outbox)
+        self._max_bytes = self._options.file_size_mb * MEGABYTE
+        self._next_number = self.lease.number
         self._current: _Current | None = None
         self._marks: deque[_Mark] = deque()
-        self._written_to = self._position = lease.position
+        self._written_to = self._position = self.lease.position
         self._types = PathTypes()
-        self._committed_at = clock.now()
+        self._committed_at = self.clock.now()
 
     async def add(self, page: Page) -> int:
         """Write one page, in a new file if it does not fit; return the number of bytes written."""
@@ -121,9 +117,9 @@ class SegmentFiles:
         self._written_to = position_after(page)
         self._marks.append(_Mark(state, self._written_to, page.count, page.items, size))
         self._types.merge(page.types)
-        if self._clock.now() - self._committed_at >= self._tuning.commit_seconds:
+        if self.clock.now() - self._committed_at >= self.tuning.commit_seconds:
             await self._commit_durable()
-            self._committed_at = self._clock.now()
+            self._committed_at = self.clock.now()
         return size
 
     async def finish(self) -> None:
@@ -136,7 +132,7 @@ class SegmentFiles:
         """Commit what was written since the last commit, if that is quick; for a segment that is cancelled."""
         if self._committer.intact:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._tuning.save_seconds):
+                async with asyncio.timeout(self.tuning.save_seconds):
                     await self._commit_durable()
 
     async def leave(self) -> None:
@@ -146,7 +142,9 @@ class SegmentFiles:
             self._current = None
 
     async def _write(self, page: Page) -> int:
-        block = await self._compress(page.records)
+        kind, block = self._options.compress, page.records
+        if kind != "none":
+            block = await asyncio.get_running_loop().run_in_executor(self.executor, compress, kind, block)
         if self._current is not None and self._current.size + len(block) > self._max_bytes:
             state = await self._close(self._current)
             await self._committer.commit(self._position, file=state)
@@ -156,16 +154,10 @@ class SegmentFiles:
         self._current.add(page, block)
         return len(block)
 
-    async def _compress(self, records: bytes) -> bytes:
-        kind = self._options.compress
-        if kind == "none":
-            return records
-        return await asyncio.get_running_loop().run_in_executor(self._executor, compress, kind, records)
-
     async def _open(self) -> _Current:
         number = self._next_number
-        name = file_name(self._table, self._segment, number, self._options.compress)
-        file = await self._sink.create(name, max_bytes=self._max_bytes)
+        name = file_name(self.job.table.name, self._segment, number, self._options.compress)
+        file = await self.sink.create(name, max_bytes=self._max_bytes)
         self._next_number += 1
         at = self._written_to
         return _Current(file, self._segment, number, first=at, last=at, fingerprinted=self._options.fingerprint)

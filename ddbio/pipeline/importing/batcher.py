@@ -27,7 +27,6 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, entries: list[EncodedRecord]) -> Batch:
-        """A batch of these records."""
         return cls(entries, *weigh(entries))
 
     def halves(self) -> list[Batch]:
@@ -64,7 +63,6 @@ class Batcher:
         return self._waiting_bytes[owner]
 
     def add(self, entries: list[EncodedRecord], owner: int) -> None:
-        """Add records."""
         self._ready.setdefault(owner, [])
         self._open[owner] += len(entries)
         self._take_off(entries, owner)
@@ -74,9 +72,9 @@ class Batcher:
         self._left += self._ready.pop(owner, [])
 
     def take(self, owner: int | None, *, flush: bool, most_units: float = math.inf) -> Batch | None:
-        """The next batch of this owner (None: of leftovers), if a complete one is ready, or with `flush` any.
+        """The next batch of this owner (None: of leftovers) that has reached a limit, or with `flush` any.
 
-        A batch is complete when it reaches a limit. One of several items costs at most `most_units`.
+        A batch of several items costs at most `most_units`.
         """
         ready = self._left if owner is None else self._ready.get(owner, [])
         batch = Batch.of(ready[:MAX_ITEMS])
@@ -89,9 +87,7 @@ class Batcher:
         return batch
 
     def finish(self, entries: list[EncodedRecord], *, written: bool) -> tuple[dict[int, int], list[EncodedRecord]]:
-        """Settle these records. Returns their number by owner, and the records that were held back for one of their
-        keys and can be sent now.
-        """
+        """Settle these records. Returns their number by owner, and the records that they no longer hold back."""
         awaited, owners = settle(entries, written, self._flying, self._held)
         for owner, count in owners.items():
             _take_from(self._open, owner, count)
@@ -103,7 +99,6 @@ class Batcher:
             self._waiting_bytes[entry.owner] += len(entry.request)
 
     def go_on(self, entries: list[EncodedRecord]) -> None:
-        """Let records that have rested be sent again."""
         for entry in entries:
             _take_from(self._waiting_bytes, entry.owner, len(entry.request))
         self.put_back(entries)

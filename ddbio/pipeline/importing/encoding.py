@@ -24,7 +24,6 @@ class Encoded(NamedTuple):
 
 
 def encode_block(encoder: RecordEncoder, block: Block) -> Encoded:
-    """Encode all records of a block."""
     if not block.data:
         return Encoded([], [(block.record(block.offset, block.length), TOO_LONG)])
     if block.data.startswith(MARK) or _MARKED_LINE in block.data:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 from ddbio.clock import Clock
 from ddbio.ledger.entries import Lease
@@ -33,30 +34,21 @@ _SPAN_BYTES = 8 * 1024
 """Approximate memory of a span besides its records."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Importer:
     """Imports spans with the connections of one worker and its share of the budget; they settle in tasks of `group`."""
 
-    def __init__(
-        self,
-        *,
-        inputs: Sequence[Input],
-        dispatcher: Dispatcher,
-        group: asyncio.TaskGroup,
-        outbox: Outbox,
-        meter: Meter,
-        executor: Executor,
-        clock: Clock,
-        tuning: Tuning = DEFAULT,
-    ) -> None:
-        self._inputs = inputs
-        self._dispatcher = dispatcher
-        self._group = group
-        self._outbox = outbox
-        self._meter = meter
-        self._executor = executor
-        self._clock = clock
-        self._tuning = tuning
-        self._room = ByteBudget(self._tuning.settling_bytes)
+    inputs: Sequence[Input]
+    dispatcher: Dispatcher
+    group: asyncio.TaskGroup
+    outbox: Outbox
+    meter: Meter
+    executor: Executor
+    clock: Clock
+    tuning: Tuning = DEFAULT
+
+    def __post_init__(self) -> None:
+        self._room = ByteBudget(self.tuning.settling_bytes)
 
     async def work(self, lease: Lease) -> None:
         """Import one span; what is not committed when this fails or is cancelled will be read again.
@@ -68,30 +60,17 @@ class Importer:
         # By the time that this task runs, the next span may have begun to complete the batch.
         settle = span.settle()
         try:
-            settling = self._group.create_task(settle)
+            settling = self.group.create_task(settle)
         except RuntimeError:  # another span has failed, and the caller is about to be cancelled
             settle.close()
             await span.settle()
             return
-        size = _SPAN_BYTES + span.held_bytes
+        size = _SPAN_BYTES + span.progress.held_bytes
         await self._room.take(size)
         settling.add_done_callback(lambda _: self._room.give(size))
 
     def _span(self, lease: Lease) -> SpanImport:
-        source = self._inputs[lease.split.source]
-        progress = SpanProgress(
-            lease,
-            location=source.reader.location_of(lease.split),
-            outbox=self._outbox,
-            meter=self._meter,
-            clock=self._clock,
-            tuning=self._tuning,
-        )
-        return SpanImport(
-            lease.split,
-            source,
-            progress=progress,
-            dispatcher=self._dispatcher,
-            executor=self._executor,
-            tuning=self._tuning,
-        )
+        source = self.inputs[lease.split.source]
+        location = source.reader.location_of(lease.split)
+        progress = SpanProgress(lease, location, self.outbox, self.meter, self.clock, self.tuning)
+        return SpanImport(lease.split, source, progress, self.dispatcher, self.executor, self.tuning)

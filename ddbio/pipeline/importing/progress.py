@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ddbio.clock import Clock
-from ddbio.codec import EncodedRecord
 from ddbio.codec.framing import Record
 from ddbio.errors import LedgerError
 from ddbio.ledger.entries import Lease, Reject, by_reason
@@ -17,27 +16,27 @@ from ddbio.pipeline.outbox import Committer, Outbox
 from ddbio.pipeline.tuning import Tuning
 
 
+@dataclass(eq=False, repr=False)
 class SpanProgress:
-    """Accounts for every record of a span, and commits the position up to which all of them are settled.
+    """Accounts for every record of a span, and commits up to where all are settled; rejects name the `location`."""
 
-    `location` is the name of the file in rejects.
-    """
+    lease: Lease
+    location: str
+    outbox: Outbox
+    meter: Meter
+    clock: Clock
+    tuning: Tuning
 
-    def __init__(
-        self, lease: Lease, *, location: str, outbox: Outbox, meter: Meter, clock: Clock, tuning: Tuning
-    ) -> None:
-        self._file = lease.split.file
-        self._location = location
-        self._committer = Committer(lease, outbox)
-        self._meter = meter
-        self._clock = clock
-        self._tuning = tuning
-        self.start = lease.position.offset if isinstance(lease.position, AtOffset) else lease.split.start
+    def __post_init__(self) -> None:
+        position = self.lease.position
+        self.start = position.offset if isinstance(position, AtOffset) else self.lease.split.start
+        self._committer = Committer(self.lease, self.outbox)
         self._watermark = Watermark(self.start)
+        self.opened = self._watermark.opened
         self._found = self._passed = self._bytes = 0
         self.reject_bytes = 0
         """Approximate memory of the rejects that are not reported."""
-        self._committed_at = clock.now()
+        self._committed_at = self.clock.now()
 
     @property
     def intact(self) -> bool:
@@ -60,42 +59,34 @@ class SpanProgress:
         self._bytes += size
         self._found += found
 
-    def opened(self, entries: Sequence[EncodedRecord]) -> None:
-        """Add records that will be sent; see `Watermark.opened`."""
-        self._watermark.opened(entries)
-
     def reject(self, record: Record, reason: Reason, message: str) -> None:
-        """Add a record that can't be written."""
         reject = Reject(
-            source=self._location,
+            source=self.location,
             offset=record.offset,
             length=record.length,
             line=record.line,
             reason=reason.value,
             message=message,
-            raw=record.data if 0 < len(record.data) <= self._tuning.raw_bytes else None,
+            raw=record.data if 0 < len(record.data) <= self.tuning.raw_bytes else None,
         )
         self.reject_bytes += _weight(reject)
         self._watermark.rejected(reject)
 
     async def commit_if_due(self) -> None:
         """Commit, unless the last commit was a moment ago."""
-        if self._clock.now() - self._committed_at >= self._tuning.commit_seconds:
+        if self.clock.now() - self._committed_at >= self.tuning.commit_seconds:
             await self.commit()
 
     async def commit(self, *, done: bool = False, wait: bool = False) -> None:
-        """Commit up to the first record that is not settled; `wait` until the commit is durable.
-
-        With `done`, raises LedgerError where not every record that was found is settled.
-        """
-        self._committed_at = self._clock.now()
+        """Commit what is settled; `wait` until that is durable. Raises LedgerError if `done` and something is open."""
+        self._committed_at = self.clock.now()
         settled = self._watermark.advance()
         self._passed += settled.read
         if done and self._found != self._passed:
-            raise LedgerError(f"{self._file}: found {self._found:,} records, but settled {self._passed:,}.")
+            raise LedgerError(f"{self.lease.split.file}: found {self._found:,} records, but settled {self._passed:,}.")
         self.reject_bytes -= sum(map(_weight, settled.rejects))
         size, self._bytes = self._bytes, 0
-        self._meter.bytes += size
+        self.meter.bytes += size
         commit = self._committer.commit_and_wait if wait else self._committer.commit
         await commit(
             AtOffset(settled.position),
@@ -110,5 +101,4 @@ class SpanProgress:
 
 
 def _weight(reject: Reject) -> int:
-    """Approximate memory of a reject on its way to the rejects file."""
     return 1_024 + len(reject.raw or b"")

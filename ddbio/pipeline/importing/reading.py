@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ddbio.codec import RecordEncoder
@@ -20,16 +21,15 @@ MAX_RECORD = 16 * 1024 * 1024
 """Longer records can't be written: the limit of a BatchWriteItem request is 16 MB (API Reference)."""
 
 
+@dataclass(frozen=True)
 class SpanReader:
     """Reads spans from `source`; decompression happens in `executor`."""
 
-    def __init__(self, source: Source, executor: Executor) -> None:
-        self._source = source
-        self._executor = executor
+    source: Source
+    executor: Executor
 
     def location_of(self, split: Split) -> str:
-        """The name of the file of a span in messages."""
-        return self._source.location_of(split.file)
+        return self.source.location_of(split.file)
 
     async def blocks(self, split: Split, start: int, head: bytearray | None = None) -> AsyncGenerator[list[Block]]:
         """The lines of the span that begin at `start` or later, in blocks, in the order of the file.
@@ -49,9 +49,8 @@ class SpanReader:
         yield _behind(start, framer.end())
 
     async def _chunks(self, split: Split, first: int) -> AsyncGenerator[bytes]:
-        """The file's stored bytes from `first` on, decompressed."""
         file = SourceFile(split.file, split.size, split.tag, split.compression)
-        async with aclosing(self._source.read(file, first)) as stored:
+        async with aclosing(self.source.read(file, first)) as stored:
             if split.compression == "none":
                 async for chunk in stored:
                     yield chunk
@@ -70,7 +69,7 @@ class SpanReader:
                 ) from error
 
     async def _next(self, pieces: Iterator[bytes]) -> bytes | None:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, next, pieces, None)
+        return await asyncio.get_running_loop().run_in_executor(self.executor, next, pieces, None)
 
 
 class Input(NamedTuple):

@@ -33,12 +33,8 @@ _SIGNS: tuple[tuple[bytes, str], ...] = (
         rb'\s*\{\s*"Items"\s*:\s*\[',
         f"The file is a reply of DynamoDB's. {_LINES}: jq -c '.Items[]' FILE makes such lines ({_ROUNDED}).",
     ),
-    (
-        rb"\s*\[\s*(\{|\Z)",
-        f"The file is a JSON array. {_LINES}: jq -c '.[]' FILE makes such lines ({_ROUNDED}).",
-    ),
+    (rb"\s*\[\s*(\{|\Z)", f"The file is a JSON array. {_LINES}: jq -c '.[]' FILE makes such lines ({_ROUNDED})."),
 )
-_KNOWN = [(re.compile(sign, re.DOTALL), told) for sign, told in _SIGNS]
 _SEVERAL = f"The file holds JSON over several lines. {_LINES}: jq -c . FILE makes such lines ({_ROUNDED})."
 _CSV = "The file looks like CSV, which is not read: make JSON lines of it, an object a line."
 
@@ -46,8 +42,8 @@ _CSV = "The file looks like CSV, which is not read: make JSON lines of it, an ob
 def recognise(head: bytes) -> str | None:
     """Describe the file with these first bytes, whose first record could not be written; None for lines of JSON."""
     head = head.removeprefix(b"\xef\xbb\xbf")
-    for sign, told in _KNOWN:
-        if sign.match(head):
+    for sign, told in _SIGNS:
+        if re.match(sign, head, re.DOTALL):
             return told
     first = head.partition(b"\n")[0].strip()
     if first.startswith((b"{", b"[")):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass
 from itertools import count
 
 from ddbio.clock import Clock, Timer, sleep
@@ -25,32 +26,24 @@ from ddbio.pipeline.tuning import DEFAULT, Tuning
 from ddbio.retry import UNPROCESSED
 
 
+@dataclass(eq=False, repr=False)
 class Dispatcher:
-    """Sends the records of its senders to a table.
+    """Sends the records of its senders to a table. Leaving its context cancels the batches in flight."""
 
-    An async context manager; leaving it before everything is sent cancels the batches in flight.
-    """
+    writer: TableWriter
+    _: KW_ONLY
+    requester: Requester
+    lanes: Lanes
+    meter: Meter
+    clock: Clock
+    tuning: Tuning = DEFAULT
 
-    def __init__(
-        self,
-        writer: TableWriter,
-        *,
-        requester: Requester,
-        lanes: Lanes,
-        meter: Meter,
-        clock: Clock,
-        tuning: Tuning = DEFAULT,
-    ) -> None:
-        self._writer = writer
-        self._requester = requester
-        self._lanes = lanes
-        self._meter = meter
-        self._clock = clock
-        self.tuning = tuning
+    def __post_init__(self) -> None:
         self._timer: Timer | None = None
         self._senders: dict[int, Sender] = {}
         self._numbers = count(1)
         self._tasks = Tasks(lambda: self._wake(self._senders))
+        self.raise_failure = self._tasks.raise_failure
         self.batcher = Batcher()
         self.adding: set[Sender] = set()
         """Senders that are about to add records."""
@@ -78,54 +71,46 @@ class Dispatcher:
         """Remove a sender; its remaining records are of no interest any more."""
         self.adding.discard(self._senders.pop(number))
 
-    def raise_failure(self) -> None:
-        """Raise the error of a batch that could not be written, if there is one."""
-        self._tasks.raise_failure()
-
-    async def send(self, number: int, *, flush: bool) -> None:
-        """Send the complete batches of this sender, or with `flush` everything that it has ready."""
-        await self._send_batches(number, math.inf, flush=flush)
-
     async def send_left(self, most: float) -> None:
         """Send complete batches of leftovers, about `most` records at most. Send all of them where no sender can
         complete the last batch, or a sender waits for memory.
         """
         flush = self.pressed > 0 or not self.adding
-        await self._send_batches(None, self.batcher.left if flush else most, flush=flush)
+        await self.send(None, self.batcher.left if flush else most, flush=flush)
         if self.batcher.left and self._timer is None:
-            self._timer = self._clock.call_at(self._clock.now() + self.tuning.leftover_seconds, self._time_is_up)
+            self._timer = self.clock.call_at(self.clock.now() + self.tuning.leftover_seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:
         self._timer = None
-        self._tasks.start(self._send_batches(None, self.batcher.left, flush=True))
+        self._tasks.start(self.send(None, self.batcher.left, flush=True))
 
-    async def _send_batches(self, owner: int | None, most: float, *, flush: bool) -> None:
-        while most > 0 and (batch := self.batcher.take(owner, flush=flush, most_units=self._writer.affordable)):
+    async def send(self, owner: int | None, most: float = math.inf, *, flush: bool) -> None:
+        """Send the complete batches of this sender (None: of leftovers), or with `flush` all that it has ready, until
+        `most` records are sent.
+        """
+        while most > 0 and (batch := self.batcher.take(owner, flush=flush, most_units=self.writer.affordable)):
             most -= len(batch.entries)
             try:
-                await self._lanes.take(batch.size)
+                await self.lanes.take(batch.size)
             except asyncio.CancelledError:
                 self.batcher.put_back(batch.entries)
                 raise
             if self._tasks.failure is not None:
-                self._lanes.give(batch.size)
+                self.lanes.give(batch.size)
                 raise self._tasks.failure
             self._tasks.start(self._write(batch))
 
     async def _write(self, batch: Batch) -> None:
-        """Write one batch, in halves where the service refuses it as a whole.
-
-        Unprocessed records return to the batcher after a pause, during which they occupy no lane.
-        """
+        """Write one batch, in halves where the service refuses it. Unprocessed records rest without a lane."""
         ready, unprocessed, waiting = 0, list[EncodedRecord](), [batch]
         try:
             while waiting:
-                outcome = await self._writer.write(waiting.pop())
+                outcome = await self.writer.write(waiting.pop())
                 waiting += outcome.halves
                 unprocessed += outcome.unprocessed
                 ready += self._settle(outcome)
         finally:
-            self._lanes.give(batch.size)
+            self.lanes.give(batch.size)
         if unprocessed:
             await self._rest(unprocessed)
             ready += len(unprocessed)
@@ -148,19 +133,16 @@ class Dispatcher:
         return len(released)
 
     async def _rest(self, entries: list[EncodedRecord]) -> None:
-        """Pause before unprocessed records are sent again, longer each time.
-
-        Raises JobFailedError where nothing has been written during the requester's patience.
-        """
-        self._meter.throttles += 1
-        self._meter.retries += 1
-        if self._requester.deadline.failed():
+        """Pause, longer each time, before unprocessed records are sent again; JobFailedError after the deadline."""
+        self.meter.throttles += 1
+        self.meter.retries += 1
+        if self.requester.deadline.failed():
             raise JobFailedError(
-                f"The table has accepted no record for {self._requester.deadline.seconds:.0f} seconds.",
+                f"The table has accepted no record for {self.requester.deadline.seconds:.0f} seconds.",
                 hint="Look at the table's throttling metrics, and try again with a smaller capacity.",
             )
         self.batcher.rest(entries)
-        await sleep(self._clock, UNPROCESSED.delay(max(entry.returned for entry in entries)))
+        await sleep(self.clock, UNPROCESSED.delay(max(entry.returned for entry in entries)))
         self.batcher.go_on(entries)
         for entry in entries:
             entry.returned += 1
@@ -191,8 +173,7 @@ class Sender:
     async def add(self, entries: list[EncodedRecord]) -> None:
         """Add records; waits for lanes while batches are complete, and while too many records are held back or rest.
 
-        Several tasks may call this at the same time. If one of them is cancelled, its records and those of the others
-        are sent later. Raises the error of an earlier batch that could not be written.
+        If the call is cancelled, its records are sent later. Raises the error of a batch that could not be written.
         """
         batcher = self._dispatcher.batcher
         self._dispatcher.raise_failure()

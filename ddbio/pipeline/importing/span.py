@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import Executor
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from ddbio.codec import EncodedRecord, count_lines
@@ -21,32 +22,21 @@ from ddbio.pipeline.importing.sending import Dispatcher
 from ddbio.pipeline.tuning import Tuning
 
 
+@dataclass(eq=False, repr=False)
 class SpanImport:
     """Imports one span: `read` it, then `settle` it."""
 
-    def __init__(
-        self,
-        split: Split,
-        source: Input,
-        *,
-        progress: SpanProgress,
-        dispatcher: Dispatcher,
-        executor: Executor,
-        tuning: Tuning,
-    ) -> None:
-        self._split = split
-        self._reader, self._encoder = source
-        self._progress = progress
-        self._executor = executor
-        self._tuning = tuning
-        self._sender = dispatcher.sender(self._refused)
+    split: Split
+    source: Input
+    progress: SpanProgress
+    dispatcher: Dispatcher
+    executor: Executor
+    tuning: Tuning
+
+    def __post_init__(self) -> None:
+        self._sender = self.dispatcher.sender(self._refused)
         self._fault: SourceError | None = None
         self._head = bytearray()
-
-    @property
-    def held_bytes(self) -> int:
-        """Approximate memory of the records that are not settled, and of the rejects that are not reported."""
-        return self._progress.held_bytes
 
     async def read(self) -> None:
         """Read the span to its end, or to a fault, and send its records, until little of it is left to settle."""
@@ -63,10 +53,10 @@ class SpanImport:
             await step
         except BaseException as error:
             self._sender.close()
-            if isinstance(error, asyncio.CancelledError) and self._progress.intact:
+            if isinstance(error, asyncio.CancelledError) and self.progress.intact:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(0):  # only if there is room in the outbox
-                        await self._progress.commit()
+                        await self.progress.commit()
             raise
 
     async def _read(self) -> None:
@@ -74,20 +64,20 @@ class SpanImport:
             await self._take_all()
         except SourceError as error:
             self._fault = error  # every record before the fault is still settled
-        while self._progress.held_bytes > self._tuning.tail_bytes:
-            await (self._progress.commit() if self._sender.empty else self._push())
+        while self.progress.held_bytes > self.tuning.tail_bytes:
+            await (self.progress.commit() if self._sender.empty else self._push())
 
     async def _settle(self) -> None:
         await self._sender.finish()
         while not self._sender.empty:
             await self._sender.moved()
-            await self._progress.commit_if_due()
-        await self._progress.commit(done=self._fault is None)
+            await self.progress.commit_if_due()
+        await self.progress.commit(done=self._fault is None)
         if self._fault is not None:
             raise self._fault
 
     async def _take_all(self) -> None:
-        async with aclosing(self._reader.blocks(self._split, self._progress.start, self._head)) as chunks:
+        async with aclosing(self.source.reader.blocks(self.split, self.progress.start, self._head)) as chunks:
             async for blocks in chunks:
                 for block in blocks:
                     await self._take(block)
@@ -95,12 +85,11 @@ class SpanImport:
                     await asyncio.sleep(0)  # a block may not have had to wait, and other spans need their turn
 
     async def _take(self, block: Block) -> None:
-        """Encode the records of a block, and send or reject each."""
         entries, refused = await self._encode(block)
-        self._progress.read(block.length, self._checked(block, len(entries) + len(refused)))
-        self._progress.opened(entries)
+        self.progress.read(block.length, self._checked(block, len(entries) + len(refused)))
+        self.progress.opened(entries)
         for record, verdict in refused:
-            self._progress.reject(record, verdict.reason, self._explained(record, verdict.message))
+            self.progress.reject(record, verdict.reason, self._explained(record, verdict.message))
         await self._sender.add(entries)
 
     def _checked(self, block: Block, encoded: int) -> int:
@@ -108,21 +97,21 @@ class SpanImport:
         found = 1 if block.dropped else count_lines(block.data)
         if found != encoded:
             raise LedgerError(
-                f"{self._split.file}: from byte {block.offset:,} on, {encoded:,} records were taken in, but the "
+                f"{self.split.file}: from byte {block.offset:,} on, {encoded:,} records were taken in, but the "
                 f"{block.length:,} bytes hold {found:,}.",
                 hint="Please report this.",
             )
         return found
 
     async def _encode(self, block: Block) -> Encoded:
-        if block.length < self._tuning.threaded_record_bytes:
-            return encode_block(self._encoder, block)
+        if block.length < self.tuning.threaded_record_bytes:
+            return encode_block(self.source.encoder, block)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, encode_block, self._encoder, block)
+        return await loop.run_in_executor(self.executor, encode_block, self.source.encoder, block)
 
     async def _keep_up(self) -> None:
         """Commit if that is due; wait where too many rejects, or records after one that is not settled, are held."""
-        progress, tuning = self._progress, self._tuning
+        progress, tuning = self.progress, self.tuning
         if progress.reject_bytes >= tuning.reject_bytes:
             while not self._sender.empty:
                 await self._push()
@@ -133,11 +122,11 @@ class SpanImport:
 
     async def _push(self) -> None:
         await self._sender.push()
-        await self._progress.commit_if_due()
+        await self.progress.commit_if_due()
 
     def _refused(self, entry: EncodedRecord, message: str) -> None:
         record = entry.block.record(entry.offset, entry.length)
-        self._progress.reject(record, Reason.REFUSED_BY_SERVICE, message)
+        self.progress.reject(record, Reason.REFUSED_BY_SERVICE, message)
 
     def _explained(self, record: Record, message: str) -> str:
         """The message, and what the file is if it is not lines of JSON at all."""

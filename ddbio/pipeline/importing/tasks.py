@@ -22,13 +22,11 @@ class Tasks:
         """The first failure."""
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` in a task."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
     def raise_failure(self) -> None:
-        """Raise the first failure, if there is one."""
         if self.failure is not None:
             raise self.failure
 

@@ -71,7 +71,6 @@ class Watermark:
         return Settled(self._position, written + len(rejects), written, rejects)
 
     def _pass_rejects(self, limit: float) -> None:
-        """Pass those below `limit`."""
         count = bisect_left(self._rejects, limit, key=_offset)
         if count:
             self._position = max(self._position, _end(self._rejects[count - 1]))

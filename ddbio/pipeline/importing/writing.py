@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 
 from ddbio.capacity import Permit
@@ -32,79 +32,68 @@ class Outcome:
     """The batch in two parts, where the service refused it as a whole because of one of its records."""
 
 
+@dataclass(eq=False, repr=False)
 class TableWriter:
     """Sends batches to one table. `echo` parses the records that the service returns as unprocessed."""
 
-    def __init__(
-        self,
-        table: str,
-        *,
-        dynamodb: DynamoDB,
-        requester: Requester,
-        meter: Meter,
-        echo: RecordEncoder,
-        tuning: Tuning = DEFAULT,
-    ) -> None:
-        self._table = table
-        self._dynamodb = dynamodb
-        self._requester = requester
-        self._meter = meter
-        self._echo = echo
-        self._tuning = tuning
+    table: str
+    _: KW_ONLY
+    dynamodb: DynamoDB
+    requester: Requester
+    meter: Meter
+    echo: RecordEncoder
+    tuning: Tuning = DEFAULT
+
+    def __post_init__(self) -> None:
         self._ratio = CostRatio()
         self._rate = 0.0
 
     @property
     def affordable(self) -> float:
-        """The most write units, as `weigh` counts them, that a batch of several items may cost.
-
-        While the job is paused (rate 0), the last value stands.
-        """
-        self._rate = self._requester.rate or self._rate
-        return self._rate * self._tuning.batch_seconds / self._ratio.value
+        """The most write units, as `weigh` counts them, that a batch of several items may cost."""
+        self._rate = self.requester.rate or self._rate  # the last rate stands while the job is paused
+        return self._rate * self.tuning.batch_seconds / self._ratio.value
 
     async def write(self, batch: Batch) -> Outcome:
         """Send one batch. Raises WireError where the table can't be written."""
         requests = [entry.request for entry in batch.entries]
-        send = partial(self._dynamodb.batch_write, self._table, requests, batch.size)
+        send = partial(self.dynamodb.batch_write, self.table, requests, batch.size)
         try:
-            reply, permit = await self._requester.run(lambda: self._estimate(batch.units), send)
+            reply, permit = await self.requester.run(lambda: self._estimate(batch.units), send)
         except RefusedError as error:
             return _refused(batch, error)
         return self._take_in(batch, reply, permit)
 
     def _take_in(self, batch: Batch, reply: BatchReply, permit: Permit) -> Outcome:
-        """Settle the permit by the reply, and sort the records."""
         written, units, returned = batch.entries, batch.units, list[EncodedRecord]()
         if reply.unprocessed:
             returned = self._match(written, reply.unprocessed)
             written = [entry for entry in written if entry not in returned]
             _, units = weigh(written)
             permit.refuse(1 - units / batch.units)
-            self._meter.returned += sum(not entry.returned for entry in returned)
+            self.meter.returned += sum(not entry.returned for entry in returned)
         # The ratio learns before the permit is settled, which lets the next request estimate its cost.
         actual, first = reply.capacity, not self._ratio.known
         if actual is None:
             actual = units * self._ratio.value
         self._ratio.learn(units, actual)
         permit.settle(actual, evenly=first)
-        self._meter.items += len(written)
+        self.meter.items += len(written)
         if written:
-            self._requester.deadline.touch()
+            self.requester.deadline.touch()
         return Outcome(written, returned)
 
     def _estimate(self, units: int) -> float:
-        """The expected cost of a batch of `units` write units."""
         if self._ratio.known:
             return units * self._ratio.value
-        return max(units, self._requester.rate * self._tuning.first_batch_seconds)
+        return max(units, self.requester.rate * self.tuning.first_batch_seconds)
 
     def _match(self, entries: list[EncodedRecord], items: Sequence[bytes]) -> list[EncodedRecord]:
         """The records whose items were returned, identified by their keys."""
         by_key = {entry.key: entry for entry in entries}
         matched = []
         for item in items:
-            put = self._echo.encode(item)
+            put = self.echo.encode(item)
             if not isinstance(put, Put) or put.key not in by_key:
                 raise CorruptReplyError("The service returned an unprocessed item that was not in the request.")
             matched.append(by_key.pop(put.key))

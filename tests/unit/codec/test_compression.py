@@ -10,15 +10,9 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from isal.isal_zlib import crc32
 
-from ddbio.codec.compression import (
-    PIECE_BYTES,
-    CorruptStreamError,
-    Decompressor,
-    TruncatedStreamError,
-    compress,
-    crc32,
-)
+from ddbio.codec.compression import PIECE_BYTES, CorruptStreamError, Decompressor, TruncatedStreamError, compress
 from ddbio.model import Compression
 from tests.kit.marks import examples
 

@@ -18,6 +18,7 @@ import pytest
 import uvloop
 
 from ddbio import errors
+from ddbio.options import ScanFilter
 from ddbio.wire.dynamodb import DynamoDB, ScanPlan
 from ddbio.wire.replies import MAX_MESSAGE, BatchReply
 from ddbio.wire.signing import Credentials, StaticCredentials
@@ -84,12 +85,14 @@ def test_a_full_scan_request_keeps_raw_json_unchanged() -> None:
         table='T"ä',
         segment=3,
         total_segments=8,
-        consistent_read=True,
-        index="I",
-        filter_expression="#a = :a",
-        projection_expression="#a",
-        names=b'{"#a":"a"}',
-        values=b'{":a":{"N":"0.10"}}',
+        what=ScanFilter(
+            consistent=True,
+            index="I",
+            filter_expression="#a = :a",
+            projection_expression="#a",
+            expression_names={"#a": "a"},
+            expression_values={":a": {"N": "0.10"}},
+        ),
     )
     body = plan.body(key, limit=5)
     assert json.loads(body) == {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ddbio.capacity import Governor
 from ddbio.codec import EncodedRecord, RecordEncoder
 from ddbio.codec.framing import Block
-from ddbio.pipeline.exporting.page_limit import PageLimit
+from ddbio.pipeline.exporting.scanning import PageLimit
 from ddbio.pipeline.importing.batcher import Batch
 from ddbio.pipeline.importing.writing import TableWriter
 from ddbio.pipeline.meter import Meter
