@@ -17,8 +17,8 @@ from ddbio.clock import LoopClock
 from ddbio.codec import RecordEncoder
 from ddbio.codec.framing import Block
 from ddbio.errors import RejectedRecordError, UsageError
-from ddbio.jobs.capacity import read_pace, write_pace
 from ddbio.jobs.opening import table_facts
+from ddbio.jobs.pace import read_pace, write_pace
 from ddbio.options import HALF, Capacity, Connection, ScanFilter
 from ddbio.pipeline.importing.sending import Sender
 from ddbio.pipeline.lanes import Lanes

@@ -39,7 +39,7 @@ class Moment:
     items: int = 0
     bytes: int = 0
     throttles: int = 0
-    lanes: int = 0
+    splits: int = 0
     """Segments or spans being worked on."""
 
 

@@ -12,8 +12,8 @@ from contextlib import aclosing
 from functools import partial
 
 from ddbio.audit.commits import AuditCommit, Row
-from ddbio.audit.export import Export
 from ddbio.audit.files import FileCheck
+from ddbio.audit.finished_export import FinishedExport
 from ddbio.audit.items import ItemReader
 from ddbio.audit.stage import Stage
 from ddbio.errors import JobFailedError
@@ -34,7 +34,7 @@ class Auditor:
 
     def __init__(
         self,
-        export: Export,
+        export: FinishedExport,
         source: Source,
         *,
         scan: SegmentScan | None,

@@ -15,8 +15,8 @@ from ddbio.errors import DdbioError
 from ddbio.fleet.failure import as_job_error, revive
 from ddbio.fleet.leases import Leases
 from ddbio.fleet.protocol import Grant, Report
-from ddbio.fleet.shares import Shares
 from ddbio.fleet.tuning import DEFAULT, Tuning
+from ddbio.fleet.worker_shares import Shares
 from ddbio.ledger.entries import Commit, Split, SplitState
 from ddbio.pipeline.meter import Usage
 
@@ -78,7 +78,7 @@ class Coordinator:
         return self._leases.too_deadly
 
     @property
-    def lanes(self) -> int:
+    def splits_held(self) -> int:
         """How many splits are being worked on."""
         return self._leases.held
 

@@ -15,8 +15,8 @@ from ddbio.errors import DdbioError
 from ddbio.events import Observer, Warned
 from ddbio.fleet.coordinator import Coordinator
 from ddbio.fleet.group_commit import GroupCommit
+from ddbio.fleet.job_progress import JobProgress
 from ddbio.fleet.limits import Limits, ThrottledIndexes
-from ddbio.fleet.progress import JobProgress
 from ddbio.fleet.protocol import Grant, Report
 from ddbio.fleet.tuning import ANSWER_SECONDS, DEFAULT, Tuning
 from ddbio.ledger.entries import Used

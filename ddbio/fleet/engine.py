@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from ddbio.audit.auditor import Auditor
-from ddbio.audit.export import find_export
+from ddbio.audit.finished_export import find_export
 from ddbio.aws.opening import Opener
 from ddbio.capacity import Governor
 from ddbio.clock import Clock

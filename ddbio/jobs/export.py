@@ -13,10 +13,10 @@ from ddbio.capacity import Control
 from ddbio.events import Observer, Warned, silent, tolerant
 from ddbio.fleet.limits import Limits
 from ddbio.jobs import planning
-from ddbio.jobs.capacity import read_pace, steered
 from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
 from ddbio.jobs.identity import export_identity
 from ddbio.jobs.opening import Services, new_run, opened, table_facts
+from ddbio.jobs.pace import read_pace, steered
 from ddbio.jobs.run import NoOutput
 from ddbio.jobs.sources import cut_off_types, lossy
 from ddbio.jobs.stages import Begun, Prepared

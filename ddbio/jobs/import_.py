@@ -13,10 +13,10 @@ from ddbio.capacity import Control
 from ddbio.events import Observer, silent, tolerant
 from ddbio.fleet.limits import Limits
 from ddbio.jobs import planning
-from ddbio.jobs.capacity import steered, write_pace
 from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
 from ddbio.jobs.identity import absolute, import_identity, short_digest
 from ddbio.jobs.opening import Services, new_run, opened, table_facts
+from ddbio.jobs.pace import steered, write_pace
 from ddbio.jobs.run import NoOutput
 from ddbio.jobs.sources import FoundSource, common_types, find_all, refuse_rejects_among
 from ddbio.jobs.stages import Begun, Prepared

@@ -8,7 +8,7 @@ from math import ceil
 from typing import overload
 
 from ddbio.capacity import Pace
-from ddbio.jobs.capacity import foreseen
+from ddbio.jobs.pace import foreseen
 from ddbio.ledger.entries import Split
 from ddbio.options import MAX_SEGMENTS
 from ddbio.storage.base import SourceFile

@@ -6,15 +6,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from ddbio.audit.export import Export
-from ddbio.audit.repair import Repair
+from ddbio.audit.finished_export import FinishedExport
 from ddbio.audit.stage import Stage
+from ddbio.audit.write_back import Repair
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Governor
 from ddbio.clock import LoopClock
 from ddbio.codec import RecordEncoder
-from ddbio.jobs.capacity import write_pace
 from ddbio.jobs.opening import Services, table_facts
+from ddbio.jobs.pace import write_pace
 from ddbio.options import VerifyOptions
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
@@ -37,7 +37,7 @@ class Repaired:
 
 
 async def write_back(
-    options: VerifyOptions, services: Services, table: TableInfo, export: Export, source: Source, rest: Stage
+    options: VerifyOptions, services: Services, table: TableInfo, export: FinishedExport, source: Source, rest: Stage
 ) -> Repaired:
     """Write the items that the findings of `rest` locate in the files, within the write budget."""
     clock, meter, refusals = LoopClock(), Meter(), list[str]()

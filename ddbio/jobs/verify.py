@@ -9,9 +9,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from ddbio.audit.export import Export, find_export
+from ddbio.audit.audit_ledger import AuditLedger
+from ddbio.audit.finished_export import FinishedExport, find_export
 from ddbio.audit.items import key_json
-from ddbio.audit.ledger import AuditLedger
 from ddbio.audit.manifest import contradictions
 from ddbio.audit.stage import Stage
 from ddbio.aws.s3 import S3Facts
@@ -21,8 +21,8 @@ from ddbio.clock import LoopClock
 from ddbio.errors import UsageError
 from ddbio.events import CheckPlanned, Observer, ProblemFound, Warned, silent, tolerant
 from ddbio.jobs import planning
-from ddbio.jobs.capacity import read_pace, steered, write_pace
 from ddbio.jobs.opening import Services, new_run, opened, table_facts
+from ddbio.jobs.pace import read_pace, steered, write_pace
 from ddbio.jobs.repair import Repaired, write_back
 from ddbio.jobs.run import NoOutput
 from ddbio.jobs.stages import Begun, Prepared
@@ -72,7 +72,7 @@ class Verification(Prepared[VerifyReport]):
     """A verification in its stages. Workers read the files and the table; the differences come together here."""
 
     options: VerifyOptions
-    export: Export
+    export: FinishedExport
     source: Source
     s3: S3Facts | None
     table: TableInfo | None
@@ -246,7 +246,7 @@ class ExportedFiles(NoOutput):
         await self.ledger.forget(splits or ())
 
 
-def _refuse_impossible(options: VerifyOptions, export: Export, table: TableInfo) -> None:
+def _refuse_impossible(options: VerifyOptions, export: FinishedExport, table: TableInfo) -> None:
     """Raises UsageError where the table can't be compared with the export, or can't be repaired from it."""
     export.refuse_comparison([(element.name, element.type) for element in table.key_schema], table.name)
     if options.repair:

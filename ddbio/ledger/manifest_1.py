@@ -1,7 +1,7 @@
 """Manifests of format 1, which the versions before format 2 wrote, read as those of today.
 
-Format 1 kept an export's or import's options by English phrases, a position as `""`, `"end"` or a key, and what the job
-used beside its other totals.
+Format 1 kept the options of a job by English phrases, a position as `""`, `"end"` or a key, what the job used beside
+its other totals, and all sources of an import in one text; it called the splits of the timeline lanes.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
         }
         for file in document["files"]
     ]
+    for row in document.get("timeline", ()):
+        row["splits"] = row.pop("lanes", 0)
     totals = document["totals"]
     totals["used"] = {each.name: totals.pop(each.name) for each in fields(Spending)}
     return document | {"ddbio_manifest": 2, "identity": _identity(document["identity"]), "files": files}
@@ -47,7 +49,7 @@ def _identity(old: dict[str, Any]) -> dict[str, Any]:
     options = {phrase.lower().replace(" ", "_"): value for phrase, value in old["what"].items()}
     if old["command"] == "export":
         return old | options | {"destination": old["place"]}
-    return old | options | {"sources": old["place"].split(", "), "source_files": _files(options["source_files"])}
+    return old | options | {"sources": [old["place"]], "source_files": _files(options["source_files"])}
 
 
 def _files(text: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 
 from ddbio import Connection, Event, ImportOptions, VerifyOptions, VerifyReport, Warned, import_table, verify_export
-from ddbio.audit.export import find_export
+from ddbio.audit.finished_export import find_export
 from ddbio.errors import DdbioError, SourceError, UsageError
 from ddbio.ledger.manifest import encode, read_files, read_manifest, read_types
 from ddbio.storage.local.source import LocalSource

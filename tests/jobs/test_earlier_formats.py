@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ddbio import (
@@ -16,7 +18,8 @@ from ddbio import (
     import_table,
     verify_export,
 )
-from ddbio.errors import JournalError
+from ddbio.errors import CheckpointMismatchError, JournalError
+from ddbio.ledger.checkpoint import same_job
 from ddbio.ledger.identity import ExportIdentity, ImportIdentity, SourceFiles
 from ddbio.ledger.manifest import read_manifest
 from ddbio.ledger.positions import END, START, AfterKey
@@ -72,6 +75,18 @@ def test_an_import_of_format_1_is_the_same_import_today() -> None:
     assert isinstance(identity, ImportIdentity)
     assert identity.sources == ("/tmp/golden/in.jsonl",)
     assert identity.source_files == SourceFiles(1, 28_130, "adf8da093a941d43")
+
+
+@pytest.mark.parametrize("sources", [("/in/a", "/in/b"), ("/in/a, b",)])
+def test_sources_of_format_1_are_compared_as_one_text(sources: tuple[str, ...]) -> None:
+    text = (GOLDEN / "manifest-1-of-an-import" / "_ddbio" / "manifest.json").read_text()
+    text = json.dumps(json.loads(text.replace("/tmp/golden/in.jsonl", ", ".join(sources))) | {"checksum": None})
+    identity = read_manifest(text.encode(), "golden").identity
+    assert isinstance(identity, ImportIdentity)
+    same_job(identity, msgspec.structs.replace(identity, sources=sources))
+    other = msgspec.structs.replace(identity, sources=("/in/c",))
+    with pytest.raises(CheckpointMismatchError, match="Its sources: /in/a, b before, /in/c now"):
+        same_job(msgspec.structs.replace(identity, sources=("/in/a, b",)), other)
 
 
 @pytest.mark.parametrize("resume", [True, False])

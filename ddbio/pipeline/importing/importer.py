@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from ddbio.clock import Clock
 from ddbio.ledger.entries import Lease
 from ddbio.pipeline.channel import ByteBudget
-from ddbio.pipeline.importing.progress import SpanProgress
 from ddbio.pipeline.importing.reading import Input
 from ddbio.pipeline.importing.sending import Dispatcher
 from ddbio.pipeline.importing.span import SpanImport
+from ddbio.pipeline.importing.span_progress import SpanProgress
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
 from ddbio.pipeline.tuning import DEFAULT, Tuning

@@ -15,10 +15,10 @@ from ddbio.errors import LedgerError, SourceError
 from ddbio.ledger.entries import Split
 from ddbio.model import Reason
 from ddbio.pipeline.importing.encoding import Encoded, encode_block
-from ddbio.pipeline.importing.progress import SpanProgress
 from ddbio.pipeline.importing.reading import Input
 from ddbio.pipeline.importing.recognition import recognise
 from ddbio.pipeline.importing.sending import Dispatcher
+from ddbio.pipeline.importing.span_progress import SpanProgress
 from ddbio.pipeline.tuning import Tuning
 
 

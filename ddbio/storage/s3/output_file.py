@@ -37,7 +37,7 @@ class Owner(Protocol):
     guarded: S3Client
     """A client that refuses requests once the sink has lost its lock."""
     tuning: S3Tuning
-    slots: asyncio.Semaphore
+    part_permits: asyncio.Semaphore
     parameters: Mapping[str, str]
     unsealed: set[S3OutputFile]
 
@@ -129,7 +129,7 @@ class S3OutputFile(OutputFile):
         while len(self._tasks) >= self._sink.tuning.parts_of_file_in_flight:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         self._raise_failure()
-        await self._sink.slots.acquire()
+        await self._sink.part_permits.acquire()
         number = len(self._ends) + 1
         self._ends.append((self._ends[-1] if self._ends else 0) + self._waiting)
         body = PartBody(self._blocks, self._crc)
@@ -150,7 +150,7 @@ class S3OutputFile(OutputFile):
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._sink.slots.release()
+        self._sink.part_permits.release()
         if not task.cancelled() and self._failure is None:
             self._failure = task.exception()
 

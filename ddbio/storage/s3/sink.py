@@ -46,7 +46,7 @@ class S3Sink(Sink):
         self.client = S3Client(client, retries=self.tuning.retries, clock=self._clock)
         self.guarded = S3Client(client, retries=self.tuning.retries, clock=self._clock, before=self._refuse_if_lost)
         self.bucket = bucket
-        self.slots = asyncio.Semaphore(self.tuning.parts_in_flight)
+        self.part_permits = asyncio.Semaphore(self.tuning.parts_in_flight)
         self.parameters: Mapping[str, str] = {**(options or S3Options()).parameters(), **(parameters or {})}
         self._prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
         self._lock: Lock | None = None

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ddbio.audit.audit_ledger import AuditLedger
 from ddbio.audit.commits import AuditCommit, Row
-from ddbio.audit.ledger import AuditLedger
 from ddbio.audit.stage import Finding, Stage
 from ddbio.errors import LedgerError
 from ddbio.ledger.positions import START

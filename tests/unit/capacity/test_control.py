@@ -413,7 +413,7 @@ def test_the_timeline_and_the_progress_tell_the_course() -> None:
     assert sum(row.units for row in rows) == fleet.table.account.totals("read").units
     assert sum(row.items for row in rows) == fleet.ledger.written
     assert {row.budget for row in rows} == {1_000}
-    assert [row.lanes for row in rows[:5]] == [16] * 5
+    assert [row.splits for row in rows[:5]] == [16] * 5
     assert all(row.units == pytest.approx(1_000, rel=0.1) for row in rows[1:10])
     progress = [event for event in fleet.events if isinstance(event, Progress)]
     assert all(event.units <= 1_000 * event.seconds + 2 * PAGE for event in progress)

@@ -15,7 +15,7 @@ def test_the_rows_add_up_and_are_few(steps: list[tuple[float, int]], most: int) 
     subject, totals = Timeline(most), Moment(seconds=0)
     for pause, units in steps:
         done = totals.units + units
-        totals = Moment(seconds=totals.seconds + pause, units=done, items=int(done), bytes=3, throttles=1, lanes=4)
+        totals = Moment(seconds=totals.seconds + pause, units=done, items=int(done), bytes=3, throttles=1, splits=4)
         subject.add(totals)
     rows = subject.rows(totals)
     assert len(rows) <= most

@@ -15,7 +15,7 @@ from ddbio.capacity import Pace
 from ddbio.codec.framing import Block, LineFramer, Record, records
 from ddbio.errors import UsageError
 from ddbio.jobs import planning
-from ddbio.jobs.capacity import read_pace, write_pace
+from ddbio.jobs.pace import read_pace, write_pace
 from ddbio.jobs.planning import MEGABYTE
 from ddbio.options import MAX_SEGMENTS, Capacity
 from ddbio.storage.base import SourceFile

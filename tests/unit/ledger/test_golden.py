@@ -90,7 +90,7 @@ MANIFEST = Manifest(
     mixed=["other"],
     totals=Totals(1, 20, 0, None, SPENT),
     throttle_reasons={"TableReadProvisionedThroughputExceeded": 3},
-    timeline=[Moment(seconds=1.0, budget=2.0, units=1.5, items=1, bytes=20, throttles=3, lanes=1)],
+    timeline=[Moment(seconds=1.0, budget=2.0, units=1.5, items=1, bytes=20, throttles=3, splits=1)],
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddbio.capacity.shares import FIRST_PART, share
+from ddbio.capacity.fair_sharing import FIRST_PART, share
 
 budgets = st.floats(0.01, 1e6)
 demands = st.lists(st.just(0.0) | st.just(math.inf) | st.floats(0.001, 1e6), max_size=40)

@@ -58,7 +58,7 @@ def foreseen(pace: Pace) -> float:
     return pace.start if pace.most is None else min(2 * pace.start, pace.most)
 
 
-class Steered(NamedTuple):
+class BudgetedTable(NamedTuple):
     """A table, and the budget that a `Control` sets for the job on it."""
 
     table: TableInfo
@@ -70,7 +70,7 @@ class Steered(NamedTuple):
 @asynccontextmanager
 async def steered(
     control: Control, session: Session, table: str, index: str | None, capacity: Capacity, pace_of: PaceOf
-) -> AsyncIterator[Steered]:
+) -> AsyncIterator[BudgetedTable]:
     """Describe the table and let `control` set the budget for as long as the context is open."""
 
     async def plan(changed: Capacity) -> Pace:
@@ -80,4 +80,4 @@ async def steered(
     pace = pace_of(capacity, info)
     budget = Budget(pace)
     async with control.steering(budget, plan, capacity):
-        yield Steered(info, budget, max(pace, budget.pace, key=foreseen))
+        yield BudgetedTable(info, budget, max(pace, budget.pace, key=foreseen))

@@ -24,7 +24,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
+class FinishedExport:
     """A finished export. `files` are the files of the manifest that exist, by their names in it."""
 
     manifest: Manifest
@@ -122,7 +122,7 @@ class Export:
             )
 
 
-async def find_export(source: Source, run: str | None = None) -> Export:
+async def find_export(source: Source, run: str | None = None) -> FinishedExport:
     """Read the manifest, which has to be that of `run` if one is given, and look for the files.
 
     Raises PreflightError or UsageError where there is no export, and SourceError where the manifest can't be used.
@@ -149,7 +149,7 @@ async def find_export(source: Source, run: str | None = None) -> Export:
     seen = [_relative(file.name, source) for file in survey.files]
     files = {_relative(file.name, source): file for file in (*survey.files, *survey.hidden)}
     listed = {file.name for file in manifest.files}
-    return Export(
+    return FinishedExport(
         manifest=manifest,
         options=options,
         files={name: file for name, file in files.items() if name in listed},

@@ -7,8 +7,8 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from ddbio.capacity import Budget
+from ddbio.capacity.fair_sharing import share
 from ddbio.capacity.item_collections import first_share
-from ddbio.capacity.shares import share
 from ddbio.fleet.protocol import Report
 from ddbio.fleet.tuning import ALL_USED, LEAST_SHARE, MEASURED_SECONDS, SMOOTHING, SPARE, SURE, WAITED
 from ddbio.pipeline.meter import Usage

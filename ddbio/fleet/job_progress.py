@@ -33,7 +33,7 @@ class JobProgress:
             items=sum(usage.items for usage in usages),
             bytes=sum(usage.bytes for usage in usages),
             throttles=sum(usage.throttles for usage in usages),
-            lanes=self._coordinator.lanes,
+            splits=self._coordinator.splits_held,
         )
 
     def timeline(self) -> tuple[Moment, ...]:
