@@ -35,7 +35,7 @@ class PathTypes:
     """Whether there may be paths that are not in `masks`."""
     pages_cut_off: bool = False
     """Whether something that was merged had been truncated."""
-    told_of_room: bool = False
+    room_reported: bool = False
     """Whether `merge` has returned a path that exceeds `MAX_PATHS`."""
 
     def copy(self) -> PathTypes:
@@ -74,5 +74,5 @@ class PathTypes:
             return not self.masks[path] & LOSSY
         if len(self.masks) < MAX_PATHS:
             return True
-        told, self.told_of_room = self.told_of_room, True
+        told, self.room_reported = self.room_reported, True
         return not told

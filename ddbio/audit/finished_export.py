@@ -114,7 +114,7 @@ class FinishedExport:
                 words = option.replace("_", " ")
                 raise UsageError(
                     f"This export has an option that keeps it from being compared with a table: its {words}.",
-                    hint="Leave --table out: the files are still held against their manifest.",
+                    hint="Leave --table out: the files are still compared with their manifest.",
                 )
         if tuple(key) != tuple(self.keys):
             raise UsageError(

@@ -72,7 +72,7 @@ class Block(NamedTuple):
         cut = self._cut(position)
         return self if cut is None else self._replace(data=self.data[:cut])
 
-    def behind(self, position: int) -> Block | None:
+    def after(self, position: int) -> Block | None:
         if position <= self.offset:
             return self
         cut = self._cut(position)

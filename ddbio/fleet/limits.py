@@ -31,7 +31,7 @@ class Limits:
         if self.max_rejects:
             message = f"{count(ledger.rejected, 'record was', 'records were')} rejected, more than the "
             message += f"{self.max_rejects:,} allowed."
-        goes_on = "--resume goes on" if ledger.has_journal else "begin anew"
+        goes_on = "continue with --resume" if ledger.has_journal else "start over"
         return TooManyRejectsError(
             message,
             hint=f"See {ledger.rejects_location} for the reasons; {goes_on} with a higher --max-rejects and "
@@ -46,7 +46,7 @@ class Limits:
             why = f"its --max-duration of {self.max_seconds:,.0f} s is over"
         else:
             return None
-        hint = "--resume goes on." if ledger.has_journal else None
+        hint = "Continue with --resume." if ledger.has_journal else None
         return LimitReachedError(f"The job is not done, and {why}.", hint=hint)
 
 

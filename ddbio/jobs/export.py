@@ -161,7 +161,7 @@ class Export(Prepared[JobReport]):
             self.observer(
                 Warned(
                     f"{sink.location} holds other files that an import from there would read as well, like {other}: "
-                    "`ddbio verify` will tell of them."
+                    "`ddbio verify` reports them."
                 )
             )
 

@@ -55,7 +55,7 @@ class Prepared(ABC, Generic[Result]):
     wanted: int
     """How many processes the budget feeds."""
     opened: Opened
-    """How the journal begins if the job begins anew."""
+    """How the journal begins if the job starts over."""
     location: str
     """Where the files go to or come from."""
     observer: Observer

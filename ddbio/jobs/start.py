@@ -74,11 +74,11 @@ async def _replay(before: Checkpoint, ledger: Ledger) -> None:
 
 def _begins_anew(resume: bool, sink: Sink, observer: Observer) -> None:
     if resume:
-        observer(Warned(f"Nothing to resume in {sink.location}: the job begins anew."))
+        observer(Warned(f"Nothing to resume in {sink.location}: the job starts over."))
 
 
 def _other_segments(begun: int, asked: int | None) -> UsageError:
     return UsageError(
-        f"The export was begun with {count(begun, 'segment')} and can't go on with {asked:,}.",
+        f"The export was begun with {count(begun, 'segment')} and can't continue with {asked:,}.",
         hint="Leave --segments out.",
     )

@@ -261,7 +261,7 @@ def test_limits_end_in_4_with_the_report(moto: Server, full: str, tmp_path: Path
     assert done.code == 4, done.err
     assert (report["command"], report["table"], report["manifest"]) == ("export", full, None)
     assert report["capacity_units"] >= 1
-    assert "its --max-units of 1 are used up. --resume goes on.\nResume with: ddbio export" in done.err
+    assert "its --max-units of 1 are used up. Continue with --resume.\nResume with: ddbio export" in done.err
 
 
 def test_standard_output_does_not_replace_missing_stderr(moto: Server, full: str) -> None:

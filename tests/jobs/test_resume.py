@@ -318,7 +318,7 @@ async def test_another_job_is_refused_naming_both_values(
 
 async def test_the_segments_stay_those_of_the_beginning(local: Exports) -> None:
     await local.interrupt()
-    with pytest.raises(UsageError, match="begun with 3 segments and can't go on with 4"):
+    with pytest.raises(UsageError, match="begun with 3 segments and can't continue with 4"):
         await local.run(resume=True, segments=4)
     local.check(await local.run(resume=True, segments=None, capacity=Capacity(units=500_000), file_size_mb=2))
     assert local.manifest().segments == SEGMENTS
@@ -336,7 +336,7 @@ async def test_nothing_to_resume_begins_anew_and_says_so(exports: Exports) -> No
     report = await exports.run(resume=True)
     assert not report.resumed
     exports.check(report)
-    assert "begins anew" in exports.warnings[0]
+    assert "starts over" in exports.warnings[0]
 
 
 async def test_a_lost_file_is_read_again(exports: Exports) -> None:

@@ -89,7 +89,7 @@ class Segment:
 
 
 def after(page: int) -> Position:
-    """Where a segment goes on after so many pages."""
+    """Where a segment continues after so many pages."""
     return AfterKey(str(page)) if page else START
 
 

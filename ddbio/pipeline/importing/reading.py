@@ -43,10 +43,10 @@ class SpanReader:
             async for chunk in chunks:
                 if head is not None and not first:
                     head += chunk[: HEAD_BYTES - len(head)]
-                yield _behind(start, framer.feed(chunk))
+                yield _after(start, framer.feed(chunk))
                 if framer.done:
                     return
-        yield _behind(start, framer.end())
+        yield _after(start, framer.end())
 
     async def _chunks(self, split: Split, first: int) -> AsyncGenerator[bytes]:
         file = SourceFile(split.file, split.size, split.tag, split.compression)
@@ -79,5 +79,5 @@ class Input(NamedTuple):
     encoder: RecordEncoder
 
 
-def _behind(start: int, blocks: list[Block]) -> list[Block]:
-    return [part for block in blocks if (part := block.behind(start))]
+def _after(start: int, blocks: list[Block]) -> list[Block]:
+    return [part for block in blocks if (part := block.after(start))]

@@ -25,7 +25,7 @@ _ATTEMPTS = 10
 """A file that its holder removes just as it is opened locks nothing: the next one is tried."""
 _HINT = "Wait until that job has ended, or stop it; then run again."
 _LOST_HINT = (
-    "If the folder was moved, put it back and resume; otherwise check that no other job writes there, and begin anew."
+    "If the folder was moved, put it back and resume; otherwise check that no other job writes there, and start over."
 )
 
 

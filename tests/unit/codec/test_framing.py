@@ -154,7 +154,7 @@ def test_a_block_is_about_as_large_as_said_or_one_line() -> None:
 def test_a_block_is_cut_between_lines(content: bytes, cut: int, first: int) -> None:
     block = Block(first, 1, content + b"\n")
     whole = block.records()
-    before, behind = (part.records() if part else [] for part in (block.before(first + cut), block.behind(first + cut)))
+    before, behind = (part.records() if part else [] for part in (block.before(first + cut), block.after(first + cut)))
     assert before == [record for record in whole if record.offset < first + cut]
     assert behind == [record for record in whole if record.offset >= first + cut]
     assert [block.record(record.offset, record.length) for record in whole] == whole
