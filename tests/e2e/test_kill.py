@@ -18,6 +18,7 @@ from ddbio.audit.manifest import contradictions, read_options
 from ddbio.ledger.manifest import read_manifest
 from tests.conftest import StartCounting
 from tests.kit.command import SECONDS, Done, end, gone, start, workers
+from tests.kit.marks import few
 from tests.kit.servers.aws import ACCESS_KEY, REGION, SECRET_KEY
 from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.http import Handler, Reply, Request
@@ -168,7 +169,7 @@ async def test_three_deaths_on_a_split_fail_a_resumable_job(exports: Jobs, tmp_p
     check(tmp_path / "out", await end(await exports.start("--resume")))
 
 
-@pytest.mark.parametrize("everybody", [True, False])
+@pytest.mark.parametrize("everybody", few([True, False], 1))
 async def test_a_killed_import_sends_only_what_was_not_journaled(
     counting: StartCounting, tmp_path: Path, everybody: bool
 ) -> None:

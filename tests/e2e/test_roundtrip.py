@@ -11,12 +11,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from tests.kit.command import ddbio
+from tests.kit.marks import few
 from tests.kit.servers.aws import Server
 
 ITEMS = int(os.environ.get("DDBIO_ROUNDTRIP_ITEMS", "3000"))
@@ -75,8 +77,7 @@ def test_every_item_is_imported_once(stored: tuple[str, Counter[str]], generated
     assert stored[1].total() == ITEMS
 
 
-@pytest.mark.parametrize("compress", ["none", "gzip", "zstd"])
-@pytest.mark.parametrize("form", ["jsonl", "dynamodb-json"])
+@pytest.mark.parametrize(("form", "compress"), few(product(["jsonl", "dynamodb-json"], ["none", "gzip", "zstd"]), 0, 4))
 def test_every_item_is_exported_once(
     dynalite_process: Server,
     seaweed: Server,

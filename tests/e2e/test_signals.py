@@ -20,6 +20,7 @@ from ddbio.generate import blocks, write_file
 from tests.conftest import StartCounting
 from tests.kit.command import Done, end, start
 from tests.kit.faulty import proxy
+from tests.kit.marks import few
 from tests.kit.servers.aws import ACCESS_KEY, REGION, SECRET_KEY, Server
 from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.http import Handler, Reply, Request
@@ -147,7 +148,7 @@ async def test_interrupted_export_goes_on(
     assert server.account.totals("read").items < read + ITEMS, "what was durable was read again"
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", few(["1", "2"], 1))
 async def test_interrupted_export_to_s3_goes_on(counting: StartCounting, seaweed: Server, processes: str) -> None:
     service = Slow("Scan", PAGES * 2 // 3)
     server = await counting(Table(items=ITEMS), on_request=service)
@@ -169,7 +170,7 @@ async def test_interrupted_export_to_s3_goes_on(counting: StartCounting, seaweed
     assert await asyncio.to_thread(seaweed.uploads, bucket) == []
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", few(["1", "2"], 1))
 async def test_interrupted_import_goes_on(counting: StartCounting, tmp_path: Path, processes: str) -> None:
     service = Slow("BatchWriteItem", 100, seconds=0.1)
     server = await counting(Table(mode="stored", key=KEY), on_request=service)
@@ -189,7 +190,7 @@ async def test_interrupted_import_goes_on(counting: StartCounting, tmp_path: Pat
     assert len(server.stored()) == ITEMS
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", few(["1", "2"], 1))
 async def test_interrupted_while_s3_does_not_answer(counting: StartCounting, seaweed: Server, processes: str) -> None:
     """What could not be sealed in time is left to the run that resumes."""
     service = Slow("Scan", PAGES * 2 // 3)
@@ -218,7 +219,7 @@ async def test_interrupted_while_the_service_does_not_answer(counting: StartCoun
     await interrupt(process)
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", few(["1", "2"], 1))
 async def test_interrupted_import_while_the_service_does_not_answer(
     counting: StartCounting, tmp_path: Path, processes: str
 ) -> None:
@@ -235,7 +236,7 @@ async def test_interrupted_import_while_the_service_does_not_answer(
     command_to_resume(await interrupt(process))
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", few(["1", "2"], 1))
 async def test_import_interrupted_while_its_s3_source_is_silent(
     counting: StartCounting, seaweed: Server, tmp_path: Path, processes: str
 ) -> None:

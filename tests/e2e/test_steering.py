@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from tests.kit.command import SECONDS, ddbio, end, start, workers
 from tests.kit.servers.aws import Server
 from tests.kit.servers.items import make_item
@@ -75,6 +77,7 @@ async def test_a_running_export_is_steered(tmp_path: Path) -> None:
     assert sum(row["units"] for row in report["timeline"]) == report["capacity_units"]
 
 
+@pytest.mark.exhaustive
 async def test_an_export_to_s3_is_steered_there(seaweed: Server) -> None:
     bucket = await asyncio.to_thread(seaweed.create_bucket)
 
@@ -148,6 +151,7 @@ def test_an_export_ends_at_its_limits_and_goes_on_afterwards(tmp_path: Path) -> 
     assert keys == Counter(make_item("small", 0, number)["pk"]["S"] for number in range(items))
 
 
+@pytest.mark.exhaustive
 def test_an_import_ends_at_its_limits_and_goes_on_afterwards(tmp_path: Path) -> None:
     source = tmp_path / "items.json"
     source.write_text("".join(json.dumps({"pk": f"p{i}", "sk": i}) + "\n" for i in range(6_000)))

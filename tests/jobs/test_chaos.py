@@ -39,9 +39,11 @@ def test_the_seed_settles_everything() -> None:
     assert len({plan_export(seed).command("out")[-1] for seed in range(50)}) > 1
 
 
+@pytest.mark.exhaustive
 async def test_an_export_outlives_its_credentials_again_and_again(counting: StartCounting, tmp_path: Path) -> None:
     await export_with(World(await counting(), Servers()), tmp_path)
 
 
+@pytest.mark.exhaustive
 async def test_an_import_outlives_its_credentials_again_and_again(counting: StartCounting, tmp_path: Path) -> None:
     await import_with(World(await counting(), Servers()), tmp_path)
