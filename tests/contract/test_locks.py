@@ -596,7 +596,7 @@ async def test_a_link_in_the_place_of_the_lock_costs_no_other_file(
     assert names(victim.parent) == ["lock"]
 
 
-async def test_a_job_that_is_cancelled_twice_still_gives_the_lock_back_first(tmp_path: Path) -> None:
+async def test_a_job_cancelled_twice_still_gives_its_lock_back_first(tmp_path: Path) -> None:
     began, go_on, entered = threading.Event(), threading.Event(), asyncio.Event()
 
     def hold_up() -> None:
