@@ -191,7 +191,9 @@ class HttpServer:
         except PeerGoneError:
             pass
         finally:
-            writer.transport.abort()
+            # A transport of asyncio that was closed while it still had something to send can't be aborted afterwards.
+            if not writer.transport.is_closing() or writer.transport.get_write_buffer_size():
+                writer.transport.abort()
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
         try:
