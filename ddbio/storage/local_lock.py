@@ -15,7 +15,7 @@ import msgspec
 from ddbio.errors import JobLockedError, PreflightError
 from ddbio.storage.holder import is_gone, locked, read, this_process
 from ddbio.storage.local_disk import edge
-from ddbio.storage.steps import Steps
+from ddbio.storage.steps import Steps, undisturbed
 
 ORPHAN_SECONDS = 5.0
 """So long a job waits for the workers of one that is gone: they stop as soon as they notice."""
@@ -45,8 +45,13 @@ async def hold_folder(lock: FileLock, executor: Executor) -> AsyncIterator[int]:
                 await asyncio.sleep(RETRY_SECONDS)
         yield yielded
     finally:
-        await steps.settle()
-        await loop.run_in_executor(executor, lock.release)
+        # A job that is cancelled once more on its way out must not end before others can have the lock.
+        await undisturbed(_release(lock, steps, executor))
+
+
+async def _release(lock: FileLock, steps: Steps, executor: Executor) -> None:
+    await steps.settle()
+    await asyncio.get_running_loop().run_in_executor(executor, lock.release)
 
 
 class FileLock:

@@ -9,6 +9,20 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+async def undisturbed(step: Awaitable[T]) -> T:
+    """Await `step` to its end, whoever cancels meanwhile; a cancellation is raised after that."""
+    future = asyncio.ensure_future(step)
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return future.result()
+
+
 class Steps:
     """Runs the steps of one file: each goes on to its end when its caller is cancelled, and `settle` waits for it.
 

@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import sys
+import threading
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -594,3 +595,37 @@ async def test_a_link_in_the_place_of_the_lock_costs_no_other_file(
                 await sink.put("x", b"")
     assert victim.read_bytes() == b"not ours"
     assert names(victim.parent) == ["lock"]
+
+
+async def test_a_job_that_is_cancelled_twice_still_gives_the_lock_back_first(tmp_path: Path) -> None:
+    began, go_on, entered = threading.Event(), threading.Event(), asyncio.Event()
+
+    def hold_up() -> None:
+        began.set()
+        go_on.wait()
+
+    with ThreadPoolExecutor(1) as executor:
+
+        async def work() -> None:
+            async with LocalSink(tmp_path, "one", executor=executor) as sink, sink.lock("one"):
+                entered.set()
+                await asyncio.Event().wait()
+
+        working = asyncio.ensure_future(work())
+        await entered.wait()
+        held_up = asyncio.get_running_loop().run_in_executor(executor, hold_up)
+        while not began.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        try:
+            for _ in range(3):
+                working.cancel()
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            assert not working.done()
+        finally:
+            go_on.set()
+            await held_up
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        async with LocalSink(tmp_path, "two", executor=executor) as sink, sink.lock("two"):
+            pass
