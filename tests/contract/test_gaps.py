@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ddbio import export_table, import_table
-from ddbio.errors import LimitReachedError, UsageError
+from ddbio.errors import DdbioError, LimitReachedError, UsageError
 from ddbio.events import Event, Warned
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.storage.base import MANIFEST
 from tests.conftest import StartCounting
 from tests.servers.aws import Server
 from tests.servers.counting import CountingServer
+from tests.servers.http import Handler, Reply, Request
+from tests.servers.replies import Hook, error_reply
 from tests.servers.tables import Table
 
 ITEMS = 3_000
@@ -193,14 +196,28 @@ async def test_in_s3_an_export_is_to_be_whole_too(server: CountingServer, moto: 
         assert await warnings(server, f"{whole}/{SECOND}", tmp_path / "c", moto) == []
 
 
+def refuse_after(accepted: int) -> Hook:
+    """A service that takes the permission to write away after a number of writes."""
+    writes = count()
+
+    async def answer(request: Request, serve: Handler) -> Reply:
+        if request.operation == "BatchWriteItem" and next(writes) >= accepted:
+            return error_reply("AccessDeniedException", "not authorized")
+        return await serve(request)
+
+    return answer
+
+
 async def test_an_import_whose_own_state_lies_in_the_source_can_be_resumed(
     server: CountingServer, tmp_path: Path
 ) -> None:
     source, state = tmp_path / "in", tmp_path / "in" / "state"
     await export(server, source)
     rejects = str(tmp_path / "rejects.jsonl")
-    with pytest.raises(LimitReachedError):
-        await warnings(server, source, state, rejects=rejects, max_units=1, concurrency=1)
+    server.on_request = refuse_after(100)  # of 120, so that the first file is in
+    with pytest.raises(DdbioError, match="not authorized"):
+        await warnings(server, source, state, rejects=rejects, concurrency=1)
+    server.on_request = None
     assert (state / "_ddbio" / "journal").is_dir()
     assert await warnings(server, source, state, rejects=rejects, resume=True) == []
 
