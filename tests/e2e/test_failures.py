@@ -134,11 +134,14 @@ def guarded(*, region: bool, listing: bool) -> Handler:
 
 @pytest.mark.parametrize(
     ("region", "listing", "told"),
-    [
-        (False, False, "Asking for bucket theirs"),
-        (True, False, "AccessDenied"),
-        (True, True, "AccessDenied"),
-    ],
+    few(
+        [
+            (False, False, "Asking for bucket theirs"),
+            (True, False, "AccessDenied"),
+            (True, True, "AccessDenied"),
+        ],
+        0,
+    ),
 )
 async def test_forbidden_bucket(
     counting: StartCounting, tmp_path: Path, region: bool, listing: bool, told: str
@@ -256,18 +259,23 @@ async def check_resumes(server: CountingServer, done: Done, line: list[str], out
 
 @pytest.mark.parametrize(
     ("source", "rejects", "told"),
-    [
-        ("data", "file/rejects.jsonl", "rejects.jsonl can't be written: Not a directory"),
-        ("data", "data/deep", "deep can't be written: Is a directory"),
-        ("data", "pipe", "pipe is not a regular file"),
-        ("data", "/dev/null", "/dev/null is not a regular file"),
-        ("data", "/proc/rejects", "rejects can't be written: "),
-        ("data", "data/rejects.jsonl", "would be one of the files that are read from data"),
-        ("data", "data/deep/new/rejects.jsonl", "would be one of the files that are read from data"),
-        ("data", "link.jsonl", "would be one of the files that are read from data"),
-        ("data/in.json", "data/in.json", "would be one of the files that are read from data/in.json"),
-        ("data/*", "data/deep/rejects.json", "would be one of the files that are read from data/*"),
-    ],
+    few(
+        [
+            ("data", "file/rejects.jsonl", "rejects.jsonl can't be written: Not a directory"),
+            ("data", "data/deep", "deep can't be written: Is a directory"),
+            ("data", "pipe", "pipe is not a regular file"),
+            ("data", "/dev/null", "/dev/null is not a regular file"),
+            ("data", "/proc/rejects", "rejects can't be written: "),
+            ("data", "data/rejects.jsonl", "would be one of the files that are read from data"),
+            ("data", "data/deep/new/rejects.jsonl", "would be one of the files that are read from data"),
+            ("data", "link.jsonl", "would be one of the files that are read from data"),
+            ("data/in.json", "data/in.json", "would be one of the files that are read from data/in.json"),
+            ("data/*", "data/deep/rejects.json", "would be one of the files that are read from data/*"),
+        ],
+        0,
+        3,
+        5,
+    ),
 )
 async def test_rejects_that_can_not_be_kept(
     counting: StartCounting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, rejects: str, told: str

@@ -114,7 +114,9 @@ def check_lines(keys: Counter[str]) -> None:
     assert keys == Counter(make_item("small", 0, number)["pk"]["S"] for number in range(ITEMS))
 
 
-@pytest.mark.parametrize(("processes", "number"), [("1", signal.SIGTERM), ("2", signal.SIGINT), ("2", signal.SIGHUP)])
+@pytest.mark.parametrize(
+    ("processes", "number"), few([("1", signal.SIGTERM), ("2", signal.SIGINT), ("2", signal.SIGHUP)], 1)
+)
 async def test_interrupted_export_goes_on(
     counting: StartCounting, tmp_path: Path, processes: str, number: signal.Signals
 ) -> None:

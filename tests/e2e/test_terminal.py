@@ -13,6 +13,7 @@ import pytest
 
 from tests.kit.bad_inputs import PK
 from tests.kit.command import SECONDS, ddbio
+from tests.kit.marks import few
 from tests.kit.servers.aws import Server
 
 HOSTILE = "x\x1b]0;PWNED\x07\nwarning: all fine"
@@ -46,7 +47,7 @@ def on_a_terminal(line: list[str], environment: Mapping[str, str], folder: Path)
         return process.wait(SECONDS), got.decode()
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("encoding", few(["utf-8", "ascii"], 1))
 def test_the_live_bar_of_an_export(moto: Server, table: str, tmp_path: Path, encoding: str) -> None:
     place = f"out {HOSTILE}"
     line = ["export", "-t", table, "-c", "1000", "-p", "1", "-d", place]
@@ -79,7 +80,7 @@ def test_standard_output_and_reports(moto: Server, table: str, tmp_path: Path) -
     assert report.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("encoding", ["", "utf-8", "ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", few(["", "utf-8", "ascii", "latin-1"], 2))
 def test_names_and_the_command_to_go_on(moto: Server, tmp_path: Path, encoding: str) -> None:
     table = moto.create_table(key=PK)
     (tmp_path / BAD).write_bytes(b'bad\n{"pk":"a"}\n')

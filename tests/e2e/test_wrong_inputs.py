@@ -12,6 +12,7 @@ import pytest
 
 from tests.kit.bad_inputs import PK, RECORD_LIMIT
 from tests.kit.command import Done, ddbio
+from tests.kit.marks import few
 from tests.kit.servers.aws import Server
 
 GOOD = b'{"pk":"a"}\n'
@@ -46,31 +47,36 @@ def reasons(done: Done) -> Sequence[str]:
 
 @pytest.mark.parametrize(
     ("name", "content", "told"),
-    [
-        (
-            "in.csv",
-            b"pk,v\na,1\nb,2\n",
-            "not_json: 3 records, for example line 1 of PLACE: The record is not valid JSON. ",
-        ),
-        ("in.csv", b"pk,v\na,1\nb,2\n", "The file looks like CSV"),
-        (
-            "in.json",
-            json.dumps([{"pk": "a"}, {"pk": "b"}]).encode(),
-            "not_an_object: 1 record, for example line 1 of PLACE",
-        ),
-        ("in.json", json.dumps([{"pk": "a"}, {"pk": "b"}], indent=2).encode(), "jq -c '.[]' FILE"),
-        ("in.json", json.dumps([{"pk": "x" * RECORD_LIMIT}]).encode(), "jq -c '.[]' FILE"),
-        ("in.json", json.dumps({"pk": "a"}, indent=2).encode(), "jq -c . FILE"),
-        ("in.json", gzip.compress(GOOD), "let its name end in .gz"),
-        ("in.json", '\ufeff{"pk":"a"}\n'.encode("utf-16-le"), "iconv -f UTF-16 -t UTF-8"),
-        ("in.json.gz", gzip.compress(b"[\n" + GOOD[:-1] + b",\n" + GOOD[:-1] + b",\n]\n"), "jq -c '.[]' FILE"),
-        ("manifest.json", json.dumps({"ddbio_manifest": 1}, indent=2).encode(), "is a manifest of ddbio's"),
-        (
-            "in.json",
-            b'{"id":"a"}\n{"id":"b"}\n',
-            "key_missing: 2 records, for example line 1 of PLACE: The key attribute 'pk'",
-        ),
-    ],
+    few(
+        [
+            (
+                "in.csv",
+                b"pk,v\na,1\nb,2\n",
+                "not_json: 3 records, for example line 1 of PLACE: The record is not valid JSON. ",
+            ),
+            ("in.csv", b"pk,v\na,1\nb,2\n", "The file looks like CSV"),
+            (
+                "in.json",
+                json.dumps([{"pk": "a"}, {"pk": "b"}]).encode(),
+                "not_an_object: 1 record, for example line 1 of PLACE",
+            ),
+            ("in.json", json.dumps([{"pk": "a"}, {"pk": "b"}], indent=2).encode(), "jq -c '.[]' FILE"),
+            ("in.json", json.dumps([{"pk": "x" * RECORD_LIMIT}]).encode(), "jq -c '.[]' FILE"),
+            ("in.json", json.dumps({"pk": "a"}, indent=2).encode(), "jq -c . FILE"),
+            ("in.json", gzip.compress(GOOD), "let its name end in .gz"),
+            ("in.json", '\ufeff{"pk":"a"}\n'.encode("utf-16-le"), "iconv -f UTF-16 -t UTF-8"),
+            ("in.json.gz", gzip.compress(b"[\n" + GOOD[:-1] + b",\n" + GOOD[:-1] + b",\n]\n"), "jq -c '.[]' FILE"),
+            ("manifest.json", json.dumps({"ddbio_manifest": 1}, indent=2).encode(), "is a manifest of ddbio's"),
+            (
+                "in.json",
+                b'{"id":"a"}\n{"id":"b"}\n',
+                "key_missing: 2 records, for example line 1 of PLACE: The key attribute 'pk'",
+            ),
+        ],
+        0,
+        3,
+        7,
+    ),
     ids=[
         "CSV, the reason",
         "CSV",

@@ -17,6 +17,7 @@ from ddbio.events import Event, Warned
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.storage.base import MANIFEST
 from tests.conftest import StartCounting
+from tests.kit.marks import few
 from tests.kit.servers.aws import Server
 from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.http import Handler, Reply, Request
@@ -116,7 +117,7 @@ def both(folder: Path) -> None:
         (both, f"1 file that the import does not read, like {FIRST}, and another size for 1 file that it reads, like"),
     ],
 )
-@pytest.mark.parametrize("above", [False, True])
+@pytest.mark.parametrize("above", few([False, True], 1))
 async def test_what_the_manifest_lists_has_to_be_there(
     server: CountingServer, tmp_path: Path, damage: Callable[[Path], None], told: str, above: bool
 ) -> None:

@@ -36,6 +36,7 @@ from ddbio import (
 )
 from ddbio.errors import DdbioError
 from ddbio.events import Event
+from tests.kit.marks import few
 from tests.kit.servers.aws import REGION
 from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.http import Handler, Reply, Request
@@ -145,7 +146,7 @@ def keys(count: int) -> list[str]:
     return [make_item("small", 0, number)["pk"]["S"] for number in range(count)]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", few([1, 2], 1))
 def test_export_and_import(
     application: Application, tmp_path: Path, processes: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,7 +192,7 @@ def test_jobs_scans_and_writers_at_once(application: Application, tmp_path: Path
     assert keys_in(other) == keys(100)
 
 
-@pytest.mark.parametrize(("job", "processes"), JOBS)
+@pytest.mark.parametrize(("job", "processes"), few(JOBS, 0, 3))
 def test_nothing_is_left_after_a_failure(application: Application, tmp_path: Path, job: str, processes: int) -> None:
     async def denied(request: Request, serve: Handler) -> Reply:
         if request.operation in ("Scan", "BatchWriteItem"):
@@ -206,7 +207,7 @@ def test_nothing_is_left_after_a_failure(application: Application, tmp_path: Pat
     application.run(main)
 
 
-@pytest.mark.parametrize(("job", "processes"), JOBS)
+@pytest.mark.parametrize(("job", "processes"), few(JOBS, 1, 4))
 def test_nothing_is_left_after_a_cancellation(
     application: Application, tmp_path: Path, job: str, processes: int
 ) -> None:

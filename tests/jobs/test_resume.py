@@ -381,7 +381,7 @@ async def test_a_journal_that_was_cut_short_claims_nothing_more(local: Exports) 
     local.check(await local.run(resume=True))
 
 
-@pytest.mark.parametrize("what", ["chunk", "missing", "first"])
+@pytest.mark.parametrize("what", few(["chunk", "missing", "first"], 0))
 async def test_a_damaged_journal_is_refused_and_can_be_overwritten(local: Exports, tmp_path: Path, what: str) -> None:
     await local.interrupt()
     chunks = sorted((tmp_path / "out" / OWN_FOLDER / "journal").iterdir())

@@ -30,6 +30,7 @@ from ddbio.report import JobReport
 from ddbio.storage.base import MANIFEST
 from ddbio.storage.local.sink import LocalSink
 from tests.conftest import StartCounting
+from tests.kit.marks import few
 from tests.kit.servers.aws import Server
 from tests.kit.servers.counting import CountingServer
 from tests.kit.servers.http import Handler, Reply, Request
@@ -119,7 +120,7 @@ async def imports(counting: StartCounting, tmp_path: Path) -> Imports:
     return Imports(server, service, tmp_path)
 
 
-@pytest.mark.parametrize(("processes", "capacity"), [(1, 1e6), (3, 1e6), (3, 400)])
+@pytest.mark.parametrize(("processes", "capacity"), few([(1, 1e6), (3, 1e6), (3, 400)], 0, 2))
 async def test_a_source_is_in_before_the_next_one_begins(imports: Imports, processes: int, capacity: float) -> None:
     report = await imports.run(processes=processes, capacity=Capacity(units=capacity))
     assert (report.items, report.files) == (3 * RECORDS, 5)
@@ -129,7 +130,7 @@ async def test_a_source_is_in_before_the_next_one_begins(imports: Imports, proce
     assert plan.location == ", ".join(imports.options.sources)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", few(range(4), 0))
 async def test_resumed_anywhere_no_old_line_replaces_a_newer_one(
     imports: Imports, journaled: Journaled, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
