@@ -53,6 +53,12 @@ MAY_BLOCK = {
 }
 
 
+def pytest_configure() -> None:
+    executable = find_dynalite()
+    if executable is not None and not executable.exists():
+        raise pytest.UsageError(f"DDBIO_DYNALITE is {executable}, which does not exist.")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """By default S3 is SeaweedFS, which is strict; the same tests on moto's S3 are exhaustive."""
     for item in items:
