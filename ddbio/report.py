@@ -82,14 +82,18 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class JobReport(_Report):
-    """What a job did and what it used, in all its runs if it was resumed (except `peak_rss_bytes`)."""
+    """What a job did and what it used, in all its runs if it was resumed, except where a field says otherwise.
+
+    Of a verification, this is what its workers did; `VerifyReport` is made from it.
+    """
 
     command: Literal["export", "import", "verify"]
     table: str
+    """Empty if the files of an export were only checked."""
     items: int
-    """Items in the files (export) or acknowledged by the service (import)."""
+    """Items in the files (export) or acknowledged by the service (import); 0 of a verification, which moves none."""
     bytes: int
-    """Bytes written (export), or decompressed bytes read (import)."""
+    """Bytes written (export), decompressed bytes read (import), or bytes read as stored (verify)."""
     files: int
     """Files written or read."""
     rejected: int

@@ -87,12 +87,12 @@ class _SplitAudit:
 
     async def _read(self, number: int, stage: Stage | None) -> None:
         auditor = self._auditor
-        said = auditor.export.said(number)
-        file = auditor.export.files.get(said.name)
+        listed = auditor.export.listed(number)
+        file = auditor.export.files.get(number)
         if file is None:
-            self._problems.append(f"{said.name}: it is missing.")
+            self._problems.append(f"{listed.name}: it is missing.")
             return
-        check = FileCheck(said, auditor.file_reader, number=number, keep=stage.add if stage else None)
+        check = FileCheck(listed, auditor.file_reader, number=number, keep=stage.add if stage else None)
         call = stage.run if stage else partial(asyncio.get_running_loop().run_in_executor, auditor.executor)
         async with aclosing(auditor.source.read(file)) as chunks:
             async for chunk in chunks:

@@ -84,7 +84,7 @@ class Stage:
         async with self._turn:
             call = partial(function, *arguments)
             self._running = asyncio.get_running_loop().run_in_executor(self._executor, call)
-            self._running.add_done_callback(_looked_at)
+            self._running.add_done_callback(_retrieve_error)
             try:
                 # Shielded, since a thread can't be stopped; leaving the stage waits for it.
                 return await asyncio.shield(self._running)
@@ -137,7 +137,7 @@ class Stage:
         return self._db
 
 
-def _looked_at(call: asyncio.Future[Any]) -> None:
+def _retrieve_error(call: asyncio.Future[Any]) -> None:
     """Mark the error of a call as retrieved, since the caller may have been cancelled."""
     if not call.cancelled():
         call.exception()

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import NamedTuple
 
-from ddbio.aws.session import Session
 from ddbio.aws.table import TableInfo
-from ddbio.capacity import Budget, Control, Pace
+from ddbio.capacity import Budget, Pace
 from ddbio.errors import UsageError
+from ddbio.jobs.opening import Services
 from ddbio.options import Capacity
 from ddbio.words import plain
 
@@ -69,9 +69,10 @@ class BudgetedTable(NamedTuple):
 
 @asynccontextmanager
 async def steered(
-    control: Control, session: Session, table: str, index: str | None, capacity: Capacity, pace_of: PaceOf
+    services: Services, table: str, index: str | None, capacity: Capacity, pace_of: PaceOf
 ) -> AsyncIterator[BudgetedTable]:
-    """Describe the table and let `control` set the budget for as long as the context is open."""
+    """Describe the table and let the job's `Control` set the budget for as long as the context is open."""
+    session = services.session
 
     async def plan(changed: Capacity) -> Pace:
         return pace_of(changed, await session.describe_table(table, index))
@@ -79,5 +80,5 @@ async def steered(
     info = await session.describe_table(table, index)
     pace = pace_of(capacity, info)
     budget = Budget(pace)
-    async with control.steering(budget, plan, capacity):
+    async with services.control.steering(budget, plan, capacity):
         yield BudgetedTable(info, budget, max(pace, budget.pace, key=foreseen))

@@ -35,9 +35,9 @@ def affordable(wanted: int, pace: Pace, request_units: float) -> int:
     return max(1, min(wanted, int(foreseen(pace) // request_units)))
 
 
-def process_count(wanted: int, pace: Pace, request_units: float, splits: int) -> int:
+def process_count(affordable: int, splits: int) -> int:
     """How many processes have something to do: each needs its share of the budget, and a split to work on."""
-    return max(1, min(affordable(wanted, pace, request_units), splits))
+    return max(1, min(affordable, splits))
 
 
 def segment_count(asked: int | None, size_bytes: int, processes: int) -> int:

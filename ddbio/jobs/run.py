@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from ddbio.capacity import Budget, Control
 from ddbio.clock import Clock
@@ -34,33 +33,21 @@ SEAL_SECONDS = 0.5
 log = logging.getLogger("ddbio")
 
 
-class Files(Protocol):
-    """The files of a job."""
+@dataclass(frozen=True)
+class Files:
+    """The files of a job, here of one that leaves none behind: `read` are those that it reads."""
+
+    read: int = 0
 
     def count(self) -> int:
         """How many files the report counts."""
+        return self.read
 
     async def recover(self, splits: Sequence[int] | None = None) -> None:
         """Seal what is durable of the files that lost workers were writing for these splits (None: for all)."""
 
     async def sweep(self) -> None:
         """Remove the unfinished files that no commit mentions."""
-
-
-@dataclass(frozen=True)
-class NoOutput:
-    """The files of a job that leaves none behind: `read` are those that it reads."""
-
-    read: int = 0
-
-    def count(self) -> int:
-        return self.read
-
-    async def recover(self, splits: Sequence[int] | None = None) -> None:
-        """Nothing to do."""
-
-    async def sweep(self) -> None:
-        """Nothing to do."""
 
 
 class Run:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ddbio import Connection
-from ddbio.capacity import Control
 from ddbio.errors import PreflightError
 from ddbio.events import silent
 from ddbio.jobs.export import Export
@@ -28,8 +27,8 @@ async def test_an_export_is_planned_without_a_trace(counting: StartCounting, tmp
     options = ExportOptions(
         table="T", destination=str(destination), connection=connection, capacity=FAST, processes=3, segments=40
     )
-    async with opened(connection, None, options.destination) as services:
-        export = await Export.prepare(options, services, silent, Control())
+    async with opened(connection, None, options.destination, observer=silent, control=None) as services:
+        export = await Export.prepare(options, services)
     assert (export.wanted, export.opened.segments, export.budget.rate) == (3, 40, 100_000)
     assert set(server.account.operations) == {"DescribeTable"}
     assert not destination.exists()
@@ -43,8 +42,8 @@ async def test_an_import_is_planned_without_a_trace(counting: StartCounting, tmp
     options = ImportOptions(
         table="T", source=str(source), connection=connection, capacity=FAST, processes=3, state=str(state)
     )
-    async with opened(connection, None, *options.sources) as services:
-        job = await Import.prepare(options, services, silent, Control())
+    async with opened(connection, None, *options.sources, observer=silent, control=None) as services:
+        job = await Import.prepare(options, services)
     assert [split.file for split in job.opened.splits] == [str(source)]
     assert job.source_bytes == source.stat().st_size
     assert set(server.account.operations) == {"DescribeTable"}
@@ -56,7 +55,7 @@ async def test_only_beginning_tries_the_destination(counting: StartCounting, tmp
     connection = Connection(region="us-east-1", dynamodb_endpoint_url=server.url)
     (tmp_path / "file").touch()
     options = ExportOptions(table="T", destination=str(tmp_path / "file"), connection=connection, capacity=FAST)
-    async with opened(connection, None, options.destination) as services:
-        export = await Export.prepare(options, services, silent, Control())
+    async with opened(connection, None, options.destination, observer=silent, control=None) as services:
+        export = await Export.prepare(options, services)
         with pytest.raises(PreflightError):
             await export.begin()
