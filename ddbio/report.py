@@ -115,12 +115,15 @@ class JobReport(_Report):
     """Timeline of the last run: one row per second; after an hour one row per two seconds, and so on."""
 
 
+DifferenceKind = Literal["missing", "extra", "different"]
+"""`missing` from the table, `extra` in the table, or `different`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """An item that differs between an export's files and a table."""
 
-    kind: Literal["missing", "extra", "different"]
-    """`missing` from the table, `extra` in the table, or `different`."""
+    kind: DifferenceKind
     segment: int
     """The segment of the export's Scan in which it was found."""
     key: dict[str, dict[str, str]]

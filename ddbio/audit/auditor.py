@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 
 from ddbio.audit.commits import AuditCommit, Row
@@ -29,28 +30,21 @@ PIECE_BYTES = 1024 * 1024
 """A commit hands over about this many bytes of rows; the next piece waits until it has arrived."""
 
 
+@dataclass(kw_only=True)
 class Auditor:
     """Works on the splits of a verification: on segments where there is a `scan` of the table, otherwise on files."""
 
-    def __init__(
-        self,
-        export: FinishedExport,
-        source: Source,
-        *,
-        scan: SegmentScan | None,
-        outbox: Outbox,
-        meter: Meter,
-        executor: Executor,
-    ) -> None:
-        self.export = export
-        self.source = source
-        self.scan = scan
-        self.outbox = outbox
-        self.meter = meter
-        self.executor = executor
-        self.files = export.by_segment()
-        self.file_reader = export.file_reader()
-        self.table_reader = export.table_reader()
+    export: FinishedExport
+    source: Source
+    scan: SegmentScan | None
+    outbox: Outbox
+    meter: Meter
+    executor: Executor
+
+    def __post_init__(self) -> None:
+        self.files = self.export.by_segment()
+        self.file_reader = self.export.file_reader()
+        self.table_reader = self.export.table_reader()
 
     async def work(self, lease: Lease) -> None:
         """Audit one segment or file; the last commit has the counts and the problems."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ddbio.audit.commits import Row
 from ddbio.errors import JobFailedError
+from ddbio.report import DifferenceKind
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ _FINDINGS = f"""
 class Finding(NamedTuple):
     """One key for which the sides differ; `file` and `offset` are None where no file has it."""
 
-    kind: str
+    kind: DifferenceKind
     key: bytes
     segment: int
     file: int | None

@@ -145,7 +145,9 @@ async def _auditor(
             total=export.manifest.segments,
             output=export.scan_format,
         )
-    return Auditor(export, source, scan=scan, outbox=tools.outbox, meter=tools.meter, executor=tools.executor)
+    return Auditor(
+        export=export, source=source, scan=scan, outbox=tools.outbox, meter=tools.meter, executor=tools.executor
+    )
 
 
 _ENGINES: dict[type, Callable[..., Awaitable[Engine]]] = {

@@ -22,8 +22,6 @@ CONTROL = f"{OWN_FOLDER}/control.json"
 """Its name, relative to the destination of an export or the state folder of an import."""
 POLL_SECONDS = 1.0
 """How often the control file is read."""
-PAUSED = Steered("Paused: no new requests.")
-GOING_ON = Steered("Going on.")
 TABLE_SECONDS = 60.0
 """How often the table is described: autoscaling changes its capacity within minutes."""
 MAX_BYTES = 64 * 1024
@@ -113,7 +111,7 @@ def pause(control: Control, observer: Observer, paused: bool) -> None:
     """Pause the job or continue it, and report that, unless nothing changes."""
     if paused != control.paused:
         (control.pause if paused else control.resume)()
-        observer(PAUSED if paused else GOING_ON)
+        observer(Steered("Paused: no new requests." if paused else "Going on."))
 
 
 def _capacity(text: str | float) -> Capacity:

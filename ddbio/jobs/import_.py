@@ -105,15 +105,12 @@ class Import(Prepared[JobReport]):
             found=found,
             facts=tuple(map(SourceFacts, options.sources, hints, (s3 for _, s3 in pairs))),
             folder=folder,
+            state_folder=folder.location if rereadable else None,
         )
 
     @property
     def state(self) -> Sink | None:
-        return self.folder if all(source.rereadable for source in self.sources) else None
-
-    @property
-    def state_folder(self) -> str | None:
-        return None if self.state is None else self.state.location
+        return None if self.state_folder is None else self.folder
 
     def units_left(self, ledger: Ledger) -> float:
         """At least."""

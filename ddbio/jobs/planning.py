@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import ceil
-from typing import overload
+from typing import Any
 
 from ddbio.capacity import Pace
 from ddbio.jobs.pace import foreseen
@@ -82,14 +82,9 @@ class _Segments(Sequence[Split]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    @overload
-    def __getitem__(self, at: int) -> Split: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[Split]: ...
-
-    def __getitem__(self, at: int | slice) -> Split | list[Split]:
-        return Split(self._numbers[at]) if isinstance(at, int) else [Split(number) for number in self._numbers[at]]
+    def __getitem__(self, at: Any) -> Any:
+        numbers = self._numbers[at]
+        return Split(numbers) if isinstance(numbers, int) else [Split(number) for number in numbers]
 
 
 def spans(sources: Sequence[Sequence[SourceFile]], processes: int) -> list[Split]:

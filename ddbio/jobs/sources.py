@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,15 +61,16 @@ async def refuse_rejects_among(sources: Sequence[Source], rejects: RejectsFile) 
             )
 
 
+@dataclass(frozen=True)
 class _Inspection:
     """Inspects the sources one after the other."""
 
-    def __init__(self, options: ImportOptions, table: TableInfo, state: str, warn: Callable[[str], None]) -> None:
-        self._options = options
-        self._table = table
-        self._state = state
-        self._warn = warn
-        self._origins: set[tuple[str, str]] = set()
+    options: ImportOptions
+    table: TableInfo
+    state: str
+    warn: Callable[[str], None]
+    origins: set[tuple[str, str]] = field(default_factory=set)
+    """The accounts and regions of which `warn` was told."""
 
     async def inspect(self, source: Source, survey: Survey) -> FoundSource:
         hints: dict[str, HintType] = {}
@@ -80,7 +82,7 @@ class _Inspection:
             location = source.location_of(export.root).rstrip("/") or "/"
             text = await source.manifest(export.root) if export.has_manifest else None
             if text is None:
-                gaps += _unfinished(location, export, mine=location == self._state)
+                gaps += _unfinished(location, export, mine=location == self.state)
                 continue
             types = read_types(text, location)
             listed = {f"{export.root}{file.name}": file for file in types.files}
@@ -105,31 +107,31 @@ class _Inspection:
 
     def _usable(self, types: Types, location: str) -> dict[str, HintType]:
         try:
-            RecordEncoder(self._table.keys, "auto", types.type_hints)
+            RecordEncoder(self.table.keys, "auto", types.type_hints)
         except ValueError as error:
             raise SourceError(
                 f"The manifest of {location} has a type hint that can't be used: {error}.",
                 hint="Mend it, or move it out of the way.",
             ) from error
         for warning in lost_types(location, types.mixed, cut_off=types.types_cut_off):
-            self._warn(warning)
+            self.warn(warning)
         return types.type_hints
 
     def _compare_origin(self, types: Types, location: str) -> None:
         """Warn if the export is of a table of the same name in another account or region: that may be a mistake."""
-        table, origin = self._table, types.identity
+        table, origin = self.table, types.identity
         if origin is None or origin.command != "export" or origin.table != table.name:
             return
         found = origin.account, origin.region
-        if found != (table.account, table.region) and found not in self._origins:
-            self._origins.add(found)
-            self._warn(
+        if found != (table.account, table.region) and found not in self.origins:
+            self.origins.add(found)
+            self.warn(
                 f"The export in {location} is of table {origin.table} of account {origin.account} in {origin.region}; "
                 f"it is imported into the table of that name of account {table.account} in {table.region}."
             )
 
     def _tell_gaps(self, gaps: Sequence[_Gap], survey: Survey) -> None:
-        if gaps and survey.named == "folder" and not self._options.allow_partial:
+        if gaps and survey.named == "folder" and not self.options.allow_partial:
             others = count(len(gaps) - 1, "other export is", "other exports are")
             more = f" {others} not whole either." if len(gaps) > 1 else ""
             raise UsageError(
@@ -137,12 +139,12 @@ class _Inspection:
                 hint="To import what is there all the same, use --allow-partial.",
             )
         for gap in gaps:
-            self._warn(f"{gap.what}: {gap.so}")
+            self.warn(f"{gap.what}: {gap.so}")
 
     def _tell_unused(self, locations: Sequence[str]) -> None:
         if locations:
             others = f" and {count(len(locations) - 1, 'other export')}" if len(locations) > 1 else ""
-            self._warn(
+            self.warn(
                 f"The type hints of the export in {locations[0]}{others} are not used: sets and binary in plain JSON "
                 "are imported as lists and strings. Name each export as a source of its own."
             )
@@ -157,7 +159,7 @@ def common_types(sources: Sequence[FoundSource]) -> tuple[dict[str, HintType], l
 
 
 def lost_types(location: str, mixed: Sequence[str], *, cut_off: bool) -> Iterator[str]:
-    """What plain JSON has lost: `mixed` paths held sets or binary and other types; beyond a `cut_off`, none is known."""
+    """What plain JSON has lost: `mixed` paths held several types; if `cut_off`, there were more than are recorded."""
     imported = "such sets are imported as lists, binary as strings. --format dynamodb-json keeps them."
     if mixed:
         names = f"{mixed[0]} and {count(len(mixed) - 1, 'other attribute')}" if len(mixed) > 1 else mixed[0]

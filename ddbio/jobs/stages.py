@@ -58,17 +58,14 @@ class Prepared(ABC, Generic[Result]):
     """Where the files go to or come from."""
     source_bytes: int | None = None
     """What an import will read; None if that is not known."""
+    state_folder: str | None = None
+    """Where an import that can be resumed keeps its own files."""
     limits: Limits = field(default_factory=Limits)
 
     @property
     @abstractmethod
     def state(self) -> Sink | None:
         """Where the job keeps its journal and its control file; None if it can't be resumed."""
-
-    @property
-    def state_folder(self) -> str | None:
-        """The folder of an import's own files."""
-        return None
 
     @abstractmethod
     def units_left(self, ledger: Ledger) -> float:

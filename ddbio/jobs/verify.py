@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Literal, cast
 
 from ddbio.audit.audit_ledger import AuditLedger
 from ddbio.audit.finished_export import FinishedExport, find_export
@@ -31,12 +30,11 @@ from ddbio.ledger.ledger import Ledger
 from ddbio.options import VerifyOptions
 from ddbio.pipeline.job import VerifyJob
 from ddbio.pipeline.meter import peak_rss_bytes
-from ddbio.report import Difference, JobReport, VerifyReport
+from ddbio.report import Difference, DifferenceKind, JobReport, VerifyReport
 from ddbio.storage.base import Sink, Source
 from ddbio.words import count
 
 OnDifference = Callable[[Difference], None]
-Kind = Literal["missing", "extra", "different"]
 NO_REQUESTS = Pace(1.0)
 """The budget where no table is read: nothing of it is used."""
 
@@ -114,10 +112,7 @@ class Verification(Prepared[VerifyReport]):
             table=table,
             rest=rest,
             ledger=ledger,
-            contradictions=(
-                *contradictions(export.manifest, export.options),
-                *export.unlisted,
-            ),
+            contradictions=(*contradictions(export.manifest, export.options), *export.unlisted),
             on_difference=on_difference,
         )
 
@@ -192,18 +187,17 @@ class Verification(Prepared[VerifyReport]):
             peak_rss_bytes=report.peak_rss_bytes + peak_rss_bytes() - peak_before,
         )
 
-    async def _report_differences(self) -> Counter[Kind]:
-        found: Counter[Kind] = Counter()
+    async def _report_differences(self) -> Counter[DifferenceKind]:
+        found: Counter[DifferenceKind] = Counter()
         async with aclosing(self.rest.findings()) as batches:
             async for batch in batches:
                 for finding in batch:
-                    kind = cast("Kind", finding.kind)
-                    found[kind] += 1
+                    found[finding.kind] += 1
                     key = key_json(finding.key, self.export.options.keys)
-                    self.on_difference(Difference(kind=kind, segment=finding.segment, key=key))
+                    self.on_difference(Difference(kind=finding.kind, segment=finding.segment, key=key))
         return found
 
-    async def _repair(self, found: Counter[Kind], problems: Sequence[str]) -> Repaired:
+    async def _repair(self, found: Counter[DifferenceKind], problems: Sequence[str]) -> Repaired:
         """Write back what is missing or different, if that is wanted and the files can be trusted."""
         repaired = Repaired()
         if not self.options.repair or self.table is None:
