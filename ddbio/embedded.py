@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ddbio.errors import PreflightError
@@ -20,25 +19,16 @@ HOST = "127.0.0.1"
 REGION = "us-east-1"
 
 
-@dataclass(frozen=True)
-class EmbeddedAws:
-    """A running server; its data is lost when the process ends."""
-
-    url: str
-
-    @property
-    def connection(self) -> Connection:
-        """The connection options for jobs that use the server."""
-        return Connection(region=REGION, endpoint_url=self.url)
-
-
 @asynccontextmanager
-async def embedded_aws() -> AsyncIterator[EmbeddedAws]:
-    """Run the server on a free port. Raises PreflightError if moto is not installed."""
+async def embedded_aws() -> AsyncIterator[Connection]:
+    """Run the server on a free port, and yield the connection options for jobs that use it.
+
+    Its data is lost when the context is left. Raises PreflightError if moto is not installed.
+    """
     server = await asyncio.to_thread(_start)
     host, port = server.get_host_and_port()
     try:
-        yield EmbeddedAws(f"http://{host}:{port}")
+        yield Connection(region=REGION, endpoint_url=f"http://{host}:{port}")
     finally:
         await asyncio.to_thread(server.stop)
 

@@ -119,29 +119,40 @@ class ScanFilter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _MoveOptions:
-    """What exports and imports have in common."""
+class _JobOptions:
+    """What all jobs have in common."""
 
-    table: str
     connection: Connection = Connection()
-    capacity: Capacity = AUTO
     processes: int = 1
     """Maximum number of worker processes; 1 runs the job inside the calling process."""
     concurrency: int | None = None
+    retry_seconds: float = RETRY_SECONDS
+    """Stop when a request has been failing, or the table of an import has accepted nothing, for this many seconds; an
+    export or import can be resumed then."""
+
+    def __post_init__(self) -> None:
+        _positive("number of processes", self.processes)
+        _positive("concurrency", self.concurrency)
+        _positive("retry timeout", self.retry_seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MoveOptions(_JobOptions):
+    """What exports and imports have in common."""
+
+    table: str
+    capacity: Capacity = AUTO
     burst_seconds: float = 0.0
     """Up to this many seconds' worth of unused capacity may be spent at once, on top of the budget."""
     max_units: float | None = None
     """Stop with LimitReachedError once this run has consumed this many capacity units; the job can be resumed."""
     max_seconds: float | None = None
     """Stop with LimitReachedError after this many seconds; the job can be resumed."""
-    retry_seconds: float = RETRY_SECONDS
-    """Stop when a request has been failing, or the table of an import has accepted nothing, for this many seconds; the
-    job can be resumed."""
     resume: bool = False
     """Continue the unfinished job: of an export in the destination, of an import whose journal is in `state`."""
 
     def __post_init__(self) -> None:
-        _check_work(self.processes, self.concurrency, self.retry_seconds)
+        super().__post_init__()
         if not 0 <= self.burst_seconds <= MAX_BURST:
             raise UsageError(f"The burst must be from 0 to {MAX_BURST} seconds, not {plain(self.burst_seconds)}.")
         _positive("maximum number of units", self.max_units)
@@ -222,17 +233,14 @@ class ImportOptions(_MoveOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyOptions:
+class VerifyOptions(_JobOptions):
     """Options of a verification of an export's files against its manifest and, if given, a table."""
 
     source: str
     """The destination of the export: a folder or `s3://bucket/prefix`."""
     table: str | None = None
-    connection: Connection = Connection()
     capacity: Capacity = HALF
     """For reading the table."""
-    processes: int = 1
-    """Maximum number of worker processes; 1 runs the verification inside the calling process."""
     concurrency: int = 8
     """Segments (without a table: files) read concurrently in each process."""
     consistent: bool = False
@@ -241,21 +249,13 @@ class VerifyOptions:
     """Write missing and different items to the table as they are in the files."""
     write_capacity: Capacity = HALF
     """For the repair."""
-    retry_seconds: float = RETRY_SECONDS
-    """Fail when a request has been failing for this many seconds."""
 
     def __post_init__(self) -> None:
-        _check_work(self.processes, self.concurrency, self.retry_seconds)
+        super().__post_init__()
         if self.source == "-":
             raise UsageError("Standard input can't be verified, as it has no manifest.", hint="Give a folder or s3://.")
         if self.repair and self.table is None:
             raise UsageError("A repair needs a table.", hint="Name it with --table.")
-
-
-def _check_work(processes: int, concurrency: int | None, retry_seconds: float) -> None:
-    _positive("number of processes", processes)
-    _positive("concurrency", concurrency)
-    _positive("retry timeout", retry_seconds)
 
 
 def _positive(what: str, value: float | None) -> None:

@@ -82,14 +82,18 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class JobReport(_Report):
-    """What a job did and what it used, in all its runs if it was resumed (except `peak_rss_bytes`)."""
+    """What a job did and what it used, in all its runs if it was resumed, except where a field says otherwise.
+
+    Of a verification, this is what its workers did; `VerifyReport` is made from it.
+    """
 
     command: Literal["export", "import", "verify"]
     table: str
+    """Empty if the files of an export were only checked."""
     items: int
-    """Items in the files (export) or acknowledged by the service (import)."""
+    """Items in the files (export) or acknowledged by the service (import); 0 of a verification, which moves none."""
     bytes: int
-    """Bytes written (export), or decompressed bytes read (import)."""
+    """Bytes written (export), decompressed bytes read (import), or bytes read as stored (verify)."""
     files: int
     """Files written or read."""
     rejected: int
@@ -111,12 +115,15 @@ class JobReport(_Report):
     """Timeline of the last run: one row per second; after an hour one row per two seconds, and so on."""
 
 
+DifferenceKind = Literal["missing", "extra", "different"]
+"""`missing` from the table, `extra` in the table, or `different`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """An item that differs between an export's files and a table."""
 
-    kind: Literal["missing", "extra", "different"]
-    """`missing` from the table, `extra` in the table, or `different`."""
+    kind: DifferenceKind
     segment: int
     """The segment of the export's Scan in which it was found."""
     key: dict[str, dict[str, str]]

@@ -43,7 +43,8 @@ def matrix_import(budget: float, item_bytes: int, processes: int, seconds: float
         path = Path(folder) / "dump.json"
         write_dump(path, [f"key {number:09d}" for number in range(count)], item_bytes)
         units = spans_of(path, max(path.stat().st_size // (32 * processes), 1_000))
-        few = planning.process_count(processes, Pace(budget), planning.BATCH_UNITS, len(units))
+        affordable = planning.affordable(processes, Pace(budget), planning.BATCH_UNITS)
+        few = planning.process_count(affordable, len(units))
         # So many lanes as the budget needs at this latency: each sends a hundred batches a second.
         lanes = max(16 if planned else 2, int(budget / processes / (1_500 * cost)))
         job = import_job(path, concurrency=lanes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 
 from ddbio.audit.commits import AuditCommit, Row
@@ -29,28 +30,21 @@ PIECE_BYTES = 1024 * 1024
 """A commit hands over about this many bytes of rows; the next piece waits until it has arrived."""
 
 
+@dataclass(kw_only=True)
 class Auditor:
     """Works on the splits of a verification: on segments where there is a `scan` of the table, otherwise on files."""
 
-    def __init__(
-        self,
-        export: FinishedExport,
-        source: Source,
-        *,
-        scan: SegmentScan | None,
-        outbox: Outbox,
-        meter: Meter,
-        executor: Executor,
-    ) -> None:
-        self.export = export
-        self.source = source
-        self.scan = scan
-        self.outbox = outbox
-        self.meter = meter
-        self.executor = executor
-        self.files = export.by_segment()
-        self.file_reader = export.file_reader()
-        self.table_reader = export.table_reader()
+    export: FinishedExport
+    source: Source
+    scan: SegmentScan | None
+    outbox: Outbox
+    meter: Meter
+    executor: Executor
+
+    def __post_init__(self) -> None:
+        self.files = self.export.by_segment()
+        self.file_reader = self.export.file_reader()
+        self.table_reader = self.export.table_reader()
 
     async def work(self, lease: Lease) -> None:
         """Audit one segment or file; the last commit has the counts and the problems."""
@@ -87,12 +81,12 @@ class _SplitAudit:
 
     async def _read(self, number: int, stage: Stage | None) -> None:
         auditor = self._auditor
-        said = auditor.export.said(number)
-        file = auditor.export.files.get(said.name)
+        listed = auditor.export.listed(number)
+        file = auditor.export.files.get(number)
         if file is None:
-            self._problems.append(f"{said.name}: it is missing.")
+            self._problems.append(f"{listed.name}: it is missing.")
             return
-        check = FileCheck(said, auditor.file_reader, number=number, keep=stage.add if stage else None)
+        check = FileCheck(listed, auditor.file_reader, number=number, keep=stage.add if stage else None)
         call = stage.run if stage else partial(asyncio.get_running_loop().run_in_executor, auditor.executor)
         async with aclosing(auditor.source.read(file)) as chunks:
             async for chunk in chunks:

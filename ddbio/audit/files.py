@@ -22,15 +22,16 @@ Keep = Callable[[Sequence[Row]], None]
 class FileCheck:
     """Checks a file from its stored bytes. The calls block, so they belong in a thread.
 
-    `keep`, if given, is called with a row for each item, in which the file has this `number`.
+    `listed` is what the manifest says about it. `keep`, if given, is called with a row for each item, in which the file
+    has this `number`.
     """
 
-    def __init__(self, said: FileState, reader: ItemReader, *, number: int = 0, keep: Keep | None = None) -> None:
-        self._said = said
+    def __init__(self, listed: FileState, reader: ItemReader, *, number: int = 0, keep: Keep | None = None) -> None:
+        self._listed = listed
         self._reader = reader
         self._number = number
         self._keep = keep
-        self._decompressor = Decompressor(compression_of(said.name))
+        self._decompressor = Decompressor(compression_of(listed.name))
         self._framer = LineFramer(limit=MAX_RECORD)
         self._broken: str | None = None
         self._refused = 0
@@ -59,7 +60,7 @@ class FileCheck:
                 self._decompressor.end()
             except TruncatedStreamError as error:
                 self._broken = str(error)
-        return [f"{self._said.name}: {problem}" for problem in self._problems()]
+        return [f"{self._listed.name}: {problem}" for problem in self._problems()]
 
     def _take(self, found: Sequence[Record]) -> None:
         rows = [row for record in found if (row := self._row(record))]
@@ -76,20 +77,20 @@ class FileCheck:
                 why = "it is too long" if item is None else item.message
                 self._first_refusal = f"the first at byte {record.offset:,}: {why}"
             return None
-        return Row(item.key, item.fingerprint, self._said.segment, self._number, record.offset)
+        return Row(item.key, item.fingerprint, self._listed.segment, self._number, record.offset)
 
     def _problems(self) -> Iterator[str]:
-        said = self._said
-        if self.bytes != said.bytes:
-            yield f"it has {self.bytes:,} bytes, but the manifest says {said.bytes:,}."
-        if self._crc != said.crc32:
-            yield f"its checksum (CRC32) is {self._crc:08x}, but the manifest says {said.crc32:08x}."
+        listed = self._listed
+        if self.bytes != listed.bytes:
+            yield f"it has {self.bytes:,} bytes, but the manifest says {listed.bytes:,}."
+        if self._crc != listed.crc32:
+            yield f"its checksum (CRC32) is {self._crc:08x}, but the manifest says {listed.crc32:08x}."
         if self._broken is not None:
             yield self._broken
         if self._refused:
             yield f"{self._refused:,} of its records can't be read, {self._first_refusal}"
-        if self.items != said.items:
-            yield f"it has {self.items:,} records, but the manifest says {said.items:,}."
+        if self.items != listed.items:
+            yield f"it has {self.items:,} records, but the manifest says {listed.items:,}."
         fingerprint = f"{self._fingerprint & MASK:016x}"
-        if said.fingerprint not in (None, fingerprint):
-            yield f"the fingerprint of its items is {fingerprint}, but the manifest says {said.fingerprint}."
+        if listed.fingerprint not in (None, fingerprint):
+            yield f"the fingerprint of its items is {fingerprint}, but the manifest says {listed.fingerprint}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -16,7 +16,7 @@ from ddbio.hints import MAX_PATHS
 from ddbio.ledger.entries import FileState, Split
 from ddbio.ledger.identity import ExportIdentity
 from ddbio.ledger.manifest import Manifest, read_manifest
-from ddbio.model import KeyType, OutputFormat
+from ddbio.model import OutputFormat
 from ddbio.storage.base import MANIFEST, Source, SourceFile, Survey
 
 _NAMED = 3
@@ -25,28 +25,13 @@ _NAMED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedExport:
-    """A finished export. `files` are the files of the manifest that exist, by their names in it."""
+    """A finished export. `files` are the files of the manifest that exist, by their numbers in it."""
 
     manifest: Manifest
     options: ExportIdentity
-    files: dict[str, SourceFile]
-    strangers: tuple[str, ...]
-    """Files that an import would read but the manifest does not list."""
-
-    @property
-    def table(self) -> str:
-        """The table that was exported."""
-        return self.options.table
-
-    @property
-    def format(self) -> OutputFormat:
-        """The format of the records."""
-        return self.options.format
-
-    @property
-    def keys(self) -> Sequence[tuple[str, KeyType]]:
-        """The primary key: names and types, the partition key first."""
-        return self.options.keys
+    files: dict[int, SourceFile]
+    unlisted: tuple[str, ...]
+    """What is wrong with files that the manifest does not list, a sentence each."""
 
     @property
     def lossy(self) -> str | None:
@@ -66,46 +51,36 @@ class FinishedExport:
 
         Where plain JSON has lost types, the items of the table lose them too: this is no difference.
         """
-        return self.format if self.lossy else "dynamodb-json"
+        return self.options.format if self.lossy else "dynamodb-json"
 
-    def said(self, number: int) -> FileState:
-        """The statement of the manifest about a file, as far as it can be verified.
+    def listed(self, number: int) -> FileState:
+        """What the manifest says about a file, as far as it can be verified.
 
         A file of a segment that the export did not have is read with those of the first segment.
         """
-        said = self.manifest.files[number]
-        segment = said.segment if said.segment < self.manifest.segments else 0
-        return msgspec.structs.replace(said, segment=segment, fingerprint=None if self.lossy else said.fingerprint)
-
-    def unlisted(self) -> Iterator[str]:
-        """What is wrong with files that the manifest does not list, a sentence each."""
-        for name in self.strangers:
-            yield f"{name}: the manifest does not list it, and an import would read it."
+        file = self.manifest.files[number]
+        segment = file.segment if file.segment < self.manifest.segments else 0
+        return msgspec.structs.replace(file, segment=segment, fingerprint=None if self.lossy else file.fingerprint)
 
     def file_splits(self) -> list[Split]:
         """One split for each file of the manifest."""
         return [Split(number, file=file.name, size=file.bytes) for number, file in enumerate(self.manifest.files)]
 
-    def numbered(self) -> dict[int, SourceFile]:
-        """The files that exist, by their numbers in the manifest."""
-        named = enumerate(self.manifest.files)
-        return {number: self.files[file.name] for number, file in named if file.name in self.files}
-
     def by_segment(self) -> dict[int, list[int]]:
         """The numbers of each segment's files in the manifest, in the order in which they were written."""
         segments: defaultdict[int, list[int]] = defaultdict(list)
         for number in range(len(self.manifest.files)):
-            segments[self.said(number).segment].append(number)
+            segments[self.listed(number).segment].append(number)
         return segments
 
     def file_reader(self) -> ItemReader:
         """A reader for the records of the files."""
         complete = self.options.projection_expression is None
-        return ItemReader(self.keys, self.format, self.manifest.type_hints, complete=complete)
+        return ItemReader(self.options.keys, self.options.format, self.manifest.type_hints, complete=complete)
 
     def table_reader(self) -> ItemReader:
         """A reader for the items of the table, in `scan_format`."""
-        return ItemReader(self.keys, self.scan_format, self.manifest.type_hints, complete=True)
+        return ItemReader(self.options.keys, self.scan_format, self.manifest.type_hints, complete=True)
 
     def refuse_comparison(self, key: Sequence[tuple[str, str]], table: str) -> None:
         """Raises UsageError where the files do not contain complete items of a table with this key."""
@@ -116,9 +91,9 @@ class FinishedExport:
                     f"This export has an option that keeps it from being compared with a table: its {words}.",
                     hint="Leave --table out: the files are still compared with their manifest.",
                 )
-        if tuple(key) != tuple(self.keys):
+        if tuple(key) != self.options.keys:
             raise UsageError(
-                f"The key of the exported items is {_words(self.keys)}, that of table {table} is {_words(key)}."
+                f"The key of the exported items is {_words(self.options.keys)}, that of table {table} is {_words(key)}."
             )
 
 
@@ -152,8 +127,12 @@ async def find_export(source: Source, run: str | None = None) -> FinishedExport:
     return FinishedExport(
         manifest=manifest,
         options=options,
-        files={name: file for name, file in files.items() if name in listed},
-        strangers=tuple(name for name in sorted(seen) if name not in listed),
+        files={number: files[file.name] for number, file in enumerate(manifest.files) if file.name in files},
+        unlisted=tuple(
+            f"{name}: the manifest does not list it, and an import would read it."
+            for name in sorted(seen)
+            if name not in listed
+        ),
     )
 
 

@@ -51,12 +51,12 @@ def contradictions(manifest: Manifest, options: ExportIdentity) -> Iterator[str]
 
 def _totals(manifest: Manifest) -> Iterator[str]:
     files, totals = manifest.files, manifest.totals
-    for what, said, found in (
+    for what, stated, found in (
         ("items", totals.items, sum(file.items for file in files)),
         ("bytes", totals.bytes, sum(file.bytes for file in files)),
     ):
-        if said != found:
-            yield f"The manifest says {said:,} {what} in all, but the files that it lists have {found:,}."
+        if stated != found:
+            yield f"The manifest says {stated:,} {what} in all, but the files that it lists have {found:,}."
     if totals.rejected or totals.rejects is not None:
         yield "The manifest speaks of rejected records, which no export has."
 

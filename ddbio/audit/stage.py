@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ddbio.audit.commits import Row
 from ddbio.errors import JobFailedError
+from ddbio.report import DifferenceKind
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ _FINDINGS = f"""
 class Finding(NamedTuple):
     """One key for which the sides differ; `file` and `offset` are None where no file has it."""
 
-    kind: str
+    kind: DifferenceKind
     key: bytes
     segment: int
     file: int | None
@@ -84,7 +85,7 @@ class Stage:
         async with self._turn:
             call = partial(function, *arguments)
             self._running = asyncio.get_running_loop().run_in_executor(self._executor, call)
-            self._running.add_done_callback(_looked_at)
+            self._running.add_done_callback(_retrieve_error)
             try:
                 # Shielded, since a thread can't be stopped; leaving the stage waits for it.
                 return await asyncio.shield(self._running)
@@ -137,7 +138,7 @@ class Stage:
         return self._db
 
 
-def _looked_at(call: asyncio.Future[Any]) -> None:
+def _retrieve_error(call: asyncio.Future[Any]) -> None:
     """Mark the error of a call as retrieved, since the caller may have been cancelled."""
     if not call.cancelled():
         call.exception()

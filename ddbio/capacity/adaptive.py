@@ -28,7 +28,7 @@ BLIND_SECONDS = 2.0
 AGAIN_SECONDS = 6.0
 ENOUGH = 0.8
 """A cut was not enough if there are throttles so soon after it, and less than this part of the budget was served."""
-TOLD_SECONDS = 10.0
+SHOWN_SECONDS = 10.0
 """Time for which an event is shown."""
 LEAST = 1.0
 """The lowest rate, in units per second."""
@@ -80,8 +80,8 @@ class Budget:
         self.paused = False
         self._seen: Counter[str] = Counter()
         self._judged: tuple[float, int, int] | None = None
-        self._told = ""
-        self._told_until = -math.inf
+        self._reason = ""
+        self._shown_until = -math.inf
         self._range_until = -math.inf
         self._last_cut = -math.inf
         self._observed_at: float | None = None
@@ -99,7 +99,7 @@ class Budget:
         self._rate = pace.start if pace.most is None else min(pace.start, pace.most)
         self._first = self._rate
         self._knee: float | None = None
-        self._told_until = -math.inf
+        self._shown_until = -math.inf
 
     def limit(self, most: float) -> None:
         """Limit an adapting budget from now on; what it has learned remains. A fixed budget does not change."""
@@ -107,11 +107,11 @@ class Budget:
             self.pace = self.pace._replace(most=most)
             self._rate = min(self._rate, most)
 
-    def told(self, now: float) -> str:
+    def reason(self, now: float) -> str:
         """What limits the job, in words; empty if nothing does."""
         if self.paused:
             return "paused"
-        return self._told if now < self._told_until else ""
+        return self._reason if now < self._shown_until else ""
 
     def observe(
         self,
@@ -139,7 +139,7 @@ class Budget:
             # Without a reason, it is unknown whose limit it is: a few hot keys must not stop everything.
             self._slow_down(worst, news, now, least=LEAST if set(news) - {UNPROCESSED} else self._first * LEAST_CUT)
         elif worst == "range":
-            self._tell("hot keys are throttled: only what reads or writes them waits", now)
+            self._show("hot keys are throttled: only what reads or writes them waits", now)
         if worst in ("table", "account") or not hungry or self.paused or self._next_step is None:
             self._next_step = now + STEP_SECONDS
         elif now >= self._next_step:
@@ -159,18 +159,18 @@ class Budget:
     def _judge(self, news: Mapping[str, int], now: float, share_returned: float) -> Scope | None:
         scopes = {scope(reason) for reason in news if reason != UNPROCESSED}
         if "range" in scopes:
-            self._range_until = now + TOLD_SECONDS
+            self._range_until = now + SHOWN_SECONDS
         if share_returned >= UNPROCESSED_CUT:
             scopes.add("range" if now < self._range_until else "table")
         elif UNPROCESSED in news:
-            self._tell("a few items are throttled: only they wait", now)
+            self._show("a few items are throttled: only they wait", now)
         return next((each for each in _WORST_FIRST if each in scopes), None)
 
     def _slow_down(self, worst: Scope, news: Mapping[str, int], now: float, least: float) -> None:
         what = "the account's limit" if worst == "account" else "the table"
         if worst == "table" and (index := _most_throttled_index(news)):
             what = f"index {index}"
-        self._tell(f"throttled by {what}", now)
+        self._show(f"throttled by {what}", now)
         if self.pace.most is None:
             return
         before = self._rate
@@ -182,7 +182,7 @@ class Budget:
         self._last_cut, self._served_at_cut, self._allowed = now, self._served, 0.0
         self._rate = min(max(before * factor, least), before)
         if self._rate < before:
-            self._tell(f"throttled by {what}: down from {before:,.0f} to {self._rate:,.0f} units/s", now)
+            self._show(f"throttled by {what}: down from {before:,.0f} to {self._rate:,.0f} units/s", now)
 
     def _was_not_enough(self, now: float) -> bool:
         """Whether the last cut was recent, and the table sustains much less than the budget that it left."""
@@ -200,5 +200,5 @@ class Budget:
         at = math.cbrt((self._rate / knee - 1) / (1 - SETTLED_CUT)) + STEP_SECONDS / BACK_SECONDS
         return knee * (1 + (1 - SETTLED_CUT) * at**3)
 
-    def _tell(self, text: str, now: float) -> None:
-        self._told, self._told_until = text, now + TOLD_SECONDS
+    def _show(self, text: str, now: float) -> None:
+        self._reason, self._shown_until = text, now + SHOWN_SECONDS

@@ -14,7 +14,7 @@ from ddbio.aws.session import Session
 from ddbio.cli.failures import Exit, fail, put, say
 from ddbio.cli.figures import duration, size
 from ddbio.cli.run import log_details, run
-from ddbio.embedded import EmbeddedAws, aws_settings, embedded_aws
+from ddbio.embedded import aws_settings, embedded_aws
 from ddbio.errors import LedgerError
 from ddbio.generate import blocks, write_file
 from ddbio.items import Item, ScanOptions, scan
@@ -68,15 +68,18 @@ def _program() -> str:
 async def _demo(items: int, folder: Path) -> None:
     began = time.perf_counter()
     _print("Starting emulators of DynamoDB and S3 ...")
-    async with embedded_aws() as server:
-        await _create(server)
-        _step(f"They listen on {server.url} and have the tables {TABLE} and {COPY} and the bucket {BUCKET}.", began)
-        await _Tour(server.connection, folder).take(items)
+    async with embedded_aws() as connection:
+        await _create(connection)
+        _step(
+            f"They listen on {connection.endpoint_url} and have the tables {TABLE} and {COPY} and the bucket {BUCKET}.",
+            began,
+        )
+        await _Tour(connection, folder).take(items)
     _step("Done, and nothing is left running.", began)
 
 
-async def _create(server: EmbeddedAws) -> None:
-    async with Session(server.connection) as session:
+async def _create(connection: Connection) -> None:
+    async with Session(connection) as session:
         async with session.dynamodb_client() as dynamodb:
             for name in (TABLE, COPY):
                 await dynamodb.create_table(

@@ -89,7 +89,7 @@ class Desk:
                 if self._coordinator.between_sources:
                     await self._commits.begin_next_source()
                     decision = self._coordinator.report(report, self._clock.now())
-        self._look_around()
+        self._check_limits()
         if self._coordinator.failure is not None:
             return Grant(rate=0.0, stop="abort")
         return msgspec.structs.replace(
@@ -145,7 +145,7 @@ class Desk:
             self._fetching = asyncio.create_task(self.credentials(stale_key))
         return self._fetching
 
-    def _look_around(self) -> None:
+    def _check_limits(self) -> None:
         """Stop the job where it has reached a limit, and tell the observer how it is doing."""
         totals = self._progress.totals()
         if error := self._limits.too_many_rejects(self._ledger):

@@ -145,7 +145,9 @@ async def _auditor(
             total=export.manifest.segments,
             output=export.scan_format,
         )
-    return Auditor(export, source, scan=scan, outbox=tools.outbox, meter=tools.meter, executor=tools.executor)
+    return Auditor(
+        export=export, source=source, scan=scan, outbox=tools.outbox, meter=tools.meter, executor=tools.executor
+    )
 
 
 _ENGINES: dict[type, Callable[..., Awaitable[Engine]]] = {
@@ -161,6 +163,6 @@ async def _inputs(job: ImportJob, tools: Tools, outside: Outside, stack: AsyncEx
     opener = outside.opener(stack, tools.credentials, tools.executor, tools.stream)
     inputs = []
     for facts in job.sources:
-        reader = SpanReader(await opener.source(facts.place, s3=facts.s3), tools.executor)
+        reader = SpanReader(await opener.source(facts.location, s3=facts.s3), tools.executor)
         inputs.append(Input(reader, RecordEncoder(job.table.keys, job.options.format, facts.hints)))
     return inputs

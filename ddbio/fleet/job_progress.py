@@ -58,7 +58,7 @@ class JobProgress:
                 units=used.capacity_units + totals.units,
                 throttles=used.throttles + totals.throttles,
                 budget=totals.budget,
-                reason=self._coordinator.budget.told(now),
+                reason=self._coordinator.budget.reason(now),
                 rejected=self._ledger.rejected,
                 splits_done=self._coordinator.splits_done,
             )

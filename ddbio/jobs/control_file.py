@@ -20,10 +20,8 @@ from ddbio.unreadable import UNREADABLE
 
 CONTROL = f"{OWN_FOLDER}/control.json"
 """Its name, relative to the destination of an export or the state folder of an import."""
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """How often the control file is read."""
-PAUSED = Steered("Paused: no new requests.")
-GOING_ON = Steered("Going on.")
 TABLE_SECONDS = 60.0
 """How often the table is described: autoscaling changes its capacity within minutes."""
 MAX_BYTES = 64 * 1024
@@ -31,7 +29,7 @@ MAX_BYTES = 64 * 1024
 log = logging.getLogger("ddbio")
 
 
-class Wishes(msgspec.Struct, forbid_unknown_fields=True):
+class Changes(msgspec.Struct, forbid_unknown_fields=True):
     """The contents of the control file; what it leaves out stays unchanged."""
 
     capacity: str | float | None = None
@@ -77,22 +75,22 @@ async def _follow(state: Sink, control: Control, clock: Clock, observer: Observe
             warned = True
         else:
             if looked and text is not None and text != seen:
-                await _obey(text, control, observer)
+                await _apply(text, control, observer)
             seen, looked = text, True
-        await sleep(clock, LOOK_SECONDS)
+        await sleep(clock, POLL_SECONDS)
 
 
-async def _obey(text: bytes, control: Control, observer: Observer) -> None:
+async def _apply(text: bytes, control: Control, observer: Observer) -> None:
     try:
-        wishes = msgspec.json.decode(text.removeprefix(BOM_UTF8), type=Wishes)
-        if wishes.capacity is not None:
-            await _set_capacity(_capacity(wishes.capacity), control, observer)
+        changes = msgspec.json.decode(text.removeprefix(BOM_UTF8), type=Changes)
+        if changes.capacity is not None:
+            await _set_capacity(_capacity(changes.capacity), control, observer)
     except (*UNREADABLE, DdbioError) as error:
         known = " (it knows capacity and paused)" if isinstance(error, msgspec.ValidationError) else ""
         observer(Warned(f"{CONTROL} changes nothing: {error}{known}"))
         return
-    if wishes.paused is not None:
-        pause(control, observer, wishes.paused)
+    if changes.paused is not None:
+        pause(control, observer, changes.paused)
 
 
 async def _set_capacity(capacity: Capacity, control: Control, observer: Observer) -> None:
@@ -113,8 +111,8 @@ def pause(control: Control, observer: Observer, paused: bool) -> None:
     """Pause the job or continue it, and report that, unless nothing changes."""
     if paused != control.paused:
         (control.pause if paused else control.resume)()
-        observer(PAUSED if paused else GOING_ON)
+        observer(Steered("Paused: no new requests." if paused else "Going on."))
 
 
-def _capacity(wish: str | float) -> Capacity:
-    return Capacity.parse(wish) if isinstance(wish, str) else Capacity(units=wish)
+def _capacity(text: str | float) -> Capacity:
+    return Capacity.parse(text) if isinstance(text, str) else Capacity(units=text)

@@ -79,10 +79,10 @@ def _table(table: TableInfo) -> dict[str, Any]:
     }
 
 
-def absolute(place: str) -> str:
+def absolute(location: str) -> str:
     """A source or destination by a name that does not depend on the current folder (blocking)."""
-    found = parse_location(place)
-    return from_anywhere(found.path) if isinstance(found, Local) else place.rstrip("/")
+    found = parse_location(location)
+    return from_anywhere(found.path) if isinstance(found, Local) else location.rstrip("/")
 
 
 def from_anywhere(name: str) -> str:

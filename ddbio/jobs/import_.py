@@ -10,18 +10,18 @@ from typing import BinaryIO
 
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Control
-from ddbio.events import Observer, silent, tolerant
+from ddbio.events import Observer, silent
 from ddbio.fleet.limits import Limits
 from ddbio.jobs import planning
-from ddbio.jobs.finish import already_finished, conclude, needs_only_finishing
+from ddbio.jobs.finish import already_finished, conclude
 from ddbio.jobs.identity import absolute, import_identity, short_digest
-from ddbio.jobs.opening import Services, new_run, opened, table_facts
+from ddbio.jobs.opening import Services, opened, table_facts
 from ddbio.jobs.pace import steered, write_pace
-from ddbio.jobs.run import NoOutput
+from ddbio.jobs.run import Files
 from ddbio.jobs.sources import FoundSource, common_types, find_all, refuse_rejects_among
 from ddbio.jobs.stages import Begun, Prepared
 from ddbio.jobs.start import begin_import
-from ddbio.ledger.checkpoint import look
+from ddbio.ledger.checkpoint import read_checkpoint
 from ddbio.ledger.entries import Opened
 from ddbio.ledger.law import ImportLaw
 from ddbio.ledger.ledger import Ledger
@@ -52,8 +52,8 @@ async def import_table(
     `ddbio.errors`: UsageError and PreflightError before anything is written, JobFailedError and WireError later; after
     these, `resume=True` continues the job.
     """
-    async with opened(options.connection, input, *options.sources) as services:
-        job = await Import.prepare(options, services, tolerant(observer), control or Control())
+    async with opened(options.connection, input, *options.sources, observer=observer, control=control) as services:
+        job = await Import.prepare(options, services)
         return await job.carry_out()
 
 
@@ -70,32 +70,30 @@ class Import(Prepared[JobReport]):
     """The folder of the import's own files."""
 
     @classmethod
-    async def prepare(cls, options: ImportOptions, services: Services, observer: Observer, control: Control) -> Import:
-        """Describe the table, look at the sources, and work out budget, spans and processes."""
-        name, stack = new_run(), services.stack
+    async def prepare(cls, options: ImportOptions, services: Services) -> Import:
+        """Describe the table, inspect the sources, and work out budget, spans and processes."""
+        stack = services.stack
         pairs = [await services.source(location) for location in options.sources]
         sources = [source for source, _ in pairs]
         table, budget, fastest = await stack.enter_async_context(
-            steered(control, services.session, options.table, None, options.capacity, write_pace)
+            steered(services, options.table, None, options.capacity, write_pace)
         )
         path = await asyncio.to_thread(_state_folder, options, table, services.session.dynamodb_endpoint)
-        folder = await stack.enter_async_context(LocalSink(path, name, executor=services.executor, private=True))
-        found = await find_all(sources, options, table, folder.location, observer)
+        folder = await stack.enter_async_context(
+            LocalSink(path, services.run, executor=services.executor, private=True)
+        )
+        found = await find_all(sources, options, table, folder.location, services)
         files, hints = [source.files for source in found], [source.hints for source in found]
         rereadable = all(source.rereadable for source in sources)
         wanted = planning.affordable(options.processes if rereadable else 1, fastest, planning.BATCH_UNITS)
         identity = await asyncio.to_thread(import_identity, options, table, files, hints)
         return cls(
-            name=name,
             services=services,
             table=table,
             budget=budget,
-            fastest=fastest,
             wanted=wanted,
-            opened=Opened(name, identity, 0, tuple(planning.spans(files, wanted))),
+            opened=Opened(services.run, identity, 0, tuple(planning.spans(files, wanted))),
             location=", ".join(source.location for source in sources),
-            observer=observer,
-            control=control,
             source_bytes=planning.plain_bytes([file for each in files for file in each]),
             limits=Limits(
                 max_rejects=0 if options.strict else options.max_rejects,
@@ -107,34 +105,31 @@ class Import(Prepared[JobReport]):
             found=found,
             facts=tuple(map(SourceFacts, options.sources, hints, (s3 for _, s3 in pairs))),
             folder=folder,
+            state_folder=folder.location if rereadable else None,
         )
 
     @property
     def state(self) -> Sink | None:
-        return self.folder if all(source.rereadable for source in self.sources) else None
-
-    @property
-    def state_folder(self) -> str | None:
-        return None if self.state is None else self.state.location
+        return None if self.state_folder is None else self.folder
 
     def units_left(self, ledger: Ledger) -> float:
         """At least."""
         return max((self.source_bytes or 0) - ledger.bytes, 0) / WRITE_UNIT_BYTES
 
     async def begin(self) -> Begun | JobReport:
-        options, state, stack = self.options, self.state, self.services.stack
+        options, state, services = self.options, self.state, self.services
         if state is None:
-            ledger = Ledger(ImportLaw(), None, await self._rejects(self.name))
-            stack.push_async_callback(ledger.leave)
+            ledger = Ledger(ImportLaw(), None, await self._rejects(services.run))
+            services.stack.push_async_callback(ledger.leave)
             return self._begun(self.opened, ledger, None)
-        lock = await stack.enter_async_context(state.lock(self.name))
-        before = await look(state)
-        if options.resume and (report := await already_finished(before, self.opened.identity, state, self.observer)):
+        lock = await services.stack.enter_async_context(state.lock(services.run))
+        before = await read_checkpoint(state)
+        if options.resume and (report := await already_finished(before, self.opened.identity, state, services)):
             return replace(report, files=sum(len(source.files) for source in self.found))
-        run = before.opened.run if options.resume and before.opened is not None else self.name
+        run = before.opened.run if options.resume and before.opened is not None else services.run
         rejects = await self._rejects(run)
-        ledger, begun = await begin_import(options, state, before, self.opened, rejects, self.observer)
-        stack.push_async_callback(ledger.leave)
+        ledger, begun = await begin_import(options, state, before, self.opened, rejects, services)
+        services.stack.push_async_callback(ledger.leave)
         return self._begun(begun, ledger, lock)
 
     async def _rejects(self, run: str) -> RejectsFile:
@@ -147,32 +142,27 @@ class Import(Prepared[JobReport]):
         await refuse_rejects_among(self.sources, rejects)
         return rejects
 
-    def announce(self, begun: Begun) -> None:
-        self.observer(self.planned(begun, self.table))
-
     def _begun(self, opened: Opened, ledger: Ledger, lock: int | None) -> Begun:
         splits = opened.splits
-        at_once = planning.largest_source(splits)
         return Begun(
             opened=opened,
             job=ImportJob(
-                run=self.name,
+                run=self.services.run,
                 options=self.options,
                 table=table_facts(self.table, self.services.session),
                 sources=self.facts,
             ),
             splits=splits,
-            processes=planning.process_count(self.wanted, self.fastest, planning.BATCH_UNITS, at_once),
+            processes=planning.process_count(self.wanted, planning.largest_source(splits)),
             ledger=ledger,
-            files=NoOutput(read=len({(split.source, split.file) for split in splits})),
+            files=Files(read=len({(split.source, split.file) for split in splits})),
             lock=lock,
         )
 
     async def finish(self, begun: Begun, report: JobReport) -> JobReport:
         if self.state is None:
             return report
-        with needs_only_finishing():
-            return await conclude(self.state, begun.opened, self.table, begun.ledger, report, common_types(self.found))
+        return await conclude(self.state, begun, self.table, report, common_types(self.found))
 
 
 def _state_folder(options: ImportOptions, table: TableInfo, endpoint: str) -> Path:

@@ -14,6 +14,8 @@ from ddbio.aws.opening import Opener
 from ddbio.aws.s3 import S3Facts
 from ddbio.aws.session import Session
 from ddbio.aws.table import TableInfo
+from ddbio.capacity import Control
+from ddbio.events import Observer, Warned, tolerant
 from ddbio.options import Connection, S3Options
 from ddbio.pipeline.job import TableFacts
 from ddbio.runtime import threads
@@ -36,6 +38,13 @@ class Services:
     stack: AsyncExitStack
     stream: BinaryIO | None
     """What the location `-` stands for."""
+    observer: Observer
+    control: Control
+    run: str
+    """A name for this run that no other has: the time at which it began, and a random part."""
+
+    def warn(self, message: str) -> None:
+        self.observer(Warned(message))
 
     @property
     def session(self) -> Session:
@@ -49,10 +58,10 @@ class Services:
         """What the job and its workers sign requests with."""
         return self.aws.credential_provider() if self.aws else StaticCredentials(Credentials("", ""))
 
-    async def sink(self, destination: str, run: str, options: S3Options) -> tuple[Sink, S3Facts | None]:
+    async def sink(self, destination: str, options: S3Options) -> tuple[Sink, S3Facts | None]:
         """The sink that `destination` names, and where its bucket is, if it is in S3."""
         s3 = await self.session.s3_facts(destination)
-        return await self.opener.sink(destination, run, s3=s3, options=options), s3
+        return await self.opener.sink(destination, self.run, s3=s3, options=options), s3
 
     async def source(self, location: str) -> tuple[Source, S3Facts | None]:
         """The source that `location` names, and where its bucket is, if it is in S3."""
@@ -62,7 +71,12 @@ class Services:
 
 @asynccontextmanager
 async def opened(
-    connection: Connection, stream: BinaryIO | None, *locations: str, table: bool = True
+    connection: Connection,
+    stream: BinaryIO | None,
+    *locations: str,
+    observer: Observer,
+    control: Control | None,
+    table: bool = True,
 ) -> AsyncIterator[Services]:
     """Open what a job on these locations and, unless that is denied, on a table needs.
 
@@ -76,7 +90,16 @@ async def opened(
             session = await stack.enter_async_context(Session(connection))
             await session.credentials()
         opener = Opener(stack, session.credential_provider() if session else None, executor, stream)
-        yield Services(aws=session, opener=opener, executor=executor, stack=stack, stream=stream)
+        yield Services(
+            aws=session,
+            opener=opener,
+            executor=executor,
+            stack=stack,
+            stream=stream,
+            observer=tolerant(observer),
+            control=control or Control(),
+            run=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.SystemRandom().getrandbits(24):06x}",
+        )
 
 
 def table_facts(table: TableInfo, session: Session) -> TableFacts:
@@ -89,8 +112,3 @@ def table_facts(table: TableInfo, session: Session) -> TableFacts:
         partition_key=table.partition_key,
         ca_bundle=session.ca_bundle,
     )
-
-
-def new_run() -> str:
-    """A name for this run that no other has: the time at which it began, and a random part."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.SystemRandom().getrandbits(24):06x}"

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from math import inf
-from typing import NamedTuple
 
-from ddbio.aws.session import Session
 from ddbio.aws.table import TableInfo
-from ddbio.capacity import Budget, Control, Pace
+from ddbio.capacity import Budget, Pace
 from ddbio.errors import UsageError
+from ddbio.jobs.opening import Services
 from ddbio.options import Capacity
 from ddbio.words import plain
 
@@ -58,20 +57,15 @@ def foreseen(pace: Pace) -> float:
     return pace.start if pace.most is None else min(2 * pace.start, pace.most)
 
 
-class BudgetedTable(NamedTuple):
-    """A table, and the budget that a `Control` sets for the job on it."""
-
-    table: TableInfo
-    budget: Budget
-    fastest: Pace
-    """The pace that processes are started for."""
-
-
 @asynccontextmanager
 async def steered(
-    control: Control, session: Session, table: str, index: str | None, capacity: Capacity, pace_of: PaceOf
-) -> AsyncIterator[BudgetedTable]:
-    """Describe the table and let `control` set the budget for as long as the context is open."""
+    services: Services, table: str, index: str | None, capacity: Capacity, pace_of: PaceOf
+) -> AsyncIterator[tuple[TableInfo, Budget, Pace]]:
+    """Describe the table and let the job's `Control` set the budget for as long as the context is open.
+
+    Yields the table, the budget, and the pace that processes are started for.
+    """
+    session = services.session
 
     async def plan(changed: Capacity) -> Pace:
         return pace_of(changed, await session.describe_table(table, index))
@@ -79,5 +73,5 @@ async def steered(
     info = await session.describe_table(table, index)
     pace = pace_of(capacity, info)
     budget = Budget(pace)
-    async with control.steering(budget, plan, capacity):
-        yield BudgetedTable(info, budget, max(pace, budget.pace, key=foreseen))
+    async with services.control.steering(budget, plan, capacity):
+        yield info, budget, max(pace, budget.pace, key=foreseen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import ceil
-from typing import overload
+from typing import Any
 
 from ddbio.capacity import Pace
 from ddbio.jobs.pace import foreseen
@@ -35,9 +35,9 @@ def affordable(wanted: int, pace: Pace, request_units: float) -> int:
     return max(1, min(wanted, int(foreseen(pace) // request_units)))
 
 
-def process_count(wanted: int, pace: Pace, request_units: float, splits: int) -> int:
+def process_count(affordable: int, splits: int) -> int:
     """How many processes have something to do: each needs its share of the budget, and a split to work on."""
-    return max(1, min(affordable(wanted, pace, request_units), splits))
+    return max(1, min(affordable, splits))
 
 
 def segment_count(asked: int | None, size_bytes: int, processes: int) -> int:
@@ -82,14 +82,9 @@ class _Segments(Sequence[Split]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    @overload
-    def __getitem__(self, at: int) -> Split: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[Split]: ...
-
-    def __getitem__(self, at: int | slice) -> Split | list[Split]:
-        return Split(self._numbers[at]) if isinstance(at, int) else [Split(number) for number in self._numbers[at]]
+    def __getitem__(self, at: Any) -> Any:
+        numbers = self._numbers[at]
+        return Split(numbers) if isinstance(numbers, int) else [Split(number) for number in numbers]
 
 
 def spans(sources: Sequence[Sequence[SourceFile]], processes: int) -> list[Split]:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from ddbio.audit.finished_export import FinishedExport
 from ddbio.audit.stage import Stage
-from ddbio.audit.write_back import Repair
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Governor
 from ddbio.clock import LoopClock
 from ddbio.codec import RecordEncoder
+from ddbio.codec.framing import Block, Record, records
+from ddbio.errors import SourceError
 from ddbio.jobs.opening import Services, table_facts
 from ddbio.jobs.pace import write_pace
+from ddbio.ledger.entries import Split
 from ddbio.options import VerifyOptions
+from ddbio.pipeline.importing.reading import SpanReader
+from ddbio.pipeline.importing.sending import Sender
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.table_client import connect
 from ddbio.report import Spending
-from ddbio.storage.base import Source
+from ddbio.storage.base import Source, SourceFile
 from ddbio.words import count
 
 BATCHES = 16
@@ -53,16 +57,15 @@ async def write_back(
         retry_seconds=options.retry_seconds,
     )
     async with connecting as client, client.dispatcher(client.requester(governor), Lanes(BATCHES)) as dispatcher:
-        repair = Repair(
-            source,
-            export.numbered(),
-            encoder=RecordEncoder(table.keys, export.format, export.manifest.type_hints),
+        repair = _Repair(
+            files=export.files,
+            reader=SpanReader(source, services.executor),
+            encoder=RecordEncoder(table.keys, export.options.format, export.manifest.type_hints),
             sender=dispatcher.sender(lambda _, message: refusals.append(message)),
-            executor=services.executor,
-            refused=refusals.append,
+            refusals=refusals,
         )
-        async with aclosing(_places(rest)) as places:
-            await repair.write(places)
+        async with aclosing(_located(rest)) as located:
+            await repair.write(located)
     used = Spending(
         capacity_units=governor.spent, requests=meter.requests, throttles=meter.throttles, retries=meter.retries
     )
@@ -72,10 +75,60 @@ async def write_back(
     return Repaired(items=meter.items, problems=(problem,), used=used)
 
 
-async def _places(rest: Stage) -> AsyncGenerator[tuple[int, int]]:
-    """The file numbers and offsets of the missing and different items, in the order of the files."""
+RecordIds = AsyncGenerator[tuple[int, int]]
+"""File numbers and offsets of records, in ascending order."""
+
+
+async def _located(rest: Stage) -> RecordIds:
+    """The missing and different items, where they are in the files."""
     async with aclosing(rest.findings()) as batches:
         async for batch in batches:
             for finding in batch:
                 if finding.file is not None and finding.offset is not None:
                     yield finding.file, finding.offset
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Repair:
+    """Writes records of the files of an export to a table."""
+
+    files: Mapping[int, SourceFile]
+    reader: SpanReader
+    encoder: RecordEncoder
+    sender: Sender
+    refusals: list[str]
+    """Why records could not be written."""
+
+    async def write(self, located: RecordIds) -> None:
+        """Write these records; returns when all are settled."""
+        wanted = await anext(located, None)
+        while wanted is not None:
+            wanted = await self._from_file(wanted, located)
+        while not self.sender.empty:
+            await self.sender.push()
+
+    async def _from_file(self, first: tuple[int, int], located: RecordIds) -> tuple[int, int] | None:
+        """Write the records of one file, reading it once; return the first record in another file."""
+        number, offset = first
+        file = self.files[number]
+        wanted: tuple[int, int] | None = first
+        async with aclosing(self._records(file, offset)) as found:
+            async for record in found:
+                if wanted == (number, record.offset):
+                    await self._put(record)
+                    wanted = await anext(located, None)
+                    if wanted is None or wanted[0] != number:
+                        return wanted
+        raise SourceError(f"{file.name} was changed while it was read.", hint="Verify again once nobody writes to it.")
+
+    async def _records(self, file: SourceFile, start: int) -> AsyncGenerator[Record]:
+        split = Split(0, file.name, start, size=file.size, tag=file.tag, compression=file.compression)
+        async with aclosing(self.reader.blocks(split, start)) as blocks:
+            async for block in blocks:
+                for record in records(block):
+                    yield record
+
+    async def _put(self, record: Record) -> None:
+        entries, refused = self.encoder.encode_block(Block(record.offset, record.line, record.data))
+        await self.sender.add(entries)
+        self.refusals.extend(verdict.message for _, _, verdict in refused)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from ddbio.capacity import Budget, Control
 from ddbio.clock import Clock
@@ -34,11 +33,15 @@ SEAL_SECONDS = 0.5
 log = logging.getLogger("ddbio")
 
 
-class Files(Protocol):
-    """The files of a job."""
+@dataclass(frozen=True)
+class Files:
+    """The files of a job, here of one that leaves none behind: `read` are those that it reads."""
+
+    read: int = 0
 
     def count(self) -> int:
         """How many files the report counts."""
+        return self.read
 
     async def recover(self, splits: Sequence[int] | None = None) -> None:
         """Seal what is durable of the files that lost workers were writing for these splits (None: for all)."""
@@ -47,77 +50,48 @@ class Files(Protocol):
         """Remove the unfinished files that no commit mentions."""
 
 
-@dataclass(frozen=True)
-class NoOutput:
-    """The files of a job that leaves none behind: `read` are those that it reads."""
-
-    read: int = 0
-
-    def count(self) -> int:
-        return self.read
-
-    async def recover(self, splits: Sequence[int] | None = None) -> None:
-        """Nothing to do."""
-
-    async def sweep(self) -> None:
-        """Nothing to do."""
-
-
+@dataclass(kw_only=True)
 class Run:
-    """Runs the splits that are not done, in an order that `rng` decides.
+    """Runs the splits that are not done, in an order that `rng` decides."""
 
-    `control_file` is where a control file may lie (None: there can't be one).
-    """
+    job: Job
+    splits: Sequence[Split]
+    budget: Budget
+    ledger: Ledger
+    files: Files
+    credentials: CredentialProvider
+    carrier: Carrier
+    clock: Clock
+    rng: random.Random
+    observer: Observer
+    limits: Limits
+    control: Control
+    control_file: Sink | None = None
+    """Where a control file may lie; None if there can't be one."""
+    resumed: bool = False
+    tuning: Tuning = DEFAULT
 
-    def __init__(
-        self,
-        *,
-        job: Job,
-        splits: Sequence[Split],
-        budget: Budget,
-        ledger: Ledger,
-        files: Files,
-        credentials: CredentialProvider,
-        carrier: Carrier,
-        clock: Clock,
-        rng: random.Random,
-        observer: Observer,
-        limits: Limits,
-        control: Control,
-        control_file: Sink | None = None,
-        resumed: bool = False,
-        tuning: Tuning = DEFAULT,
-    ) -> None:
-        self._job = job
-        self._ledger = ledger
-        self._files = files
-        self._credentials = credentials
-        self._carrier = carrier
-        self._clock = clock
-        self._observer = observer
-        self._control = control
-        self._control_file = control_file
-        self._resumed = resumed
+    def __post_init__(self) -> None:
+        self._began, self._cpu_before = self.clock.now(), time.process_time()
         self.coordinator = Coordinator(
-            splits,
-            workers=carrier.workers,
-            budget=budget,
-            rng=rng,
-            progress=ledger.splits,
-            done=ledger.done,
-            tuning=tuning,
+            self.splits,
+            workers=self.carrier.workers,
+            budget=self.budget,
+            rng=self.rng,
+            progress=self.ledger.splits,
+            done=self.ledger.done,
+            tuning=self.tuning,
         )
-        self._began, self._cpu_before = clock.now(), time.process_time()
         self.desk = Desk(
             self.coordinator,
-            ledger,
-            credentials,
-            limits=limits,
-            recover=files.recover,
+            self.ledger,
+            self.credentials,
+            limits=self.limits,
+            recover=self.files.recover,
             used=self._used,
-            clock=clock,
-            observer=observer,
-            tuning=tuning,
+            clock=self.clock,
+            observer=self.observer,
+            tuning=self.tuning,
         )
 
     async def execute(self) -> JobReport:
@@ -126,11 +100,11 @@ class Run:
         When the job fails or is cancelled, what is durable is sealed.
         """
         try:
-            async with following(self._control_file, self._control, self._clock, self._observer):
+            async with following(self.control_file, self.control, self.clock, self.observer):
                 await self.work()
             if self.coordinator.failure is not None:
                 raise self.coordinator.failure
-            await self._ledger.record([self._used()])
+            await self.ledger.record([self._used()])
         except asyncio.CancelledError:
             await self._seal_in_time()
             raise
@@ -143,27 +117,27 @@ class Run:
             self._tell_rejects()
         if not self.coordinator.done:
             raise LedgerError("The workers ended before all splits were done.")
-        self._ledger.check()
+        self.ledger.check()
         return self._report()
 
     async def work(self) -> None:
         """Let the workers run until the job is done, has failed (the coordinator knows why) or is cancelled."""
         async with self.desk:
-            await self._carrier.carry(self._job, self.desk, await self._credentials.get())
+            await self.carrier.carry(self.job, self.desk, await self.credentials.get())
 
     def _tell_rejects(self) -> None:
-        found = self._ledger
+        found = self.ledger
         if found.rejects_location is not None:
             reasons = dict(found.reasons)
-            self._observer(RecordsRejected(count=found.rejected, location=found.rejects_location, reasons=reasons))
+            self.observer(RecordsRejected(count=found.rejected, location=found.rejects_location, reasons=reasons))
 
     def _used(self) -> Used:
         """What this run has used so far."""
         spent = sum(self.coordinator.usages, Spending())
         cpu_seconds = time.process_time() - self._cpu_before
-        if not self._carrier.in_this_process:
+        if not self.carrier.in_this_process:
             cpu_seconds += spent.cpu_seconds
-        return Used(self._job.run, replace(spent, seconds=self._clock.now() - self._began, cpu_seconds=cpu_seconds))
+        return Used(self.job.run, replace(spent, seconds=self.clock.now() - self._began, cpu_seconds=cpu_seconds))
 
     def _came_to_nothing(self, error: DdbioError) -> bool:
         """Whether the run failed before it did anything; what a worker did that was killed is not known."""
@@ -179,30 +153,30 @@ class Run:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SEAL_SECONDS):
-                    await self._ledger.record([self._used()])
-                    await self._files.recover()
-                    await self._files.sweep()
-                    if forget and self._ledger.untouched:
-                        await self._ledger.close()
+                    await self.ledger.record([self._used()])
+                    await self.files.recover()
+                    await self.files.sweep()
+                    if forget and self.ledger.untouched:
+                        await self.ledger.close()
                         return False
         except DdbioError as error:
             log.debug("not sealed: %s", error)
-        return self._ledger.has_journal
+        return self.ledger.has_journal
 
     def _report(self) -> JobReport:
-        ledger, usages = self._ledger, self.coordinator.usages
-        elsewhere = 0 if self._carrier.in_this_process else sum(usage.peak_rss_bytes for usage in usages)
+        ledger, usages = self.ledger, self.coordinator.usages
+        elsewhere = 0 if self.carrier.in_this_process else sum(usage.peak_rss_bytes for usage in usages)
         return JobReport(
-            command=self._job.command,
-            table=self._job.table.name if self._job.table else "",
+            command=self.job.command,
+            table=self.job.table.name if self.job.table else "",
             items=ledger.written,
             bytes=ledger.bytes,
-            files=self._files.count(),
+            files=self.files.count(),
             rejected=ledger.rejected,
             rejects=ledger.rejects_location,
             used=ledger.used,
             peak_rss_bytes=peak_rss_bytes() + elsewhere,
-            resumed=self._resumed,
+            resumed=self.resumed,
             manifest=None,
             reject_reasons={reason: found.count for reason, found in ledger.reasons.items()},
             throttle_reasons=dict(self.coordinator.throttles),

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from ddbio.aws.table import TableInfo
 from ddbio.codec import RecordEncoder
 from ddbio.errors import NoInputError, PreflightError, SourceError, UsageError
-from ddbio.events import Observer, Warned
 from ddbio.hints import MAX_PATHS, HintType
 from ddbio.jobs.identity import from_anywhere
+from ddbio.jobs.opening import Services
 from ddbio.ledger.manifest import Listed, Types, read_types
 from ddbio.ledger.rejects import RejectsFile
 from ddbio.options import ImportOptions
@@ -33,14 +34,14 @@ class FoundSource(NamedTuple):
 
 
 async def find_all(
-    sources: Sequence[Source], options: ImportOptions, table: TableInfo, state: str, observer: Observer
+    sources: Sequence[Source], options: ImportOptions, table: TableInfo, state: str, services: Services
 ) -> list[FoundSource]:
-    """Inspect all sources, and warn the observer of what the user should know about them.
+    """Inspect all sources, and warn of what the user should know about them.
 
     `state` is the import's own folder. Raises PreflightError, UsageError if an export is incomplete and may not be, and
     SourceError if a manifest can't be used.
     """
-    inspection = _Inspection(options, table, await asyncio.to_thread(os.path.realpath, state), observer)
+    inspection = _Inspection(options, table, await asyncio.to_thread(os.path.realpath, state), services.warn)
     surveys = [await _survey(source) for source in sources]
     return [await inspection.inspect(source, survey) for source, survey in zip(sources, surveys, strict=True)]
 
@@ -60,15 +61,16 @@ async def refuse_rejects_among(sources: Sequence[Source], rejects: RejectsFile) 
             )
 
 
+@dataclass(frozen=True)
 class _Inspection:
     """Inspects the sources one after the other."""
 
-    def __init__(self, options: ImportOptions, table: TableInfo, state: str, observer: Observer) -> None:
-        self._options = options
-        self._table = table
-        self._state = state
-        self._observer = observer
-        self._origins: set[tuple[str, str]] = set()
+    options: ImportOptions
+    table: TableInfo
+    state: str
+    warn: Callable[[str], None]
+    origins: set[tuple[str, str]] = field(default_factory=set)
+    """The accounts and regions of which `warn` was told."""
 
     async def inspect(self, source: Source, survey: Survey) -> FoundSource:
         hints: dict[str, HintType] = {}
@@ -77,22 +79,22 @@ class _Inspection:
         unused: list[str] = []
         sizes = {file.name: file.size for file in survey.files}
         for export in survey.exports:
-            place = source.location_of(export.root).rstrip("/") or "/"
+            location = source.location_of(export.root).rstrip("/") or "/"
             text = await source.manifest(export.root) if export.has_manifest else None
             if text is None:
-                gaps += _unfinished(place, export, mine=place == self._state)
+                gaps += _unfinished(location, export, mine=location == self.state)
                 continue
-            types = read_types(text, place)
+            types = read_types(text, location)
             listed = {f"{export.root}{file.name}": file for file in types.files}
             sizes.update((file.name, file.size) for file in survey.hidden if file.name in listed)
             if survey.named == "file":  # a file that is named alone stands for no other
                 listed = {name: file for name, file in listed.items() if name in sizes}
-            gaps += _incomplete(place, listed, sizes)
-            self._compare_origin(types, place)
+            gaps += _incomplete(location, listed, sizes)
+            self._compare_origin(types, location)
             if export.root == survey.root:
-                hints, mixed = self._usable(types, place), types.mixed
+                hints, mixed = self._usable(types, location), types.mixed
             elif types.type_hints:
-                unused.append(place)
+                unused.append(location)
         files = [*survey.files, *(file for file in survey.hidden if file.name in sizes)]
         if not files:
             raise NoInputError(
@@ -103,35 +105,33 @@ class _Inspection:
         self._tell_unused(unused)
         return FoundSource(sorted(files), hints, mixed)
 
-    def _usable(self, types: Types, place: str) -> dict[str, HintType]:
+    def _usable(self, types: Types, location: str) -> dict[str, HintType]:
         try:
-            RecordEncoder(self._table.keys, "auto", types.type_hints)
+            RecordEncoder(self.table.keys, "auto", types.type_hints)
         except ValueError as error:
             raise SourceError(
-                f"The manifest of {place} has a type hint that can't be used: {error}.",
+                f"The manifest of {location} has a type hint that can't be used: {error}.",
                 hint="Mend it, or move it out of the way.",
             ) from error
-        if types.mixed:
-            self._warn(lossy(types.mixed, place))
-        if types.types_cut_off:
-            self._warn(cut_off_types(place))
+        for warning in lost_types(location, types.mixed, cut_off=types.types_cut_off):
+            self.warn(warning)
         return types.type_hints
 
-    def _compare_origin(self, types: Types, place: str) -> None:
+    def _compare_origin(self, types: Types, location: str) -> None:
         """Warn if the export is of a table of the same name in another account or region: that may be a mistake."""
-        table, origin = self._table, types.identity
+        table, origin = self.table, types.identity
         if origin is None or origin.command != "export" or origin.table != table.name:
             return
         found = origin.account, origin.region
-        if found != (table.account, table.region) and found not in self._origins:
-            self._origins.add(found)
-            self._warn(
-                f"The export in {place} is of table {origin.table} of account {origin.account} in {origin.region}; it "
-                f"is imported into the table of that name of account {table.account} in {table.region}."
+        if found != (table.account, table.region) and found not in self.origins:
+            self.origins.add(found)
+            self.warn(
+                f"The export in {location} is of table {origin.table} of account {origin.account} in {origin.region}; "
+                f"it is imported into the table of that name of account {table.account} in {table.region}."
             )
 
     def _tell_gaps(self, gaps: Sequence[_Gap], survey: Survey) -> None:
-        if gaps and survey.named == "folder" and not self._options.allow_partial:
+        if gaps and survey.named == "folder" and not self.options.allow_partial:
             others = count(len(gaps) - 1, "other export is", "other exports are")
             more = f" {others} not whole either." if len(gaps) > 1 else ""
             raise UsageError(
@@ -139,18 +139,15 @@ class _Inspection:
                 hint="To import what is there all the same, use --allow-partial.",
             )
         for gap in gaps:
-            self._warn(f"{gap.what}: {gap.so}")
+            self.warn(f"{gap.what}: {gap.so}")
 
-    def _tell_unused(self, places: Sequence[str]) -> None:
-        if places:
-            others = f" and {count(len(places) - 1, 'other export')}" if len(places) > 1 else ""
-            self._warn(
-                f"The type hints of the export in {places[0]}{others} are not used: sets and binary in plain JSON are "
-                "imported as lists and strings. Name each export as a source of its own."
+    def _tell_unused(self, locations: Sequence[str]) -> None:
+        if locations:
+            others = f" and {count(len(locations) - 1, 'other export')}" if len(locations) > 1 else ""
+            self.warn(
+                f"The type hints of the export in {locations[0]}{others} are not used: sets and binary in plain JSON "
+                "are imported as lists and strings. Name each export as a source of its own."
             )
-
-    def _warn(self, message: str) -> None:
-        self._observer(Warned(message))
 
 
 def common_types(sources: Sequence[FoundSource]) -> tuple[dict[str, HintType], list[str]]:
@@ -161,21 +158,20 @@ def common_types(sources: Sequence[FoundSource]) -> tuple[dict[str, HintType], l
     return hints, sorted(lost - hints.keys())
 
 
-def lossy(mixed: Sequence[str], place: str) -> str:
-    """Says what is lost if paths held sets or binary and other types as well."""
-    names = f"{mixed[0]} and {count(len(mixed) - 1, 'other attribute')}" if len(mixed) > 1 else mixed[0]
-    return (
-        f"In {place}, {names} held sets or binary, and other types as well. Plain JSON does not tell which: such sets "
-        "are imported as lists, binary as strings. --format dynamodb-json keeps them."
-    )
-
-
-def cut_off_types(place: str) -> str:
-    """Says what may be lost if there were more paths than types are recorded for."""
-    return (
-        f"In {place}, attributes have more than {MAX_PATHS:,} paths. Beyond these, plain JSON does not tell sets and "
-        "binary: such sets are imported as lists, binary as strings. --format dynamodb-json keeps them."
-    )
+def lost_types(location: str, mixed: Sequence[str], *, cut_off: bool) -> Iterator[str]:
+    """What plain JSON has lost: `mixed` paths held several types; if `cut_off`, there were more than are recorded."""
+    imported = "such sets are imported as lists, binary as strings. --format dynamodb-json keeps them."
+    if mixed:
+        names = f"{mixed[0]} and {count(len(mixed) - 1, 'other attribute')}" if len(mixed) > 1 else mixed[0]
+        yield (
+            f"In {location}, {names} held sets or binary, and other types as well. Plain JSON does not tell which: "
+            f"{imported}"
+        )
+    if cut_off:
+        yield (
+            f"In {location}, attributes have more than {MAX_PATHS:,} paths. Beyond these, plain JSON does not tell "
+            f"sets and binary: {imported}"
+        )
 
 
 class _Gap(NamedTuple):
@@ -185,23 +181,23 @@ class _Gap(NamedTuple):
     so: str
 
 
-def _unfinished(place: str, export: ExportFolder, *, mine: bool) -> list[_Gap]:
+def _unfinished(location: str, export: ExportFolder, *, mine: bool) -> list[_Gap]:
     """Signs of an unfinished export in a folder without a manifest; `mine` is the import's own folder."""
     if export.has_journal and not mine:
-        return [_Gap(f"The export in {place} has not ended", "what is imported is not the whole table.")]
+        return [_Gap(f"The export in {location} has not ended", "what is imported is not the whole table.")]
     if export.part:
-        return [_Gap(f"{place} holds a file that an export has not finished, {export.part}", "it is not imported.")]
+        return [_Gap(f"{location} holds a file that an export has not finished, {export.part}", "it is not imported.")]
     return []
 
 
-def _incomplete(place: str, listed: Mapping[str, Listed], sizes: Mapping[str, int | None]) -> list[_Gap]:
+def _incomplete(location: str, listed: Mapping[str, Listed], sizes: Mapping[str, int | None]) -> list[_Gap]:
     """Files that a manifest lists and that are missing or of another size; `sizes` are those of the files found."""
     missing = [file.name for name, file in listed.items() if name not in sizes]
     other = [file.name for name, file in listed.items() if file.bytes not in (None, sizes.get(name, file.bytes))]
     gaps = [f"{count(len(missing), 'file')} that the import does not read, like {min(missing)}"] if missing else []
     gaps += [f"another size for {count(len(other), 'file')} that it reads, like {min(other)}"] if other else []
     so = "what is imported is not the whole export. `ddbio verify` tells what is missing."
-    return [_Gap(f"The manifest of {place} lists {', and '.join(gaps)}", so)] if gaps else []
+    return [_Gap(f"The manifest of {location} lists {', and '.join(gaps)}", so)] if gaps else []
 
 
 def _from_anywhere(survey: Survey) -> Survey:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ddbio.aws.table import TableInfo
-from ddbio.capacity import Budget, Control, Pace
+from ddbio.capacity import Budget
 from ddbio.clock import Clock, LoopClock
-from ddbio.events import JobPlanned, Observer
+from ddbio.events import JobPlanned
 from ddbio.fleet.carrier import Carrier
 from ddbio.fleet.inline import Inline
 from ddbio.fleet.limits import Limits
@@ -46,34 +46,26 @@ class Begun:
 class Prepared(ABC, Generic[Result]):
     """A job that is checked and planned: nothing has been written for it, and no lock is taken."""
 
-    name: str
-    """The name of this run."""
     services: Services
+    table: TableInfo | None
+    """None if the files of an export are only checked."""
     budget: Budget
-    fastest: Pace
-    """The pace that processes are started for."""
     wanted: int
     """How many processes the budget feeds."""
     opened: Opened
     """How the journal begins if the job starts over."""
     location: str
     """Where the files go to or come from."""
-    observer: Observer
-    control: Control
-
     source_bytes: int | None = None
     """What an import will read; None if that is not known."""
+    state_folder: str | None = None
+    """Where an import that can be resumed keeps its own files."""
     limits: Limits = field(default_factory=Limits)
 
     @property
     @abstractmethod
     def state(self) -> Sink | None:
         """Where the job keeps its journal and its control file; None if it can't be resumed."""
-
-    @property
-    def state_folder(self) -> str | None:
-        """The folder of an import's own files."""
-        return None
 
     @abstractmethod
     def units_left(self, ledger: Ledger) -> float:
@@ -83,29 +75,25 @@ class Prepared(ABC, Generic[Result]):
     async def begin(self) -> Begun | Result:
         """Lock the job, and begin it or take up an earlier run; the report of that run if there is nothing to do."""
 
-    @abstractmethod
-    def announce(self, begun: Begun) -> None:
-        """Tell the observer what is about to be done."""
-
     async def run(self, begun: Begun) -> JobReport:
         """Announce the job and let the workers do it."""
         self.announce(begun)
-        clock = LoopClock()
+        services, clock = self.services, LoopClock()
         run = Run(
             job=begun.job,
             splits=begun.splits,
             budget=self.budget,
             ledger=begun.ledger,
             files=begun.files,
-            credentials=self.services.credentials,
+            credentials=services.credentials,
             carrier=self._carrier(begun, clock),
             clock=clock,
-            rng=random.Random(self.name),  # noqa: S311 - an order of work, no secret
-            observer=self.observer,
+            rng=random.Random(services.run),  # noqa: S311 - an order of work, no secret
+            observer=services.observer,
             limits=self.limits,
-            control=self.control,
+            control=services.control,
             control_file=self.state,
-            resumed=begun.opened.run != self.name,
+            resumed=begun.opened.run != services.run,
         )
         return await run.execute()
 
@@ -125,10 +113,12 @@ class Prepared(ABC, Generic[Result]):
             return Inline(clock=clock, stream=self.services.stream)
         return Processes(workers=begun.processes, inherited=() if begun.lock is None else (begun.lock,))
 
-    def planned(self, begun: Begun, table: TableInfo) -> JobPlanned:
-        """The plan of a job that reads or writes this table."""
-        pace, expected = self.budget.pace, self.units_left(begun.ledger)
-        return JobPlanned(
+    def announce(self, begun: Begun) -> None:
+        """Tell the observer what is about to be done."""
+        table, pace, expected = self.table, self.budget.pace, self.units_left(begun.ledger)
+        if table is None:
+            return
+        planned = JobPlanned(
             command=begun.job.command,
             account=table.account,
             region=self.services.session.region,
@@ -145,3 +135,4 @@ class Prepared(ABC, Generic[Result]):
             items_done=begun.ledger.written,
             state=self.state_folder,
         )
+        self.services.observer(planned)

@@ -6,8 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import Literal, cast
+from dataclasses import dataclass, replace
 
 from ddbio.audit.audit_ledger import AuditLedger
 from ddbio.audit.finished_export import FinishedExport, find_export
@@ -19,24 +18,23 @@ from ddbio.aws.table import TableInfo
 from ddbio.capacity import Budget, Control, Pace
 from ddbio.clock import LoopClock
 from ddbio.errors import UsageError
-from ddbio.events import CheckPlanned, Observer, ProblemFound, Warned, silent, tolerant
+from ddbio.events import CheckPlanned, Observer, ProblemFound, silent
 from ddbio.jobs import planning
-from ddbio.jobs.opening import Services, new_run, opened, table_facts
+from ddbio.jobs.opening import Services, opened, table_facts
 from ddbio.jobs.pace import read_pace, steered, write_pace
 from ddbio.jobs.repair import Repaired, write_back
-from ddbio.jobs.run import NoOutput
+from ddbio.jobs.run import Files
 from ddbio.jobs.stages import Begun, Prepared
-from ddbio.ledger.entries import Opened, Split
+from ddbio.ledger.entries import Opened
 from ddbio.ledger.ledger import Ledger
 from ddbio.options import VerifyOptions
 from ddbio.pipeline.job import VerifyJob
 from ddbio.pipeline.meter import peak_rss_bytes
-from ddbio.report import Difference, JobReport, VerifyReport
+from ddbio.report import Difference, DifferenceKind, JobReport, VerifyReport
 from ddbio.storage.base import Sink, Source
 from ddbio.words import count
 
 OnDifference = Callable[[Difference], None]
-Kind = Literal["missing", "extra", "different"]
 NO_REQUESTS = Pace(1.0)
 """The budget where no table is read: nothing of it is used."""
 
@@ -62,9 +60,12 @@ async def verify_export(
     Raises the errors of `ddbio.errors`: UsageError and PreflightError before anything is read, JobFailedError and
     WireError later.
     """
-    async with opened(options.connection, None, options.source, table=options.table is not None) as services:
-        prepare = Verification.prepare(options, services, tolerant(observer), on_difference, control or Control())
-        return await (await prepare).carry_out()
+    with_table = options.table is not None
+    async with opened(
+        options.connection, None, options.source, observer=observer, control=control, table=with_table
+    ) as services:
+        verification = await Verification.prepare(options, services, on_difference)
+        return await verification.carry_out()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,6 @@ class Verification(Prepared[VerifyReport]):
     export: FinishedExport
     source: Source
     s3: S3Facts | None
-    table: TableInfo | None
-    """What the files are compared with; None if they are only checked."""
     rest: Stage
     """The rows of keys that differ within a segment."""
     ledger: AuditLedger
@@ -85,38 +84,27 @@ class Verification(Prepared[VerifyReport]):
     on_difference: OnDifference
 
     @classmethod
-    async def prepare(
-        cls,
-        options: VerifyOptions,
-        services: Services,
-        observer: Observer,
-        on_difference: OnDifference,
-        control: Control,
-    ) -> Verification:
+    async def prepare(cls, options: VerifyOptions, services: Services, on_difference: OnDifference) -> Verification:
         """Read the manifest, describe the table, and work out the budget and the processes."""
-        name, stack = new_run(), services.stack
+        stack = services.stack
         source, s3 = await services.source(options.source)
         export = await find_export(source)
-        table, budget, fastest, wanted = None, Budget(NO_REQUESTS), NO_REQUESTS, options.processes
+        table, budget, wanted = None, Budget(NO_REQUESTS), options.processes
         if options.table is not None:
             table, budget, fastest = await stack.enter_async_context(
-                steered(control, services.session, options.table, None, options.capacity, read_pace)
+                steered(services, options.table, None, options.capacity, read_pace)
             )
             _refuse_impossible(options, export, table)
             wanted = planning.affordable(options.processes, fastest, planning.PAGE_UNITS)
         rest = await stack.enter_async_context(Stage(services.executor))
-        ledger = AuditLedger(rest, lambda problem: observer(ProblemFound(problem)))
+        ledger = AuditLedger(rest, lambda problem: services.observer(ProblemFound(problem)))
         stack.push_async_callback(ledger.leave)
         return cls(
-            name=name,
             services=services,
             budget=budget,
-            fastest=fastest,
             wanted=wanted,
-            opened=Opened(name, export.manifest.identity, export.manifest.segments),
+            opened=Opened(services.run, export.manifest.identity, export.manifest.segments),
             location=source.location,
-            observer=observer,
-            control=control,
             options=options,
             export=export,
             source=source,
@@ -124,7 +112,7 @@ class Verification(Prepared[VerifyReport]):
             table=table,
             rest=rest,
             ledger=ledger,
-            contradictions=(*contradictions(export.manifest, export.options), *export.unlisted()),
+            contradictions=(*contradictions(export.manifest, export.options), *export.unlisted),
             on_difference=on_difference,
         )
 
@@ -137,49 +125,46 @@ class Verification(Prepared[VerifyReport]):
         return planning.scan_units(size, consistent=self.options.consistent)
 
     async def begin(self) -> Begun:
-        splits: Sequence[Split] = self.export.file_splits()
-        processes = max(1, min(self.wanted, len(splits)))
-        if self.table is not None:
-            splits = planning.segments(self.opened.segments)
-            processes = planning.process_count(self.wanted, self.fastest, planning.PAGE_UNITS, len(splits))
+        splits = planning.segments(self.opened.segments) if self.table else self.export.file_splits()
         return Begun(
             opened=self.opened,
             job=VerifyJob(
-                run=self.name,
+                run=self.services.run,
                 options=self.options,
                 export=self.export.manifest.run,
                 table=table_facts(self.table, self.services.session) if self.table else None,
                 s3=self.s3,
             ),
             splits=splits,
-            processes=processes,
+            processes=planning.process_count(self.wanted, len(splits)),
             ledger=self.ledger,
-            files=ExportedFiles(len(self.export.files), ledger=self.ledger),
+            files=ExportedFiles(read=len(set(self.export.files.values())), ledger=self.ledger),
             lock=None,
         )
 
     def announce(self, begun: Begun) -> None:
         export = self.export
-        if self.table is not None:
-            self.observer(self.planned(begun, self.table))
-        else:
+        super().announce(begun)
+        if self.table is None:
             size = sum(file.size or 0 for file in export.files.values())
-            self.observer(
-                CheckPlanned(location=self.location, table=export.table, files=len(export.manifest.files), bytes=size)
+            self.services.observer(
+                CheckPlanned(
+                    location=self.location, table=export.options.table, files=len(export.manifest.files), bytes=size
+                )
             )
         if export.manifest.checksum is None:
-            self.observer(Warned("The manifest has no checksum: whether it was changed can't be told for certain."))
+            self.services.warn("The manifest has no checksum: whether it was changed can't be told for certain.")
         for problem in self.contradictions:
-            self.observer(ProblemFound(problem))
+            self.services.observer(ProblemFound(problem))
         if export.lossy:
-            self.observer(Warned(f"{export.lossy}: only their values can be verified."))
+            self.services.warn(f"{export.lossy}: only their values can be verified.")
         elif any(file.fingerprint is None for file in export.manifest.files):
-            self.observer(Warned("The manifest has no fingerprints: the files' checksums and counts are verified."))
+            self.services.warn("The manifest has no fingerprints: the files' checksums and counts are verified.")
 
     async def finish(self, begun: Begun, report: JobReport) -> VerifyReport:  # noqa: ARG002 - of other jobs
         clock, cpu_before = LoopClock(), time.process_time()
         began, peak_before = clock.now(), peak_rss_bytes()
-        found = await self._tell_differences()
+        found = await self._report_differences()
         problems = [*self.contradictions, *self.ledger.problems]
         repaired = await self._repair(found, problems)
         after = replace(repaired.used, seconds=clock.now() - began, cpu_seconds=time.process_time() - cpu_before)
@@ -202,44 +187,41 @@ class Verification(Prepared[VerifyReport]):
             peak_rss_bytes=report.peak_rss_bytes + peak_rss_bytes() - peak_before,
         )
 
-    async def _tell_differences(self) -> Counter[Kind]:
-        found: Counter[Kind] = Counter()
+    async def _report_differences(self) -> Counter[DifferenceKind]:
+        found: Counter[DifferenceKind] = Counter()
         async with aclosing(self.rest.findings()) as batches:
             async for batch in batches:
                 for finding in batch:
-                    kind = cast("Kind", finding.kind)
-                    found[kind] += 1
-                    key = key_json(finding.key, self.export.keys)
-                    self.on_difference(Difference(kind=kind, segment=finding.segment, key=key))
+                    found[finding.kind] += 1
+                    key = key_json(finding.key, self.export.options.keys)
+                    self.on_difference(Difference(kind=finding.kind, segment=finding.segment, key=key))
         return found
 
-    async def _repair(self, found: Counter[Kind], problems: Sequence[str]) -> Repaired:
+    async def _repair(self, found: Counter[DifferenceKind], problems: Sequence[str]) -> Repaired:
         """Write back what is missing or different, if that is wanted and the files can be trusted."""
         repaired = Repaired()
         if not self.options.repair or self.table is None:
             return repaired
         if (found["missing"] or found["different"]) and problems:
-            self.observer(
-                Warned(
-                    "Nothing is repaired, since the files may not hold what was exported. "
-                    f"Problems: {len(problems):,}, the first: {problems[0]}"
-                )
+            self.services.warn(
+                "Nothing is repaired, since the files may not hold what was exported. "
+                f"Problems: {len(problems):,}, the first: {problems[0]}"
             )
         elif found["missing"] or found["different"]:
             repaired = await write_back(self.options, self.services, self.table, self.export, self.source, self.rest)
             for problem in repaired.problems:
-                self.observer(ProblemFound(problem))
+                self.services.observer(ProblemFound(problem))
         if found["extra"]:
             extra = count(found["extra"], "extra item stays", "extra items stay")
-            self.observer(Warned(f"{extra}: a repair deletes nothing."))
+            self.services.warn(f"{extra}: a repair deletes nothing.")
         return repaired
 
 
-@dataclass(frozen=True)
-class ExportedFiles(NoOutput):
+@dataclass(frozen=True, kw_only=True)
+class ExportedFiles(Files):
     """The files that a verification reads; what is found in them is in `ledger`."""
 
-    ledger: AuditLedger = field(kw_only=True)
+    ledger: AuditLedger
 
     async def recover(self, splits: Sequence[int] | None = None) -> None:
         """What a lost worker has handed over of these splits is found once more."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from operator import attrgetter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,7 +30,6 @@ _OPTIONS = {"acl": "ACL", "kms_key": "KMS key"}
 class Checkpoint(NamedTuple):
     """What an earlier run left at a sink: an unfinished job has `opened`, and a finished one has `manifest`."""
 
-    state: Literal["none", "unfinished", "finished"]
     journal: Journal
     opened: Opened | None = None
     manifest: bytes | None = None
@@ -49,19 +48,19 @@ class Checkpoint(NamedTuple):
                 yield chunk
 
 
-async def look(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
-    """Find out what is at `sink`. Unless it is to be overwritten, raises JournalError or SourceError where the journal
-    or manifest can't be used.
+async def read_checkpoint(sink: Sink, *, overwrite: bool = False) -> Checkpoint:
+    """Read what an earlier run left at `sink`. Unless it is to be overwritten, raises JournalError or SourceError where
+    the journal or manifest can't be used.
     """
     journal, manifest = Journal(sink), await sink.get(MANIFEST)
-    nothing_to_do = Checkpoint("none" if manifest is None else "finished", journal, manifest=manifest)
+    nothing_to_do = Checkpoint(journal, manifest=manifest)
     try:
         opened = await journal.opened()
         # A run may have ended after it wrote its manifest, and before all of its journal was removed.
         if opened is None or (manifest is not None and read_manifest(manifest, sink.location).run == opened.run):
             return nothing_to_do
         vet_opening(opened, sink.location)
-        return Checkpoint("unfinished", journal, opened, location=sink.location)
+        return Checkpoint(journal, opened, location=sink.location)
     except (JournalError, SourceError):
         if not overwrite:
             raise
@@ -72,7 +71,7 @@ async def refuse_unfinished(checkpoint: Checkpoint, location: str, option: str) 
     """Raises UnfinishedJobError where a job is unfinished, JournalError where it can't be resumed either; `option` is
     the one with which a job can start over.
     """
-    if checkpoint.state == "unfinished":
+    if checkpoint.opened is not None:
         async for _ in checkpoint.entries():
             pass
         raise UnfinishedJobError(

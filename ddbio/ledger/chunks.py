@@ -19,9 +19,7 @@ from ddbio.unreadable import UNREADABLE
 VERSION = 2
 """Of the journal's format. It is raised when members are removed or change their meaning, not when some are added."""
 _NAME = re.compile(re.escape(JOURNAL) + r"(\d{8,})(-compacted)?\.json")
-_DAMAGED = "The journal in {} is damaged: {}."
 _START_OVER = "start over: an export with --overwrite, an import with another --state."
-_RUINED = f"The job can't be resumed; {_START_OVER}"
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -95,13 +93,13 @@ def decode(chunk: Chunk, lines: bytes, location: str) -> list[JournalEntry]:
         raise damaged(f"{chunk.name} can't be read", location) from error
 
 
-def gone(expected: Chunk, found: Chunk | None, location: str) -> ChunkGoneError:
-    what = f"expected {expected.name}, found {found.name if found else 'nothing'}"
-    return ChunkGoneError(_DAMAGED.format(location, what), hint=_RUINED)
+def gone(expected: Chunk, found: Chunk | None, location: str) -> JournalError:
+    found_name = found.name if found else "nothing"
+    return damaged(f"expected {expected.name}, found {found_name}", location, ChunkGoneError)
 
 
-def damaged(what: str, location: str) -> JournalError:
-    return JournalError(_DAMAGED.format(location, what), hint=_RUINED)
+def damaged(what: str, location: str, kind: type[JournalError] = JournalError) -> JournalError:
+    return kind(f"The journal in {location} is damaged: {what}.", hint=f"The job can't be resumed; {_START_OVER}")
 
 
 def _other_version(version: int, location: str) -> JournalError:

@@ -140,12 +140,12 @@ def _read(text: bytes, location: str, decode: Callable[[int], T]) -> T:
                 hint="Use the version of ddbio that wrote it, or a later one.",
             )
         found = decode(version)
-        said, checksum = _checksums(text)
+        stated, checksum = _checksums(text)
     except (ValueError, RecursionError) as error:
         raise SourceError(
             f"The manifest of {location} can't be read: {error}.", hint="Mend it, or move it out of the way."
         ) from error
-    if said not in (None, checksum):
+    if stated not in (None, checksum):
         raise SourceError(
             f"The manifest of {location} is damaged: its checksum is wrong.",
             hint="Put a copy of it in its place, or move it out of the way. If it was changed on purpose, remove its "
@@ -157,9 +157,9 @@ def _read(text: bytes, location: str, decode: Callable[[int], T]) -> T:
 def _checksums(text: bytes) -> tuple[object, str]:
     """The checksum in a manifest, and the right one: the SHA-256 of the rest as sorted JSON in ASCII."""
     document = json.loads(text, parse_float=_number)
-    said = document.pop("checksum", None)
+    stated = document.pop("checksum", None)
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return said, hashlib.sha256(canonical.encode()).hexdigest()
+    return stated, hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _number(text: str) -> float:

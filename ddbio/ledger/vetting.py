@@ -37,11 +37,11 @@ class Vetting:
     def check(self, entries: Iterable[JournalEntry]) -> None:
         """Raises JournalError where one of these entries does not belong to the job."""
         for entry in entries:
-            split, belongs = self._look(entry)
+            split, belongs = self._examine(entry)
             if not belongs:
                 raise _refused(self._location, f"an entry about split {split}")
 
-    def _look(self, entry: JournalEntry) -> tuple[int, bool]:
+    def _examine(self, entry: JournalEntry) -> tuple[int, bool]:
         """The split that an entry is about, and whether the entry could be about that one."""
         match entry:
             case Commit(split=split, position=position, file=file):

@@ -73,7 +73,7 @@ class ExportJob(_Job, frozen=True, tag="export"):
 class SourceFacts(msgspec.Struct, frozen=True):
     """One source of an import: its location as the user wrote it, and the type hints of its manifest."""
 
-    place: str
+    location: str
     hints: dict[str, HintType] = {}
     s3: S3Facts | None = None
 

@@ -95,7 +95,7 @@ def test_who_waits_for_long_is_told_why(caplog: pytest.LogCaptureFixture) -> Non
     async def main() -> None:
         retries = Attempts(most=ATTEMPTS, backoff=Backoff(base=0.0))
         with pytest.raises(ClientError):
-            await S3Client(None, retries=retries, clock=VirtualClock()).insist(fail_slowly)
+            await S3Client(None, retries=retries, clock=VirtualClock()).retry(fail_slowly)
 
     with caplog.at_level("WARNING", "ddbio"):
         run_virtual(main())

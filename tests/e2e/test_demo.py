@@ -80,9 +80,9 @@ async def test_interrupted_demo(tmp_path: Path) -> None:
 
 async def test_embedded_server_serves_dynamodb_and_s3_on_loopback() -> None:
     with aws_settings():
-        async with embedded_aws() as server:
-            assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
-            async with Session(server.connection) as session:
+        async with embedded_aws() as connection:
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+", str(connection.endpoint_url))
+            async with Session(connection) as session:
                 async with session.dynamodb_client() as dynamodb:
                     assert isinstance((await dynamodb.list_tables())["TableNames"], list)
                 async with session.s3_client() as s3:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ddbio import Connection, export_table
-from ddbio.capacity import Control
 from ddbio.errors import PreflightError
 from ddbio.events import silent
 from ddbio.jobs.export import Export
@@ -30,8 +29,8 @@ async def test_an_export_is_planned_without_a_trace(counting: StartCounting, tmp
     options = ExportOptions(
         table="T", destination=str(destination), connection=connection, capacity=FAST, processes=3, segments=40
     )
-    async with opened(connection, None, options.destination) as services:
-        export = await Export.prepare(options, services, silent, Control())
+    async with opened(connection, None, options.destination, observer=silent, control=None) as services:
+        export = await Export.prepare(options, services)
     assert (export.wanted, export.opened.segments, export.budget.rate) == (3, 40, 100_000)
     assert set(server.account.operations) == {"DescribeTable"}
     assert not destination.exists()
@@ -45,8 +44,8 @@ async def test_an_import_is_planned_without_a_trace(counting: StartCounting, tmp
     options = ImportOptions(
         table="T", source=str(source), connection=connection, capacity=FAST, processes=3, state=str(state)
     )
-    async with opened(connection, None, *options.sources) as services:
-        job = await Import.prepare(options, services, silent, Control())
+    async with opened(connection, None, *options.sources, observer=silent, control=None) as services:
+        job = await Import.prepare(options, services)
     assert [split.file for split in job.opened.splits] == [str(source)]
     assert job.source_bytes == source.stat().st_size
     assert set(server.account.operations) == {"DescribeTable"}
@@ -58,8 +57,8 @@ async def test_an_export_to_s3_is_planned_without_a_trace(counting: StartCountin
     bucket = seaweed.create_bucket()
     connection = Connection(region="us-east-1", dynamodb_endpoint_url=server.url, s3_endpoint_url=seaweed.url)
     options = ExportOptions(table="T", destination=f"s3://{bucket}/out", connection=connection, capacity=FAST)
-    async with opened(connection, None, options.destination) as services:
-        export = await Export.prepare(options, services, silent, Control())
+    async with opened(connection, None, options.destination, observer=silent, control=None) as services:
+        export = await Export.prepare(options, services)
     assert export.location == f"s3://{bucket}/out/"
     assert set(server.account.operations) == {"DescribeTable"}
     assert seaweed.objects(bucket) == {}
@@ -73,8 +72,8 @@ async def test_a_verification_is_planned_without_a_trace(counting: StartCounting
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     server.account.operations.clear()
     options = VerifyOptions(source=out, table="T", connection=connection, capacity=FAST, processes=3)
-    async with opened(connection, None, options.source) as services:
-        job = await Verification.prepare(options, services, silent, lambda difference: None, Control())
+    async with opened(connection, None, options.source, observer=silent, control=None) as services:
+        job = await Verification.prepare(options, services, lambda difference: None)
     assert (job.wanted, job.budget.rate, job.export.manifest.totals.items) == (3, 100_000, 1_000)
     assert set(server.account.operations) == {"DescribeTable"}
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files
@@ -85,7 +84,7 @@ async def test_only_beginning_tries_the_destination(counting: StartCounting, tmp
     connection = Connection(region="us-east-1", dynamodb_endpoint_url=server.url)
     (tmp_path / "file").touch()
     options = ExportOptions(table="T", destination=str(tmp_path / "file"), connection=connection, capacity=FAST)
-    async with opened(connection, None, options.destination) as services:
-        export = await Export.prepare(options, services, silent, Control())
+    async with opened(connection, None, options.destination, observer=silent, control=None) as services:
+        export = await Export.prepare(options, services)
         with pytest.raises(PreflightError):
             await export.begin()

@@ -156,7 +156,7 @@ class Fleet:
             splits=self.splits,
             budget=Budget(Pace(self.budget, self.most)),
             ledger=self.ledger,
-            files=WrittenFiles(self.ledger, self.sink, FACTS.name),
+            files=WrittenFiles(ledger=self.ledger, sink=self.sink, table=FACTS.name),
             credentials=self.credentials,
             carrier=self.carrier,
             clock=self.clock,

@@ -152,7 +152,8 @@ def exporting(
 ) -> Fleet:
     """An export as the command would plan it, or, unless `planned`, with exactly this number of processes."""
     pace = Pace(budget, 1e12 if auto else None)
-    workers = planning.process_count(processes, pace, planning.PAGE_UNITS, len(counts)) if planned else processes
+    affordable = planning.affordable(processes, pace, planning.PAGE_UNITS)
+    workers = planning.process_count(affordable, len(counts)) if planned else processes
     table = SizedTable(counts, item_bytes, limits, collections=collections)
     return Fleet(
         export_job(len(counts), concurrency=8), table, planning.segments(len(counts)), budget, workers, pace.most

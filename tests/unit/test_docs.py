@@ -22,7 +22,7 @@ from botocore import xform_name
 import ddbio
 from ddbio.cli import app
 from ddbio.cli.failures import Exit
-from ddbio.jobs.control_file import Wishes
+from ddbio.jobs.control_file import Changes
 from ddbio.ledger.entries import Reject
 from ddbio.model import Reason
 from ddbio.report import Difference, JobReport, Moment, Spending, VerifyReport
@@ -166,8 +166,8 @@ def test_examples_of_files_have_the_members_of_the_code() -> None:
     (difference,) = fenced("json", DOCS["verify.md"])
     assert list(json.loads(difference)) == ["ddbio_difference", *Difference.__dataclass_fields__]
     (control,) = fenced("json", DOCS["capacity.md"])
-    assert list(json.loads(control)) == list(Wishes.__struct_fields__)
-    msgspec.json.decode(control, type=Wishes)
+    assert list(json.loads(control)) == list(Changes.__struct_fields__)
+    msgspec.json.decode(control, type=Changes)
 
 
 def test_every_reason_of_a_reject_is_listed() -> None:

@@ -57,14 +57,14 @@ class S3Client:
 
     async def call(self, operation: str, **parameters: Any) -> Any:
         """The reply to an operation, for example `call("head_object", Bucket=…, Key=…)`."""
-        return await self.insist(lambda: self.attempt(operation, **parameters))
+        return await self.retry(lambda: self.attempt(operation, **parameters))
 
     async def attempt(self, operation: str, **parameters: Any) -> Any:
-        """The same without retries, for a function that `insist` calls."""
+        """The same without retries, for a function that `retry` calls."""
         self._before()
         return await getattr(self._client, operation)(**parameters)
 
-    async def insist(self, send: Callable[[], Awaitable[T]]) -> T:
+    async def retry(self, send: Callable[[], Awaitable[T]]) -> T:
         """What `send` returns; it is called again while its failure may be transient."""
         began = self._clock.now()
         for failures in range(self._retries.most - 1):
@@ -79,8 +79,8 @@ class S3Client:
 
     def _report(self, error: Exception, failures: int, seconds: float) -> None:
         level = logging.WARNING if seconds > QUIET_SECONDS else logging.DEBUG
-        said = "S3 has failed for %.0f seconds (%s): trying again, %d of %d times."
-        log.log(level, said, seconds, name_of(error), failures, self._retries.most - 1)
+        message = "S3 has failed for %.0f seconds (%s): trying again, %d of %d times."
+        log.log(level, message, seconds, name_of(error), failures, self._retries.most - 1)
 
     async def read(self, bucket: str, key: str, most: int | None = None) -> Object | None:
         """A small object; None where it does not exist. Raises DestinationError where it has more than `most` bytes."""
@@ -93,14 +93,14 @@ class S3Client:
                 return Object(reply, await reply["Body"].read())
 
         with ignoring("NoSuchKey"):
-            return await self.insist(send)
+            return await self.retry(send)
         return None
 
     async def delete(self, bucket: str, keys: Sequence[str]) -> None:
         """Delete as many objects as one request may name; no error where one does not exist."""
         if len(keys) > 1:
             with ignoring(*_ONE_BY_ONE):
-                return await self.insist(lambda: self._delete_many(bucket, keys))
+                return await self.retry(lambda: self._delete_many(bucket, keys))
         for first in range(0, len(keys), _DELETED_AT_ONCE):
             group = keys[first : first + _DELETED_AT_ONCE]
             await asyncio.gather(*(self.call("delete_object", Bucket=bucket, Key=key) for key in group))

@@ -67,7 +67,7 @@ class Lock:
         asked = self.clock.now()
         with edge(f"lock {self.location}", PreflightError):
             for _ in range(_ATTEMPTS):
-                found = await self._look()
+                found = await self._read()
                 if found is not None and self._is_own(found.holder):  # whatever the reply to the write was
                     self._valid_until = asked + VALID_SECONDS
                     return
@@ -111,7 +111,7 @@ class Lock:
         asked, before = self.clock.now(), self._holder.renewed
         with edge(f"renew the lock on {self.location}", DestinationError):
             for _ in range(_ATTEMPTS):
-                found = await self._look()
+                found = await self._read()
                 if found is None or found.holder is None or not self._is_own(found.holder):
                     who = found and found.holder
                     self._lose(f"Another job has taken over {self.location}: {who or 'its lock is gone'}.")
@@ -127,7 +127,7 @@ class Lock:
     def _is_own(self, holder: Holder | None) -> bool:
         return holder is not None and holder.nonce == self._holder.nonce
 
-    async def _look(self) -> _Found | None:
+    async def _read(self) -> _Found | None:
         found = await self.client.read(self.address["Bucket"], self.address["Key"])
         if found is None:
             return None
@@ -142,7 +142,7 @@ class Lock:
             await self.client.call("put_object", **self.address, Body=body, **self.parameters, **condition)
 
     async def _delete(self) -> None:
-        found = await self._look()
+        found = await self._read()
         if found is None or not self._is_own(found.holder):
             return
         with ignoring("NotImplemented"):

@@ -63,7 +63,7 @@ class S3Source(Source):
         try:
             while start < size:
                 with edge(f"read {location} from byte {start}", SourceError):
-                    chunk = await self._client.insist(lambda: reader.read(start))  # noqa: B023 - awaited here
+                    chunk = await self._client.retry(lambda: reader.read(start))  # noqa: B023 - awaited here
                 start += len(chunk)
                 yield chunk
         finally:

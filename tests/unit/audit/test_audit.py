@@ -137,7 +137,7 @@ ITEMS = [b'{"pk":{"S":"%d"},"n":{"N":"%d"}}' % (number, number) for number in ra
 LINES = b"".join(b'{"Item":%s}\n' % item for item in ITEMS)
 
 
-def said(
+def listed(
     stored: bytes, name: str = "T-0000-00000.json", *, items: int = 5, fingerprint: str | None = None
 ) -> FileState:
     total = sum(map(item_fingerprint, ITEMS)) & MASK
@@ -156,23 +156,23 @@ def said(
     )
 
 
-def problems(said: FileState, stored: bytes, chunk: int = 7) -> list[str]:
-    check = FileCheck(said, ItemReader(KEYS, "dynamodb-json", {}, complete=True))
+def problems(listed: FileState, stored: bytes, chunk: int = 7) -> list[str]:
+    check = FileCheck(listed, ItemReader(KEYS, "dynamodb-json", {}, complete=True))
     for start in range(0, len(stored), chunk):
         check.feed(stored[start : start + chunk])
     return check.end()
 
 
 def test_a_file_that_is_what_it_was() -> None:
-    assert problems(said(LINES), LINES) == []
+    assert problems(listed(LINES), LINES) == []
     packed = gzip.compress(LINES)
-    assert problems(said(packed, "T-0000-00000.json.gz"), packed) == []
-    assert problems(said(LINES), LINES, chunk=1 << 20) == []
+    assert problems(listed(packed, "T-0000-00000.json.gz"), packed) == []
+    assert problems(listed(LINES), LINES, chunk=1 << 20) == []
 
 
 def test_rows_tell_where_an_item_is() -> None:
     rows: list[Row] = []
-    check = FileCheck(said(LINES), ItemReader(KEYS, "dynamodb-json", {}, complete=True), number=9, keep=rows.extend)
+    check = FileCheck(listed(LINES), ItemReader(KEYS, "dynamodb-json", {}, complete=True), number=9, keep=rows.extend)
     check.feed(LINES)
     assert check.end() == []
     assert [(row.file, LINES[row.offset :].partition(b"\n")[0]) for row in rows if row.offset is not None] == [
@@ -192,7 +192,7 @@ def test_rows_tell_where_an_item_is() -> None:
     ],
 )
 def test_each_way_in_which_a_file_is_not_what_it_was(stored: bytes, told: list[str]) -> None:
-    found = problems(said(LINES), stored)
+    found = problems(listed(LINES), stored)
     assert len(found) == len(told)
     for problem, part in zip(found, told, strict=True):
         assert problem.startswith("T-0000-00000.json: ")
@@ -202,16 +202,16 @@ def test_each_way_in_which_a_file_is_not_what_it_was(stored: bytes, told: list[s
 def test_a_broken_compressed_file() -> None:
     packed = gzip.compress(LINES)
     name = "T-0000-00000.json.gz"
-    cut = problems(said(packed, name), packed[:-9])
+    cut = problems(listed(packed, name), packed[:-9])
     assert any("ends in the middle" in problem for problem in cut)
-    corrupt = problems(said(packed, name), packed[:20] + b"\xff\xff" + packed[22:])
+    corrupt = problems(listed(packed, name), packed[:20] + b"\xff\xff" + packed[22:])
     assert any("corrupt" in problem for problem in corrupt)
 
 
 def test_a_manifests_wrong_count_and_fingerprint_are_found() -> None:
-    (count,) = problems(said(LINES, items=6), LINES)
+    (count,) = problems(listed(LINES, items=6), LINES)
     assert count.endswith("it has 5 records, but the manifest says 6.")
-    (fingerprint,) = problems(said(LINES, fingerprint="0" * 16), LINES)
+    (fingerprint,) = problems(listed(LINES, fingerprint="0" * 16), LINES)
     assert fingerprint.endswith("but the manifest says 0000000000000000.")
 
 
@@ -231,7 +231,7 @@ def test_a_segment_may_have_gaps_where_pages_held_no_items(positions: list[tuple
     files = [
         # Numbers have gaps too: a file that is gone when its segment is resumed is written again under the next one.
         msgspec.structs.replace(
-            said(LINES, f"Golden-0001-{number:05d}.json"), segment=1, number=number, first=a, last=b
+            listed(LINES, f"Golden-0001-{number:05d}.json"), segment=1, number=number, first=a, last=b
         )
         for number, (a, b) in zip((0, 3, 4), positions, strict=False)
     ]

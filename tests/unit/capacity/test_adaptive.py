@@ -80,11 +80,11 @@ def test_first_throttling_halves_it_and_the_most_is_not_passed() -> None:
     table.throttles[TABLE] += 3
     table.run(0.5)
     assert budget.rate == 400
-    assert budget.told(table.now) == "throttled by the table: down from 800 to 400 units/s"
+    assert budget.reason(table.now) == "throttled by the table: down from 800 to 400 units/s"
     table.throttles[TABLE] += 3  # still of what was sent before
     assert min(table.run(1.5)) == 400
     assert max(table.run(600)) == 800
-    assert budget.told(table.now) == ""
+    assert budget.reason(table.now) == ""
 
 
 def test_a_further_throttling_cuts_by_what_was_served() -> None:
@@ -141,7 +141,7 @@ def test_the_accounts_limit_slows_more() -> None:
     budget = Budget(Pace(1_000, 2_000))
     budget.observe({ACCOUNT: 1, TABLE: 5}, 10, hungry=True, served=0)
     assert budget.rate == 250
-    assert "the account's limit" in budget.told(10)
+    assert "the account's limit" in budget.reason(10)
 
 
 def test_it_grows_beside_hot_keys() -> None:
@@ -157,7 +157,7 @@ def test_hot_keys_and_unprocessed_items_do_not_slow_the_job() -> None:
     budget.observe({RANGE: 1}, 10, hungry=False, served=0)
     budget.observe({RANGE: 1, UNPROCESSED: 7}, 12, hungry=False, served=0)
     assert budget.rate == 1_000
-    assert "a few items" in budget.told(12)
+    assert "a few items" in budget.reason(12)
     budget.observe({RANGE: 2, UNPROCESSED: 8}, 14, hungry=False, served=0, written=100, returned=90)
     assert budget.rate == 1_000
 
@@ -169,7 +169,7 @@ def test_a_trickle_of_unprocessed_items_slows_nothing() -> None:
         budget.observe({UNPROCESSED: 10 * tick}, tick / 2, hungry=True, served=0, written=500 * tick, returned=5 * tick)
         assert budget.rate >= 1_000
     assert budget.rate == 1_200
-    assert "a few items" in budget.told(120)
+    assert "a few items" in budget.reason(120)
 
 
 def test_unprocessed_items_slow_the_job_to_a_tenth_at_least() -> None:
@@ -187,7 +187,7 @@ def test_an_index_that_starves_is_named() -> None:
     reason = "IndexWriteProvisionedThroughputExceeded by-date"
     budget = Budget(Pace(1_000, 2_000))
     budget.observe({reason: 1}, 10, hungry=True, served=0)
-    assert budget.told(10).startswith("throttled by index by-date")
+    assert budget.reason(10).startswith("throttled by index by-date")
     assert index_of(reason) == "by-date"
 
 
@@ -204,15 +204,15 @@ def test_an_index_that_starves_is_named() -> None:
 def test_what_throttles_is_told(throttles: dict[str, int], told: str) -> None:
     budget = Budget(Pace(1_000, 2_000))
     budget.observe(throttles, 10, hungry=True, served=0)
-    assert budget.told(10).startswith(f"throttled by {told}: down from 1,000 to ")
+    assert budget.reason(10).startswith(f"throttled by {told}: down from 1,000 to ")
     budget.set(Pace(50))
-    assert budget.told(10) == ""
+    assert budget.reason(10) == ""
 
 
 def test_the_least_is_kept_and_no_fall_is_told_of() -> None:
     budget = Budget(Pace(1, 2_000))
     budget.observe({TABLE: 1}, 10, hungry=True, served=0)
-    assert (budget.rate, budget.told(10)) == (1, "throttled by the table")
+    assert (budget.rate, budget.reason(10)) == (1, "throttled by the table")
     assert index_of(RANGE) is None
 
 
@@ -220,7 +220,7 @@ def test_a_fixed_budget_stays_and_tells() -> None:
     budget = Budget(Pace(1_000))
     budget.observe({TABLE: 100}, 10, hungry=True, served=0)
     assert budget.rate == 1_000
-    assert budget.told(10) == "throttled by the table"
+    assert budget.reason(10) == "throttled by the table"
 
 
 def test_pausing_keeps_the_rate() -> None:
@@ -228,7 +228,7 @@ def test_pausing_keeps_the_rate() -> None:
     budget.paused = True
     for second in range(10):
         budget.observe({}, second, hungry=True, served=0)
-    assert (budget.rate, budget.told(0)) == (0, "paused")
+    assert (budget.rate, budget.reason(0)) == (0, "paused")
     budget.paused = False
     assert budget.rate == 1_000
 

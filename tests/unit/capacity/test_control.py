@@ -318,7 +318,7 @@ async def test_what_is_no_regular_file_or_too_large_is_not_read(tmp_path: Path) 
 def test_without_a_place_there_is_no_control_file() -> None:
     async def main() -> None:
         async with following(None, Control(), VirtualClock(), lambda _: None):
-            await asyncio.sleep(2 * steering.LOOK_SECONDS)
+            await asyncio.sleep(2 * steering.POLL_SECONDS)
 
     run_virtual(main())
 

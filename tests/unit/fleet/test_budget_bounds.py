@@ -76,7 +76,8 @@ READS = [
 @pytest.mark.parametrize(("budget", "item_bytes", "processes"), few(READS, 0, 5, 10))
 def test_reading_keeps_to_the_budget_and_uses_it(budget: float, item_bytes: int, processes: int) -> None:
     segments = max(64, 32 * processes)
-    workers = planning.process_count(processes, Pace(budget), planning.PAGE_UNITS, segments)
+    affordable = planning.affordable(processes, Pace(budget), planning.PAGE_UNITS)
+    workers = planning.process_count(affordable, segments)
     page = max(min(budget, planning.PAGE_UNITS), item_bytes / 8_192)
     units = max(SECONDS * budget, REQUESTS * workers * page)
     fleet = exporting(budget, counts_for(units, item_bytes, segments), item_bytes, processes)
@@ -98,7 +99,8 @@ def writing(
     folder: Path, budget: float, item_bytes: int, processes: int, cost: float, table: SizedTable | None = None
 ) -> Fleet:
     """An import as the command would plan it, of items that cost so much."""
-    workers = planning.process_count(processes, Pace(budget), planning.BATCH_UNITS, 32 * processes)
+    affordable = planning.affordable(processes, Pace(budget), planning.BATCH_UNITS)
+    workers = planning.process_count(affordable, 32 * processes)
     count = max(int(SECONDS * budget / cost), REQUESTS * workers)
     path = folder / "dump.json"
     write_dump(path, [f"key {number:09d}" for number in range(count)], item_bytes)

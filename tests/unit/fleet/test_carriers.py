@@ -68,7 +68,7 @@ class Job:
             splits=planning.segments(SEGMENTS),
             budget=Budget(Pace(100_000)),
             ledger=self.ledger,
-            files=WrittenFiles(self.ledger, LocalSink(folder, "run", executor=executor), "T"),
+            files=WrittenFiles(ledger=self.ledger, sink=LocalSink(folder, "run", executor=executor), table="T"),
             credentials=StaticCredentials(CREDENTIALS),
             carrier=carrier,
             clock=LoopClock(),

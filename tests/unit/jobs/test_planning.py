@@ -87,7 +87,8 @@ def test_more_than_the_owner_allows_is_refused() -> None:
 def test_no_process_without_work_or_a_request_a_second(
     wanted: int, budget: float, request_units: float, units: int, expected: int
 ) -> None:
-    assert planning.process_count(wanted, Pace(budget), request_units, units) == expected
+    affordable = planning.affordable(wanted, Pace(budget), request_units)
+    assert planning.process_count(affordable, units) == expected
 
 
 @pytest.mark.parametrize(

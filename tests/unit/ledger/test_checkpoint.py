@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from ddbio.errors import CheckpointMismatchError, JournalError, SourceError, UnfinishedJobError
-from ddbio.jobs.claim import claim
-from ddbio.ledger.checkpoint import check_splits, look, refuse_unfinished, same_job
+from ddbio.jobs.start import claim
+from ddbio.ledger.checkpoint import check_splits, read_checkpoint, refuse_unfinished, same_job
 from ddbio.ledger.entries import (
     Commit,
     FileState,
@@ -64,14 +64,14 @@ async def journaled(*chunks: Any) -> MemorySink:
 
 
 async def test_nothing() -> None:
-    found = await look(MemorySink())
-    assert (found.state, found.opened, found.manifest) == ("none", None, None)
+    found = await read_checkpoint(MemorySink())
+    assert (found.opened, found.manifest) == (None, None)
     await refuse_unfinished(found, "/out", "--overwrite")
 
 
 async def test_a_journal_is_an_unfinished_job() -> None:
-    found = await look(await journaled(OPENED, COMMIT))
-    assert (found.state, found.opened) == ("unfinished", OPENED)
+    found = await read_checkpoint(await journaled(OPENED, COMMIT))
+    assert (found.opened, found.manifest) == (OPENED, None)
     with pytest.raises(UnfinishedJobError, match="There is an unfinished job in /out") as caught:
         await refuse_unfinished(found, "/out", "--overwrite")
     assert caught.value.hint == "Resume it with --resume, or start over with --overwrite."
@@ -80,37 +80,38 @@ async def test_a_journal_is_an_unfinished_job() -> None:
 async def test_a_manifest_is_a_finished_job() -> None:
     sink = MemorySink()
     sink.small[MANIFEST] = manifest("run-1")
-    found = await look(sink)
-    assert (found.state, found.opened, found.manifest) == ("finished", None, sink.small[MANIFEST])
+    found = await read_checkpoint(sink)
+    assert (found.opened, found.manifest) == (None, sink.small[MANIFEST])
     await refuse_unfinished(found, "/out", "--overwrite")
 
 
 async def test_a_run_that_died_after_its_manifest_is_finished() -> None:
     sink = await journaled(OPENED, COMMIT)
     sink.small[MANIFEST] = manifest("run-1")
-    assert (await look(sink)).state == "finished"
+    found = await read_checkpoint(sink)
+    assert (found.opened, found.manifest is None) == (None, False)
 
 
 async def test_a_manifest_of_an_earlier_job_does_not_finish_this_one() -> None:
     sink = await journaled(OPENED, COMMIT)
     sink.small[MANIFEST] = manifest("run-0")
-    assert (await look(sink)).state == "unfinished"
+    assert (await read_checkpoint(sink)).opened is not None
 
 
 async def test_a_manifest_that_can_not_be_read_is_told() -> None:
     sink = await journaled(OPENED)
     sink.small[MANIFEST] = b"{"
     with pytest.raises(SourceError, match="The manifest of memory"):
-        await look(sink)
+        await read_checkpoint(sink)
 
 
 async def test_a_damaged_journal_stops_everything_but_overwriting() -> None:
     sink = await journaled(OPENED, COMMIT)
     del sink.small[f"{JOURNAL}00000001.json"]
     with pytest.raises(JournalError):
-        await look(sink)
-    found = await look(sink, overwrite=True)
-    assert found.state == "none"
+        await read_checkpoint(sink)
+    found = await read_checkpoint(sink, overwrite=True)
+    assert (found.opened, found.manifest) == (None, None)
     await found.journal.discard()
     await found.journal.append([OPENED])
     assert await all_entries(Journal(sink)) == [OPENED]
@@ -120,7 +121,7 @@ async def test_overwriting_removes_what_a_damaged_journal_still_names() -> None:
     kept = await journaled(OPENED, msgspec.structs.replace(COMMIT, file=FILE), COMMIT)
     kept.small[f"{JOURNAL}00000003.json"] = b"{"
     kept.sealed[NAME] = b""
-    await claim(kept, "Other", await look(kept, overwrite=True), overwrite=True)
+    await claim(kept, "Other", await read_checkpoint(kept, overwrite=True), overwrite=True)
     assert (kept.sealed, kept.small) == ({}, {})
 
 
@@ -157,13 +158,13 @@ HOSTILE: dict[str, JournalEntry] = {
 
 @pytest.mark.parametrize("entry", HOSTILE.values(), ids=HOSTILE)
 async def test_what_belongs_to_no_job_is_not_taken_from_a_journal(entry: JournalEntry) -> None:
-    found = await look(await journaled(OPENED, msgspec.structs.replace(COMMIT, file=FILE), entry))
+    found = await read_checkpoint(await journaled(OPENED, msgspec.structs.replace(COMMIT, file=FILE), entry))
     with pytest.raises(JournalError, match=r"The journal in memory can't be trusted: an entry about split -?\d"):
         [entries async for entries in found.entries()]
     sink = await journaled(OPENED, entry)
     sink.sealed = {"x": b"", "U-0001-00002.json": b"", "T-0001-00002.json.gz": b"", "T-0002-00002.json": b""}
     kept = dict(sink.sealed)
-    await claim(sink, "Other", await look(sink, overwrite=True), overwrite=True)
+    await claim(sink, "Other", await read_checkpoint(sink, overwrite=True), overwrite=True)
     assert (sink.sealed, sink.small) == (kept, {})
 
 
@@ -182,7 +183,7 @@ async def test_what_belongs_to_no_job_is_not_taken_from_a_journal(entry: Journal
     ],
 )
 async def test_no_count_is_less_than_nothing(entry: JournalEntry) -> None:
-    found = await look(await journaled(OPENED, entry))
+    found = await read_checkpoint(await journaled(OPENED, entry))
     with pytest.raises(JournalError, match="can't be read"):
         [entries async for entries in found.entries()]
 
@@ -190,13 +191,13 @@ async def test_no_count_is_less_than_nothing(entry: JournalEntry) -> None:
 @pytest.mark.parametrize("run", ["", "../../x", "a/b", "a.b", "x" * 65])
 async def test_a_run_name_that_is_a_path_is_not_taken_from_a_journal(run: str) -> None:
     with pytest.raises(JournalError, match="its first entry is not one that ddbio writes"):
-        await look(await journaled(msgspec.structs.replace(OPENED, run=run)))
+        await read_checkpoint(await journaled(msgspec.structs.replace(OPENED, run=run)))
 
 
 @pytest.mark.parametrize("position", [START, END, AfterKey("{}"), KEY, AtOffset(0), AtOffset(9)])
 async def test_an_import_goes_on_at_an_offset(position: Position) -> None:
     opened = Opened("run-1", IMPORT, 0, (Split(1, "f", start=10),))
-    found = await look(await journaled(opened, msgspec.structs.replace(COMMIT, position=position)))
+    found = await read_checkpoint(await journaled(opened, msgspec.structs.replace(COMMIT, position=position)))
     with pytest.raises(JournalError, match="an entry about split 1"):
         [entries async for entries in found.entries()]
 
@@ -236,7 +237,7 @@ def test_a_journal_of_a_later_version_may_say_more() -> None:
 
 
 async def test_a_job_that_went_through_the_journal_is_the_same() -> None:
-    found = await look(await journaled(OPENED))
+    found = await read_checkpoint(await journaled(OPENED))
     assert found.opened is not None
     same_job(found.opened.identity, EXPORT)
 

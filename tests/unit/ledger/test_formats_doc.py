@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ddbio.jobs.control_file import Wishes
+from ddbio.jobs.control_file import Changes
 from ddbio.ledger.chunks import VERSION, Head
 from ddbio.ledger.entries import (
     Commit,
@@ -63,7 +63,7 @@ def members(kind: Kind) -> list[str]:
         ("Journal", 0, Head, ()),
         ("Rejects file", 0, RejectLine, ()),
         ("Lock", 0, Holder, ()),
-        ("Control file", 0, Wishes, ()),
+        ("Control file", 0, Changes, ()),
     ],
 )
 def test_a_table_has_all_members(heading: str, number: int, kind: Kind, others: tuple[str, ...]) -> None:
