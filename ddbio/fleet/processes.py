@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ddbio.errors import WorkerLostError
 from ddbio.fleet import frames
@@ -49,30 +49,30 @@ class Processes:
             await asyncio.wait([serving])
 
 
+@dataclass
 class _Fleet:
     """The processes of one job, and the sockets to them."""
 
-    def __init__(self, desk: Desk, inherited: Sequence[int]) -> None:
-        self._desk = desk
-        self._inherited = inherited
-        self._writers: set[asyncio.StreamWriter] = set()
+    desk: Desk
+    inherited: Sequence[int]
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def stop(self) -> None:
         """Ask every worker to stop, without waiting for its next Report."""
-        for writer in self._writers:
+        for writer in self.writers:
             frames.post(writer, Grant(rate=0.0, stop="abort"))
 
     async def serve(self, welcome: Welcome) -> WorkerLostError | None:
         """Start one worker and answer its Reports; how it was lost, if it ended before its last one."""
-        async with _worker_process(self._inherited) as (process, reader, writer):
-            self._writers.add(writer)
+        async with _worker_process(self.inherited) as (process, reader, writer):
+            self.writers.add(writer)
             try:
                 with suppress(ConnectionError):
                     await frames.send(writer, welcome)
-                if await _answer_all(self._desk, reader, writer):
+                if await _answer_all(self.desk, reader, writer):
                     return None  # it has closed everything: nobody waits for its interpreter to be torn down
             finally:
-                self._writers.discard(writer)
+                self.writers.discard(writer)
             return _lost(welcome.worker, await _end(process))
 
 
