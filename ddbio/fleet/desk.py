@@ -94,10 +94,6 @@ class Desk:
             credentials=fetching.result() if fetching.done() else None,
         )
 
-    def abort(self, error: DdbioError | None = None) -> None:
-        """Stop the job: the answer to every worker's next Report says so."""
-        self.coordinator.abort(error)
-
     async def lost(self, worker: int, error: DdbioError) -> bool:
         """A worker has died: its commits stay, and others can take over the rest of its splits.
 
@@ -110,10 +106,10 @@ class Desk:
             await self.ledger.settle()
             await self.recover(held)
         except DdbioError as failure:
-            self.abort(failure)
+            self.coordinator.abort(failure)
         coordinator.leases.release({number: self.ledger.split(number) for number in held})
         if coordinator.leases.too_deadly:
-            self.abort(error)
+            self.coordinator.abort(error)
         else:
             replaced = "" if coordinator.stopping else " Another one takes its place."
             self.observer(Warned(f"{error.message}{replaced}"))
@@ -126,7 +122,7 @@ class Desk:
             if current.access_key == stale_key:
                 current = await self.provider.renew(current)
         except DdbioError as error:
-            self.abort(error)
+            self.coordinator.abort(error)
             return None
         return current
 
@@ -144,9 +140,9 @@ class Desk:
         """Stop the job where it has reached a limit, and tell the observer how it is doing."""
         totals = self._progress.totals()
         if error := self.limits.too_many_rejects(self.ledger):
-            self.abort(error)
+            self.coordinator.abort(error)
         if not self.coordinator.stopping and (reached := self.limits.reached(totals, self.ledger)):
-            self.abort(reached)
+            self.coordinator.abort(reached)
         for message in self._indexes.warnings(self.coordinator.throttles):
             self.observer(Warned(message))
         self._progress.update(totals)

@@ -195,7 +195,7 @@ def test_where_latencies_are_uneven_the_budget_is_still_used(
     async def main() -> None:
         working = asyncio.create_task(fleet.run())
         await asyncio.sleep(40)
-        fleet.desk.abort()
+        fleet.coordinator.abort()
         await working
 
     run_virtual(main())
@@ -627,7 +627,7 @@ def test_when_the_job_is_aborted_every_worker_ends_soon() -> None:
     async def main() -> float:
         running = asyncio.create_task(fleet.run())
         await asyncio.sleep(5)
-        fleet.desk.abort()
+        fleet.coordinator.abort()
         await running
         return asyncio.get_running_loop().time()
 
