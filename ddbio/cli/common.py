@@ -134,6 +134,17 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 Table = Annotated[str, typer.Option("--table", "-t", parser=name, metavar="TABLE", help="Name or ARN of the table.")]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        "-p",
+        parser=whole(1),
+        metavar="N",
+        help="Maximum number of worker processes; a small budget or a small job uses fewer. Default: one per CPU core, "
+        "or 1 with standard input or output.",
+    ),
+]
 Region = Annotated[
     str | None,
     typer.Option(
@@ -152,11 +163,7 @@ Profile = Annotated[
 ]
 EndpointUrl = Annotated[
     str | None,
-    typer.Option(
-        parser=name,
-        metavar="URL",
-        help="Endpoint for DynamoDB and S3, for emulators and VPC endpoints.",
-    ),
+    typer.Option(parser=name, metavar="URL", help="Endpoint for DynamoDB and S3, for emulators and VPC endpoints."),
 ]
 DynamodbEndpointUrl = Annotated[
     str | None, typer.Option(parser=name, metavar="URL", help="Endpoint for DynamoDB; overrides --endpoint-url.")
@@ -164,32 +171,22 @@ DynamodbEndpointUrl = Annotated[
 S3EndpointUrl = Annotated[
     str | None, typer.Option(parser=name, metavar="URL", help="Endpoint for S3; overrides --endpoint-url.")
 ]
-CapacityLimit = Annotated[
-    Capacity | None,
-    typer.Option(
+
+
+def _capacity_option(units: str, default: str) -> Any:
+    return typer.Option(
         "--capacity",
         "-c",
         parser=capacity,
         metavar="N|P%|auto",
-        show_default=False,
-        help="Maximum capacity units per second for the whole job, across all processes: a number such as 1000; a "
+        help=f"Maximum {units} units per second for the whole job, across all processes: a number such as 1000; a "
         "percentage of the table's provisioned or warm throughput such as 50%; or auto, which starts at 50% and adapts "
-        "to what the table can serve (auto:1000 never exceeds 1000). Default: auto.",
-    ),
-]
-HalfCapacity = Annotated[
-    Capacity | None,
-    typer.Option(
-        "--capacity",
-        "-c",
-        parser=capacity,
-        metavar="N|P%|auto",
-        show_default=False,
-        help="Maximum read capacity units per second, across all processes: a number such as 1000; a percentage of the "
-        "table's provisioned or warm throughput such as 50%; or auto, which starts at 50% and adapts to what the table "
-        "can serve (auto:1000 never exceeds 1000). Default: 50%.",
-    ),
-]
+        f"to what the table can serve (auto:1000 never exceeds 1000). Default: {default}.",
+    )
+
+
+CapacityLimit = Annotated[Capacity | None, _capacity_option("capacity", "auto")]
+ReadCapacity = Annotated[Capacity | None, _capacity_option("read capacity", "50%")]
 Burst = Annotated[
     float,
     typer.Option(
@@ -203,7 +200,6 @@ MaxUnits = Annotated[
     typer.Option(
         parser=whole(1),
         metavar="N",
-        show_default=False,
         help="Stop with exit code 4 once this run has consumed N capacity units; the job can be resumed.",
     ),
 ]
@@ -212,7 +208,6 @@ MaxDuration = Annotated[
     typer.Option(
         parser=seconds,
         metavar="TIME",
-        show_default=False,
         help="Stop with exit code 4 after this time, in seconds or such as 15m or 2h; the job can be resumed.",
     ),
 ]
@@ -222,8 +217,8 @@ RetryTimeout = Annotated[
         parser=seconds,
         metavar="TIME",
         show_default=False,
-        help="Stop when no request has succeeded for this time, in seconds or such as 15m or 2h; the job can be "
-        "resumed. Default: 15m.",
+        help="Stop when no request has succeeded for this time, in seconds or such as 15m or 2h; an export or import "
+        "can be resumed. Default: 15m.",
     ),
 ]
 ConsistentRead = Annotated[
@@ -239,9 +234,5 @@ def connection(
 ) -> Connection:
     """Build the connection that the options describe."""
     return Connection(
-        region=region,
-        profile=profile,
-        endpoint_url=endpoint,
-        dynamodb_endpoint_url=dynamodb,
-        s3_endpoint_url=s3,
+        region=region, profile=profile, endpoint_url=endpoint, dynamodb_endpoint_url=dynamodb, s3_endpoint_url=s3
     )

@@ -11,7 +11,6 @@ import typer
 from ddbio.cli import common
 from ddbio.cli.common import STREAM, OutputOptions, json_object, one_of, whole
 from ddbio.errors import UsageError
-from ddbio.events import Observer
 from ddbio.model import Compression, OutputFormat
 from ddbio.options import AUTO, MAX_SEGMENTS, RETRY_SECONDS, ExportOptions, S3Options, ScanFilter
 from ddbio.report import JobReport
@@ -50,18 +49,7 @@ def export(
         ),
     ],
     region: common.Region = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            "--processes",
-            "-p",
-            parser=whole(1),
-            metavar="N",
-            show_default=False,
-            help="Maximum number of worker processes; a small budget or a small job uses fewer. Default: one per CPU "
-            "core, or 1 when writing to standard output.",
-        ),
-    ] = None,
+    processes: common.Processes = None,
     capacity: common.CapacityLimit = None,
     size: Annotated[
         int,
@@ -78,7 +66,6 @@ def export(
         typer.Option(
             parser=whole(1),
             metavar="N",
-            show_default=False,
             help="Segments read concurrently in each process; see below for memory. Default: adjusted for the highest "
             "throughput, 32 at most.",
         ),
@@ -88,7 +75,6 @@ def export(
         typer.Option(
             parser=whole(1, MAX_SEGMENTS),
             metavar="N",
-            show_default=False,
             help="Segments of the parallel Scan, 1 to 1,000,000. Default: chosen from the table's size and the number "
             "of workers.",
         ),
@@ -176,9 +162,7 @@ def export(
     """
     stream = destination == STREAM
 
-    def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:
-        from ddbio.capacity import Control  # noqa: PLC0415
-        from ddbio.cli.pausing import pausable  # noqa: PLC0415
+    def job(**steering: Any) -> Coroutine[Any, Any, JobReport]:
         from ddbio.jobs.export import export_table  # noqa: PLC0415 - heavy, and not needed for help
 
         s3 = S3Options(sse=sse, kms_key_id=sse_kms_key_id, storage_class=storage_class, acl=acl)
@@ -211,11 +195,7 @@ def export(
             overwrite=overwrite,
             s3=s3,
         )
-        control = Control()
-        running = export_table(
-            options, observer=observer, control=control, output=sys.stdout.buffer if stream else None
-        )
-        return pausable(running, control, observer)
+        return export_table(options, output=sys.stdout.buffer if stream else None, **steering)
 
     from ddbio.cli.run import report_moved, run_job  # noqa: PLC0415 - heavy, and not needed for help
 

@@ -145,10 +145,7 @@ class JobTracker:
             first = self._begun
         elapsed = last.seconds - first.seconds or 1.0
         byte_rate, unit_rate = (last.bytes - first.bytes) / elapsed, (last.units - first.units) / elapsed
-        parts = [
-            count(last.items, "item"),
-            f"{unit_rate:,.0f} of {_rate(self._budget)} {_unit(self.plan)}/s",
-        ]
+        parts = [count(last.items, "item"), f"{unit_rate:,.0f} of {_rate(self._budget)} {_unit(self.plan)}/s"]
         if last.reason:
             parts.append(last.reason)
         done, before = self.done(), self._done(self._begun)

@@ -50,7 +50,6 @@ def generate(
         typer.Option(
             parser=whole(0),
             metavar="N",
-            show_default=False,
             help="Seed of the random generator: equal seeds give equal items. Default: random.",
         ),
     ] = None,

@@ -10,7 +10,6 @@ import typer
 
 from ddbio.cli import common
 from ddbio.cli.common import STREAM, OutputOptions, one_of, whole
-from ddbio.events import Observer
 from ddbio.model import InputFormat
 from ddbio.options import AUTO, RETRY_SECONDS, ImportOptions
 from ddbio.report import JobReport
@@ -54,25 +53,13 @@ def import_(
         ),
     ],
     region: common.Region = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            "--processes",
-            "-p",
-            parser=whole(1),
-            metavar="N",
-            show_default=False,
-            help="Maximum number of worker processes; a small budget or a small job uses fewer. Default: one per CPU "
-            "core, or 1 when reading standard input.",
-        ),
-    ] = None,
+    processes: common.Processes = None,
     capacity: common.CapacityLimit = None,
     concurrency: Annotated[
         int | None,
         typer.Option(
             parser=whole(1),
             metavar="N",
-            show_default=False,
             help="Batches in flight, and spans of files read, concurrently in each process; see below for memory. "
             "Default: adjusted for the highest throughput, at most 128 batches and 16 spans.",
         ),
@@ -99,8 +86,7 @@ def import_(
     ] = 1_000,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected record.")] = False,
     allow_partial: Annotated[
-        bool,
-        typer.Option("--allow-partial", help="Import an incomplete export, with a warning."),
+        bool, typer.Option("--allow-partial", help="Import an incomplete export, with a warning.")
     ] = False,
     burst: common.Burst = 0,
     max_units: common.MaxUnits = None,
@@ -138,9 +124,7 @@ def import_(
         )
     stream = STREAM in source
 
-    def job(observer: Observer) -> Coroutine[Any, Any, JobReport]:
-        from ddbio.capacity import Control  # noqa: PLC0415
-        from ddbio.cli.pausing import pausable  # noqa: PLC0415
+    def job(**steering: Any) -> Coroutine[Any, Any, JobReport]:
         from ddbio.jobs.import_ import import_table  # noqa: PLC0415 - heavy, and not needed for help
 
         options = ImportOptions(
@@ -162,9 +146,7 @@ def import_(
             resume=resume,
             state=state,
         )
-        control = Control()
-        running = import_table(options, observer=observer, control=control, input=sys.stdin.buffer if stream else None)
-        return pausable(running, control, observer)
+        return import_table(options, input=sys.stdin.buffer if stream else None, **steering)
 
     from ddbio.cli.run import report_moved, run_job  # noqa: PLC0415 - heavy, and not needed for help
 

@@ -46,7 +46,6 @@ class LiveBar(LogLines):
     """Log lines with a progress bar below them, drawn by a thread of rich so that a slow terminal delays nothing."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._encoding = sys.stderr.encoding
         self._console = Console(
             file=cast("TextIO", _Terminal(sys.stderr)), markup=False, emoji=False, highlight=False, soft_wrap=True

@@ -18,6 +18,7 @@ class QuietDisplay:
     """Whether a job was planned, so that it can be resumed."""
     state: str | None = None
     """The state folder of an import."""
+    _tracker: JobTracker | CheckTracker | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -30,11 +31,14 @@ class QuietDisplay:
         match event:
             case JobPlanned():
                 self.planned, self.state = True, event.state
-                self._plan(event)
+                self._tracker = JobTracker(event)
+                self.info(plan_line(event))
             case CheckPlanned():
-                self._check(event)
-            case Progress():
-                self._progress(event)
+                self._tracker = CheckTracker(event)
+                self.info(check_line(event))
+            case Progress() if self._tracker is not None:
+                self._tracker.add(event)
+                self._show(self._tracker, event.seconds)
             case Warned():
                 self.say(f"warning: {event.message}")
             case RecordsRejected():
@@ -52,40 +56,18 @@ class QuietDisplay:
     def info(self, text: str) -> None:
         """Print one line, unless the display is quiet."""
 
-    def _plan(self, plan: JobPlanned) -> None:
-        pass
-
-    def _check(self, plan: CheckPlanned) -> None:
-        pass
-
-    def _progress(self, progress: Progress) -> None:
-        pass
+    def _show(self, tracker: JobTracker | CheckTracker, seconds: float) -> None:
+        """Show the progress, which is the state of the tracker at this time."""
 
 
 class LogLines(QuietDisplay):
     """Prints a line every few seconds, for files and pipes."""
 
-    def __init__(self) -> None:
-        self._tracker: JobTracker | CheckTracker | None = None
-        self._logged = 0.0
+    _logged = 0.0
 
     def info(self, text: str) -> None:
         """Print one line."""
         self.say(text)
-
-    def _plan(self, plan: JobPlanned) -> None:
-        self._tracker = JobTracker(plan)
-        self.info(plan_line(plan))
-
-    def _check(self, plan: CheckPlanned) -> None:
-        self._tracker = CheckTracker(plan)
-        self.info(check_line(plan))
-
-    def _progress(self, progress: Progress) -> None:
-        if self._tracker is None:
-            return
-        self._tracker.add(progress)
-        self._show(self._tracker, progress.seconds)
 
     def _show(self, tracker: JobTracker | CheckTracker, seconds: float) -> None:
         if seconds - self._logged >= LOG_SECONDS:

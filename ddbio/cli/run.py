@@ -13,12 +13,14 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ddbio import runtime
+from ddbio.capacity import Control
 from ddbio.cli.common import OutputOptions
 from ddbio.cli.failures import Exit, fail, put_json, say
 from ddbio.cli.figures import rejected_line, summary
 from ddbio.cli.progress import LogLines, QuietDisplay
 from ddbio.errors import DestinationError, LimitReachedError, TooManyRejectsError
 from ddbio.events import Observer
+from ddbio.jobs.control_file import pause
 from ddbio.report import JobReport
 from ddbio.visible import log_visibly, visible
 
@@ -28,14 +30,14 @@ STOPPING = "Stopping: no new requests are sent. Press Ctrl-C again to quit at on
 
 
 def run_job(
-    job: Callable[[Observer], Coroutine[Any, Any, T]],
+    job: Callable[..., Coroutine[Any, Any, T]],
     output: OutputOptions,
     *,
     stream: bool,
     resumable: bool,
     conclude: Callable[[T, OutputOptions, QuietDisplay], Exit],
 ) -> Exit:
-    """Run a job to its end, print what it did, and return the exit code.
+    """Run `job(observer=…, control=…)` to its end, print what it did, and return the exit code.
 
     With `stream`, items are written to standard output, so no progress bar is drawn. With `resumable`, the same
     command can resume the job after an interruption.
@@ -44,7 +46,10 @@ def run_job(
     display = choose_display(quiet=output.quiet, plain=stream or output.verbose)
     try:
         with display:
-            report = run(job(display), lambda: display.say(STOPPING))
+            control = Control()
+            report = run(
+                _pausable(job(observer=display, control=control), control, display), lambda: display.say(STOPPING)
+            )
         return conclude(report, output, display)
     except (asyncio.CancelledError, KeyboardInterrupt):
         if resumable and not display.planned:
@@ -114,6 +119,19 @@ async def _cancellable(main: Coroutine[Any, Any, T], stopping: Callable[[], None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+async def _pausable(job: Coroutine[Any, Any, T], control: Control, observer: Observer) -> T:
+    """Run `job`; each SIGUSR1 pauses or resumes it."""
+    if not hasattr(signal, "SIGUSR1"):  # Windows
+        return await job
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, lambda: pause(control, observer, not control.paused))
+    try:
+        return await job
+    finally:
+        loop.remove_signal_handler(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a late signal must not end a finished process
 
 
 def _ending() -> list[signal.Signals]:

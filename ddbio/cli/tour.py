@@ -29,7 +29,6 @@ TABLE = "demo"
 COPY = "demo-copy"
 BUCKET = "demo-bucket"
 CAPACITY = Capacity(units=4_000)
-PROCESSES = 1
 SEGMENTS = 2
 """Few, because the embedded server reads the whole table for each segment."""
 NEXT = """
@@ -118,10 +117,9 @@ class _Tour:
 
     async def _import(self, table: str, source: str) -> JobReport:
         state = str(self.folder / "state")
-        options = ImportOptions(
-            table=table, source=source, connection=self.connection, capacity=CAPACITY, processes=PROCESSES, state=state
+        return await import_table(
+            ImportOptions(table=table, source=source, connection=self.connection, capacity=CAPACITY, state=state)
         )
-        return await import_table(options)
 
     async def _export(self, destination: str, layout: OutputFormat, compress: Compression) -> JobReport:
         options = ExportOptions(
@@ -129,7 +127,6 @@ class _Tour:
             destination=destination,
             connection=self.connection,
             capacity=CAPACITY,
-            processes=PROCESSES,
             segments=SEGMENTS,
             format=layout,
             compress=compress,

@@ -12,7 +12,6 @@ from ddbio.cli.common import OutputOptions, whole
 from ddbio.cli.failures import Exit, put_json
 from ddbio.cli.figures import verdict
 from ddbio.errors import UsageError
-from ddbio.events import Observer
 from ddbio.options import HALF, RETRY_SECONDS, Capacity, VerifyOptions
 from ddbio.report import Difference, VerifyReport
 
@@ -50,24 +49,12 @@ def verify(
             "-t",
             parser=common.name,
             metavar="TABLE",
-            show_default=False,
             help="Compare the files with this table: the exported one or a copy. Default: check only the files.",
         ),
     ] = None,
     region: common.Region = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            "--processes",
-            "-p",
-            parser=whole(1),
-            metavar="N",
-            show_default=False,
-            help="Maximum number of worker processes; a small budget or a small export uses fewer. Default: one per "
-            "CPU core.",
-        ),
-    ] = None,
-    capacity: common.HalfCapacity = None,
+    processes: common.Processes = None,
+    capacity: common.ReadCapacity = None,
     concurrency: Annotated[
         int,
         typer.Option(
@@ -84,19 +71,10 @@ def verify(
             "--write-capacity",
             parser=common.fixed_capacity,
             metavar="N|P%",
-            show_default=False,
             help="Maximum write capacity units per second for the repair, in the form of -c. Default: 50%.",
         ),
     ] = None,
-    retry_timeout: Annotated[
-        float,
-        typer.Option(
-            parser=common.seconds,
-            metavar="TIME",
-            show_default=False,
-            help="Fail when no request has succeeded for this time, in seconds or such as 15m or 2h. Default: 15m.",
-        ),
-    ] = RETRY_SECONDS,
+    retry_timeout: common.RetryTimeout = RETRY_SECONDS,
     profile: common.Profile = None,
     endpoint_url: common.EndpointUrl = None,
     dynamodb_endpoint_url: common.DynamodbEndpointUrl = None,
@@ -113,9 +91,7 @@ def verify(
     and 1 otherwise.
     """
 
-    def job(observer: Observer) -> Coroutine[Any, Any, VerifyReport]:
-        from ddbio.capacity import Control  # noqa: PLC0415
-        from ddbio.cli.pausing import pausable  # noqa: PLC0415
+    def job(**steering: Any) -> Coroutine[Any, Any, VerifyReport]:
         from ddbio.jobs.verify import verify_export  # noqa: PLC0415 - heavy, and not needed for help
 
         if table is None and (capacity or consistent_read):
@@ -134,9 +110,7 @@ def verify(
             write_capacity=write_capacity or HALF,
             retry_seconds=retry_timeout,
         )
-        control = Control()
-        verifying = verify_export(options, observer=observer, on_difference=_print, control=control)
-        return pausable(verifying, control, observer)
+        return verify_export(options, on_difference=_print, **steering)
 
     from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
 

@@ -43,7 +43,7 @@ class Coordinator:
         done: Container[int] = frozenset(),
         tuning: Tuning = DEFAULT,
     ) -> None:
-        self._leases = Leases(
+        self.leases = Leases(
             splits, slots=workers, rng=rng, progress=progress or {}, done=done, max_deaths=tuning.max_deaths
         )
         self._shares = Shares(budget, workers)
@@ -58,34 +58,9 @@ class Coordinator:
         self.failure: DdbioError | None = None
 
     @property
-    def splits_done(self) -> int:
-        """How many splits are done."""
-        return self._leases.splits_done
-
-    @property
-    def done(self) -> bool:
-        """Every split is done."""
-        return self._leases.done
-
-    @property
-    def between_sources(self) -> bool:
-        """All splits of a source are done, and the next source is not begun."""
-        return self._leases.between_sources
-
-    @property
-    def too_deadly(self) -> bool:
-        """Too many workers have died with the same split or in the same slot."""
-        return self._leases.too_deadly
-
-    @property
-    def splits_held(self) -> int:
-        """How many splits are being worked on."""
-        return self._leases.held
-
-    @property
     def stopping(self) -> bool:
         """There is nothing more to do, or the job is to stop."""
-        return self._aborting or self.done
+        return self._aborting or self.leases.done
 
     @property
     def usages(self) -> list[Usage]:
@@ -111,8 +86,8 @@ class Coordinator:
 
         Nobody holds a lease then, so Reports that were answered without leases may be answered once more.
         """
-        if self.between_sources:
-            self._leases.begin_next_source()
+        if self.leases.between_sources:
+            self.leases.begin_next_source()
             self._answered.clear()
 
     def report(self, report: Report, now: float) -> Decision:
@@ -121,33 +96,29 @@ class Coordinator:
         if grant is not None and number == report.number:
             return Decision((), grant)
         self._usages[report.worker] = report.usage
-        self._shares.learn(report, now, self._leases.working)
+        self._shares.learn(report, now, self.leases.working)
         self._observe(now)
         if report.failure is not None:
             self.abort(revive(report.failure))
-        accepted = self._leases.accept(report.worker, report.commits)
+        accepted = self.leases.accept(report.worker, report.commits)
         refused = self._aborting or report.stopped
-        leases = () if refused else self._leases.lease(report.worker, report.wanted)
+        leases = () if refused else self.leases.lease(report.worker, report.wanted)
         grant = Grant(
-            rate=self._shares.grant(report.worker, self._leases.working),
+            rate=self._shares.grant(report.worker, self.leases.working),
             leases=leases,
             acknowledged=len(report.commits),
-            stop="abort" if self._aborting else "done" if self.done else "",
+            stop="abort" if self._aborting else "done" if self.leases.done else "",
         )
         self._answered[report.worker] = report.number, grant
         return Decision(accepted, grant)
 
     def lost(self, number: int) -> list[int]:
-        """The worker in this slot has died: its share is free. Return the splits that it held, for `release`."""
+        """The worker in this slot has died: its share is free. Return the splits that it held, for `Leases.release`."""
         self._gone.append(self._usages[number])
         self._usages[number] = Usage()
         self._answered.pop(number, None)
         self._shares.free(number)
-        return self._leases.lost(number)
-
-    def release(self, progress: Mapping[int, SplitState]) -> None:
-        """Let these splits, which a lost worker held, be leased again; `progress` tells how far they are."""
-        self._leases.release(progress)
+        return self.leases.lost(number)
 
     def _observe(self, now: float) -> None:
         """Let the budget learn from what all workers have met with."""
@@ -155,7 +126,7 @@ class Coordinator:
         self.budget.observe(
             self.throttles,
             now,
-            hungry=self._shares.hungry(self._leases.working),
+            hungry=self._shares.hungry(self.leases.working),
             served=sum(usage.capacity_units for usage in usages),
             written=sum(usage.items for usage in usages),
             returned=sum(usage.returned for usage in usages),

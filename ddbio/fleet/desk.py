@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from itertools import takewhile
 from typing import Self
 
@@ -25,45 +26,39 @@ from ddbio.report import Moment
 from ddbio.wire.signing import CredentialProvider, Credentials
 
 Recover = Callable[[Sequence[int]], Awaitable[None]]
-"""Seals the files that the commits of these splits refer to, or removes them from the ledger."""
+"""Cleans up after a lost worker that held these splits: seals the files that their commits refer to, or removes them
+from the ledger."""
 
 
+@dataclass
 class Desk:
     """Joins the coordinator, which decides, the ledger, which makes durable, and the observer.
 
-    `recover` cleans up after a lost worker, given the splits that it held. `used` returns what this run has used so
-    far. The desk is a context manager: on leaving it without an error, it waits for the last chunk of the journal.
+    The desk is a context manager: on leaving it without an error, it waits for the last chunk of the journal.
     """
 
-    def __init__(
-        self,
-        coordinator: Coordinator,
-        ledger: Ledger,
-        credentials: CredentialProvider,
-        *,
-        limits: Limits,
-        recover: Recover,
-        used: Callable[[], Used],
-        clock: Clock,
-        observer: Observer,
-        tuning: Tuning = DEFAULT,
-    ) -> None:
-        self._coordinator = coordinator
-        self._ledger = ledger
-        self._provider = credentials
-        self._limits = limits
+    coordinator: Coordinator
+    ledger: Ledger
+    provider: CredentialProvider
+    _: KW_ONLY
+    limits: Limits
+    recover: Recover
+    used: Callable[[], Used]
+    """Returns what this run has used so far."""
+    clock: Clock
+    observer: Observer
+    tuning: Tuning = DEFAULT
+
+    def __post_init__(self) -> None:
         self._indexes = ThrottledIndexes()
-        self._recover = recover
-        self._clock = clock
-        self._observer = observer
-        self._progress = JobProgress(coordinator, ledger, clock, observer)
+        self._progress = JobProgress(self.coordinator, self.ledger, self.clock, self.observer)
         self._commits = GroupCommit(
-            coordinator, ledger, used=used, clock=clock, observer=observer, interval=tuning.journal_seconds
+            self.coordinator, self.ledger, self.used, self.clock, self.observer, self.tuning.journal_seconds
         )
         self._fetching: asyncio.Task[Credentials | None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._progress.report(Moment(seconds=0.0, budget=self._coordinator.budget.rate))
+        self._progress.report(Moment(seconds=0.0, budget=self.coordinator.budget.rate))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -78,7 +73,7 @@ class Desk:
         It acknowledges the commits that are durable by then. Until then it waits for urgent commits, and for the end of
         a source, after which the splits of the next one can be leased. An error in the journal stops the job.
         """
-        decision = self._coordinator.report(report, self._clock.now())
+        decision = self.coordinator.report(report, self.clock.now())
         self._commits.take(decision.commits, urgent=report.urgent)
         fetching = self._fetch(report.stale_key)
         with suppress(TimeoutError):
@@ -86,22 +81,18 @@ class Desk:
                 await asyncio.shield(fetching)
                 if report.urgent:
                     await self._commits.make_durable(report.commits)
-                if self._coordinator.between_sources:
+                if self.coordinator.leases.between_sources:
                     await self._commits.begin_next_source()
-                    decision = self._coordinator.report(report, self._clock.now())
+                    decision = self.coordinator.report(report, self.clock.now())
         self._check_limits()
-        if self._coordinator.failure is not None:
+        if self.coordinator.failure is not None:
             return Grant(rate=0.0, stop="abort")
         return msgspec.structs.replace(
             decision.grant,
-            rate=min(decision.grant.rate, self._coordinator.budget.rate),  # the budget may be smaller by now
-            acknowledged=sum(1 for _ in takewhile(self._ledger.settled, report.commits)),
+            rate=min(decision.grant.rate, self.coordinator.budget.rate),  # the budget may be smaller by now
+            acknowledged=sum(1 for _ in takewhile(self.ledger.settled, report.commits)),
             credentials=fetching.result() if fetching.done() else None,
         )
-
-    def abort(self, error: DdbioError | None = None) -> None:
-        """Stop the job: the answer to every worker's next Report says so."""
-        self._coordinator.abort(error)
 
     async def lost(self, worker: int, error: DdbioError) -> bool:
         """A worker has died: its commits stay, and others can take over the rest of its splits.
@@ -109,29 +100,29 @@ class Desk:
         Return whether another worker is to take its slot: not when the job is stopping, and not when workers have died
         too often, which fails the job with `error`.
         """
-        coordinator = self._coordinator
+        coordinator = self.coordinator
         held = coordinator.lost(worker)
         try:
-            await self._ledger.settle()
-            await self._recover(held)
+            await self.ledger.settle()
+            await self.recover(held)
         except DdbioError as failure:
-            self.abort(failure)
-        coordinator.release({number: self._ledger.split(number) for number in held})
-        if coordinator.too_deadly:
-            self.abort(error)
+            self.coordinator.abort(failure)
+        coordinator.leases.release({number: self.ledger.split(number) for number in held})
+        if coordinator.leases.too_deadly:
+            self.coordinator.abort(error)
         else:
             replaced = "" if coordinator.stopping else " Another one takes its place."
-            self._observer(Warned(f"{error.message}{replaced}"))
+            self.observer(Warned(f"{error.message}{replaced}"))
         return not coordinator.stopping
 
     async def credentials(self, stale_key: str | None = None) -> Credentials | None:
         """Return the newest credentials, other than those with the `stale_key`; None, and an abort, without any."""
         try:
-            current = await self._provider.get()
+            current = await self.provider.get()
             if current.access_key == stale_key:
-                current = await self._provider.renew(current)
+                current = await self.provider.renew(current)
         except DdbioError as error:
-            self.abort(error)
+            self.coordinator.abort(error)
             return None
         return current
 
@@ -148,10 +139,10 @@ class Desk:
     def _check_limits(self) -> None:
         """Stop the job where it has reached a limit, and tell the observer how it is doing."""
         totals = self._progress.totals()
-        if error := self._limits.too_many_rejects(self._ledger):
-            self.abort(error)
-        if not self._coordinator.stopping and (reached := self._limits.reached(totals, self._ledger)):
-            self.abort(reached)
-        for message in self._indexes.warnings(self._coordinator.throttles):
-            self._observer(Warned(message))
+        if error := self.limits.too_many_rejects(self.ledger):
+            self.coordinator.abort(error)
+        if not self.coordinator.stopping and (reached := self.limits.reached(totals, self.ledger)):
+            self.coordinator.abort(reached)
+        for message in self._indexes.warnings(self.coordinator.throttles):
+            self.observer(Warned(message))
         self._progress.update(totals)

@@ -20,7 +20,7 @@ from ddbio.options import ScanFilter
 from ddbio.pipeline.exporting.exporter import Exporter
 from ddbio.pipeline.importing.importer import Importer
 from ddbio.pipeline.importing.reading import Input, SpanReader
-from ddbio.pipeline.job import ExportJob, ImportJob, Job, TableFacts, VerifyJob
+from ddbio.pipeline.job import ExportJob, ImportJob, Job, VerifyJob
 from ddbio.pipeline.lanes import Lanes
 from ddbio.pipeline.meter import Meter
 from ddbio.pipeline.outbox import Outbox
@@ -71,28 +71,26 @@ OUTSIDE = Outside()
 async def open_engine(job: Job, tools: Tools, outside: Outside = OUTSIDE) -> AsyncIterator[Engine]:
     """Open the connections and the storage of `job`, and close them at the end."""
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(_client(job, job.table, tools, outside)) if job.table else None
-        yield await _ENGINES[type(job)](job, tools, client, outside, stack)
+        client = None
+        if job.table is not None:
+            connection = connect(
+                job.options.table or "",
+                job.table,
+                connections=job.most_lanes,
+                credentials=tools.credentials,
+                meter=tools.meter,
+                clock=tools.clock,
+                executor=tools.executor,
+                retry_seconds=job.options.retry_seconds,
+                open_transport=outside.open_transport,
+                tuning=outside.tuning,
+            )
+            client = await stack.enter_async_context(connection)
+        opener = outside.opener(stack, tools.credentials, tools.executor, tools.stream)
+        yield await _ENGINES[type(job)](job, tools, client, opener, outside.tuning)
 
 
-def _client(job: Job, table: TableFacts, tools: Tools, outside: Outside) -> AbstractAsyncContextManager[TableClient]:
-    return connect(
-        job.options.table or "",
-        table,
-        connections=job.most_lanes,
-        credentials=tools.credentials,
-        meter=tools.meter,
-        clock=tools.clock,
-        executor=tools.executor,
-        retry_seconds=job.options.retry_seconds,
-        open_transport=outside.open_transport,
-        tuning=outside.tuning,
-    )
-
-
-async def _exporter(
-    job: ExportJob, tools: Tools, client: TableClient, outside: Outside, stack: AsyncExitStack
-) -> Exporter:
+async def _exporter(job: ExportJob, tools: Tools, client: TableClient, opener: Opener, tuning: Tuning) -> Exporter:
     options = job.options
     scan = client.scan(
         options.scan,
@@ -101,7 +99,6 @@ async def _exporter(
         output=options.format,
         fingerprint=options.fingerprint and tools.stream is None,
     )
-    opener = outside.opener(stack, tools.credentials, tools.executor, tools.stream)
     return Exporter(
         job,
         scan=scan,
@@ -111,30 +108,29 @@ async def _exporter(
         meter=tools.meter,
         executor=tools.executor,
         clock=tools.clock,
-        tuning=outside.tuning,
+        tuning=tuning,
     )
 
 
-async def _importer(
-    job: ImportJob, tools: Tools, client: TableClient, outside: Outside, stack: AsyncExitStack
-) -> Importer:
+async def _importer(job: ImportJob, tools: Tools, client: TableClient, opener: Opener, tuning: Tuning) -> Importer:
+    inputs = []
+    for facts in job.sources:
+        reader = SpanReader(await opener.source(facts.location, s3=facts.s3), tools.executor)
+        inputs.append(Input(reader, RecordEncoder(job.table.keys, job.options.format, facts.hints)))
     dispatcher = client.dispatcher(client.requester(tools.governor, tools.lanes), tools.lanes)
     return Importer(
-        inputs=await _inputs(job, tools, outside, stack),
-        dispatcher=await stack.enter_async_context(dispatcher),
-        group=await stack.enter_async_context(asyncio.TaskGroup()),
+        inputs=inputs,
+        dispatcher=await opener.stack.enter_async_context(dispatcher),
+        group=await opener.stack.enter_async_context(asyncio.TaskGroup()),
         outbox=tools.outbox,
         meter=tools.meter,
         executor=tools.executor,
         clock=tools.clock,
-        tuning=outside.tuning,
+        tuning=tuning,
     )
 
 
-async def _auditor(
-    job: VerifyJob, tools: Tools, client: TableClient | None, outside: Outside, stack: AsyncExitStack
-) -> Auditor:
-    opener = outside.opener(stack, tools.credentials, tools.executor, tools.stream)
+async def _auditor(job: VerifyJob, tools: Tools, client: TableClient | None, opener: Opener, _: Tuning) -> Auditor:
     source = await opener.source(job.options.source, s3=job.s3)
     export = await find_export(source, run=job.export)
     scan = None
@@ -156,13 +152,3 @@ _ENGINES: dict[type, Callable[..., Awaitable[Engine]]] = {
     VerifyJob: _auditor,
 }
 """The engine of each kind of job."""
-
-
-async def _inputs(job: ImportJob, tools: Tools, outside: Outside, stack: AsyncExitStack) -> list[Input]:
-    """What reads each source."""
-    opener = outside.opener(stack, tools.credentials, tools.executor, tools.stream)
-    inputs = []
-    for facts in job.sources:
-        reader = SpanReader(await opener.source(facts.location, s3=facts.s3), tools.executor)
-        inputs.append(Input(reader, RecordEncoder(job.table.keys, job.options.format, facts.hints)))
-    return inputs

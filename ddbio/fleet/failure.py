@@ -25,11 +25,7 @@ def describe(error: BaseException) -> Failure:
 
 def as_job_error(error: errors.DdbioError) -> errors.DdbioError:
     """Return the error with which a job ends: a WireError is about one request, so it becomes a JobFailedError."""
-    if not isinstance(error, errors.WireError):
-        return error
-    failed = errors.JobFailedError(error.message, hint=error.hint)
-    failed.add_note("".join(traceback.format_exception(error)))
-    return failed
+    return revive(describe(error)) if isinstance(error, errors.WireError) else error
 
 
 def revive(failure: Failure) -> errors.DdbioError:

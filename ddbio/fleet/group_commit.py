@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from ddbio.clock import Clock
 from ddbio.errors import DdbioError
@@ -13,6 +14,7 @@ from ddbio.ledger.entries import Commit, Used
 from ddbio.ledger.ledger import Ledger
 
 
+@dataclass
 class GroupCommit:
     """Writes accepted commits to the ledger; an error there stops the job.
 
@@ -20,43 +22,35 @@ class GroupCommit:
     this run has `used` so far.
     """
 
-    def __init__(
-        self,
-        coordinator: Coordinator,
-        ledger: Ledger,
-        *,
-        used: Callable[[], Used],
-        clock: Clock,
-        observer: Observer,
-        interval: float,
-    ) -> None:
-        self._coordinator = coordinator
-        self._ledger = ledger
-        self._used = used
-        self._clock = clock
-        self._observer = observer
-        self._interval = interval
-        self._begun_at = clock.now()
+    coordinator: Coordinator
+    ledger: Ledger
+    used: Callable[[], Used]
+    clock: Clock
+    observer: Observer
+    interval: float
+
+    def __post_init__(self) -> None:
+        self._begun_at = self.clock.now()
         self._writing: asyncio.Task[None] | None = None
 
     def take(self, commits: Iterable[Commit], *, urgent: bool) -> None:
         """Take accepted commits in, and begin a chunk where it is time for one."""
-        self._ledger.take(commits)
-        if urgent or self._clock.now() - self._begun_at >= self._interval:
+        self.ledger.take(commits)
+        if urgent or self.clock.now() - self._begun_at >= self.interval:
             self._write()
 
     async def make_durable(self, commits: Iterable[Commit]) -> None:
         """Wait until these commits are durable, or the job has failed."""
         await asyncio.shield(self._write())
-        while self._coordinator.failure is None and not all(map(self._ledger.settled, commits)):
+        while self.coordinator.failure is None and not all(map(self.ledger.settled, commits)):
             await asyncio.shield(self._write())  # the previous chunk may have begun without them
 
     async def begin_next_source(self) -> None:
         """Make the end of a source durable first: otherwise a run that resumes could write its lines once more."""
-        while self._coordinator.failure is None and self._coordinator.between_sources:
+        while self.coordinator.failure is None and self.coordinator.leases.between_sources:
             await asyncio.shield(self._write())
-            if self._ledger.all_durable:
-                self._coordinator.begin_next_source()
+            if self.ledger.all_durable:
+                self.coordinator.begin_next_source()
 
     async def finish(self) -> None:
         """Wait for the chunk that is being written, if there is one."""
@@ -69,19 +63,19 @@ class GroupCommit:
             self._writing.result()
             self._writing = None
         if self._writing is None:
-            self._begun_at = self._clock.now()
+            self._begun_at = self.clock.now()
             self._writing = asyncio.create_task(self._write_chunk())
         return self._writing
 
     async def _write_chunk(self) -> None:
-        self._ledger.take([self._used()])
+        self.ledger.take([self.used()])
         try:
-            found = await self._ledger.write()
+            found = await self.ledger.write()
         except DdbioError as error:
-            self._coordinator.abort(error)
+            self.coordinator.abort(error)
             return
         for path in found:
-            self._observer(
+            self.observer(
                 Warned(
                     f"Attribute {path} holds sets or binary, which plain JSON does not keep apart: "
                     "use --format dynamodb-json, or import with the manifest beside the files."

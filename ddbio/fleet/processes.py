@@ -8,7 +8,8 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from ddbio.errors import WorkerLostError
 from ddbio.fleet import frames
@@ -27,19 +28,21 @@ class Processes:
     workers: int
     inherited: Sequence[int] = ()
     in_this_process: bool = False
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set, init=False)
 
     async def carry(self, job: Job, desk: Desk, credentials: Credentials) -> None:
         """Run `job` to its end.
 
         When this is cancelled, the workers are asked to stop, and killed after `STOP_SECONDS`.
         """
-        fleet = _Fleet(desk, self.inherited)
-        serving = asyncio.ensure_future(fill_slots(job, desk, credentials, self.workers, fleet.serve))
+        serve = partial(self._serve, desk)
+        serving = asyncio.ensure_future(fill_slots(job, desk, credentials, self.workers, serve))
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
-            desk.abort()
-            fleet.stop()
+            desk.coordinator.abort()
+            for writer in self._writers:  # without waiting for the next Reports
+                frames.post(writer, Grant(rate=0.0, stop="abort"))
             await asyncio.wait([serving], timeout=STOP_SECONDS)
             raise
         except ExceptionGroup as group:
@@ -48,28 +51,14 @@ class Processes:
             serving.cancel()
             await asyncio.wait([serving])
 
-
-class _Fleet:
-    """The processes of one job, and the sockets to them."""
-
-    def __init__(self, desk: Desk, inherited: Sequence[int]) -> None:
-        self._desk = desk
-        self._inherited = inherited
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    def stop(self) -> None:
-        """Ask every worker to stop, without waiting for its next Report."""
-        for writer in self._writers:
-            frames.post(writer, Grant(rate=0.0, stop="abort"))
-
-    async def serve(self, welcome: Welcome) -> WorkerLostError | None:
+    async def _serve(self, desk: Desk, welcome: Welcome) -> WorkerLostError | None:
         """Start one worker and answer its Reports; how it was lost, if it ended before its last one."""
-        async with _worker_process(self._inherited) as (process, reader, writer):
+        async with _worker_process(self.inherited) as (process, reader, writer):
             self._writers.add(writer)
             try:
                 with suppress(ConnectionError):
                     await frames.send(writer, welcome)
-                if await _answer_all(self._desk, reader, writer):
+                if await _answer_all(desk, reader, writer):
                     return None  # it has closed everything: nobody waits for its interpreter to be torn down
             finally:
                 self._writers.discard(writer)

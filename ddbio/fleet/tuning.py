@@ -63,5 +63,3 @@ EXIT_SECONDS = 2.0
 
 THREADS = 4
 """Threads for files, compression and checksums, which release the GIL."""
-RENEW_SECONDS = 960.0
-"""How long a worker waits for new credentials: a little longer than the parent tries (`ddbio.aws.credentials`)."""

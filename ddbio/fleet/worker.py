@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from math import ceil
@@ -34,38 +34,33 @@ class _StoppedError(Exception):
     """The coordinator has asked this worker to stop before its work is done."""
 
 
+@dataclass
 class Worker:
-    """Works on the splits that it is granted until it is asked to stop.
+    """Works on the splits that it is granted until it is asked to stop."""
 
-    `open_engine` opens what reads and writes the table and the files; `stream` is standard input or output, if the job
-    uses it.
-    """
+    welcome: Welcome
+    exchange: Exchange
+    clock: Clock
+    open_engine: EngineFactory
+    """Opens what reads and writes the table and the files."""
+    stream: BinaryIO | None = None
+    """Standard input or output, if the job uses it."""
 
-    def __init__(
-        self,
-        welcome: Welcome,
-        exchange: Exchange,
-        clock: Clock,
-        open_engine: EngineFactory,
-        stream: BinaryIO | None = None,
-    ) -> None:
-        self._number = welcome.worker
-        self._job = welcome.job
-        self._run = welcome.run
-        self._exchange = exchange
-        self._clock = clock
-        self._open_engine = open_engine
-        self._stream = stream
+    def __post_init__(self) -> None:
+        self._job = self.welcome.job
         self._wake = asyncio.Event()
-        self._governor = Governor(0.0, clock, welcome.job.burst_seconds)
-        self._credentials = CredentialBox(welcome.credentials, self._wake.set)
+        self._governor = Governor(0.0, self.clock, self._job.burst_seconds)
+        self._credentials = CredentialBox(self.welcome.credentials, self._wake.set)
         self._outbox = Outbox(self._wake.set)
         self._meter = Meter()
-        fixed, most = welcome.job.options.concurrency, welcome.job.most_lanes
-        self._count = AdaptiveConcurrency(fewest=fixed or 1, first=fixed or FIRST_LANES, most=most, now=clock.now())
+        fixed = self._job.options.concurrency
+        self._count = AdaptiveConcurrency(
+            fewest=fixed or 1, first=fixed or FIRST_LANES, most=self._job.most_lanes, now=self.clock.now()
+        )
         self._lanes = Lanes(self._count.count)
         self._leases: asyncio.Queue[Lease | None] = asyncio.Queue()
         self._open = 0
+        """How many lanes there are."""
         self._busy = 0.0
         """The number of lanes for which there are leases."""
         self._numbers = count(1)
@@ -83,7 +78,7 @@ class Worker:
             working.cancel()
             await asyncio.wait([working])
             raise
-        await self._exchange(self._report(failure=failure, stopped=True))
+        await self.exchange(self._report(failure=failure, stopped=True))
 
     def report_now(self) -> None:
         """Report without waiting: the coordinator has a message for this worker."""
@@ -94,8 +89,18 @@ class Worker:
         failure: Failure | None = None
         try:
             with threads(THREADS) as executor:
-                tools = self._tools(executor)
-                async with self._open_engine(self._job, tools) as engine, asyncio.TaskGroup() as group:
+                tools = Tools(
+                    governor=self._governor,
+                    credentials=self._credentials,
+                    lanes=self._lanes,
+                    outbox=self._outbox,
+                    meter=self._meter,
+                    executor=executor,
+                    clock=self.clock,
+                    run=self.welcome.run,
+                    stream=self.stream,
+                )
+                async with self.open_engine(self._job, tools) as engine, asyncio.TaskGroup() as group:
                     group.create_task(self._report_until_done(partial(self._adapt, engine, group)))
         except* _StoppedError:
             pass
@@ -103,24 +108,11 @@ class Worker:
             failure = describe(errors)
         return failure
 
-    def _tools(self, executor: Executor) -> Tools:
-        return Tools(
-            governor=self._governor,
-            credentials=self._credentials,
-            lanes=self._lanes,
-            outbox=self._outbox,
-            meter=self._meter,
-            executor=executor,
-            clock=self._clock,
-            run=self._run,
-            stream=self._stream,
-        )
-
     def _adapt(self, engine: Engine, group: asyncio.TaskGroup) -> None:
         """Adapt the number of lanes to the throughput; surplus lanes end with their current split."""
         meter = self._meter
         self._lanes.limit = self._count.update(
-            self._clock.now(),
+            self.clock.now(),
             done=meter.requests - meter.retries,
             throttles=sum(count for reason, count in meter.reasons.items() if scope(reason) != "range"),
             waited=self._governor.waited,
@@ -148,19 +140,19 @@ class Worker:
         while True:
             adapt()
             self._wake.clear()
-            grant = await self._exchange(self._report())
+            grant = await self.exchange(self._report())
             self._apply(grant)
             if grant.stop == "abort":
                 raise _StoppedError
             if grant.stop == "done":
                 break
-            await sleep(self._clock, REPORT_PAUSE)
+            await sleep(self.clock, REPORT_PAUSE)
             await self._wait_for_news()
         for _ in range(self._open):
             self._leases.put_nowait(None)
 
     async def _wait_for_news(self) -> None:
-        timer = self._clock.call_at(self._clock.now() + REPORT_SECONDS - REPORT_PAUSE, self._wake.set)
+        timer = self.clock.call_at(self.clock.now() + REPORT_SECONDS - REPORT_PAUSE, self._wake.set)
         try:
             await self._wake.wait()
         finally:
@@ -168,7 +160,7 @@ class Worker:
 
     def _report(self, *, failure: Failure | None = None, stopped: bool = False) -> Report:
         return Report(
-            worker=self._number,
+            worker=self.welcome.worker,
             number=next(self._numbers),
             wanted=0 if stopped else max(int(self._open - self._busy), 0),
             rate=self._governor.rate,

@@ -115,7 +115,7 @@ class Run:
             raise
         finally:
             self._tell_rejects()
-        if not self.coordinator.done:
+        if not self.coordinator.leases.done:
             raise LedgerError("The workers ended before all splits were done.")
         self.ledger.check()
         return self._report()
@@ -141,7 +141,7 @@ class Run:
 
     def _came_to_nothing(self, error: DdbioError) -> bool:
         """Whether the run failed before it did anything; what a worker did that was killed is not known."""
-        did_something = self.coordinator.too_deadly or any(usage.items for usage in self.coordinator.usages)
+        did_something = self.coordinator.leases.too_deadly or any(usage.items for usage in self.coordinator.usages)
         return not (did_something or isinstance(error, LimitReachedError))
 
     async def _seal_in_time(self, *, forget: bool = False) -> bool:

@@ -51,7 +51,7 @@ def steer(fleet: Fleet, *steps: tuple[float, Any]) -> None:
                 await asyncio.sleep(at - loop.time())
                 if (doing := step(control)) is not None:
                     await doing
-            fleet.desk.abort()
+            fleet.coordinator.abort()
             await running
 
     run_virtual(main())

@@ -117,11 +117,11 @@ def test_the_job_is_done_when_every_split_is() -> None:
     (second,) = subject.report(report(wanted=1), 0.5).grant.leases
     decision = subject.report(report(commits=(commit(first, 1, done=True),)), 1)
     assert decision.grant.stop == ""
-    assert not subject.done
+    assert not subject.leases.done
     decision = subject.report(report(commits=(commit(second, 1), commit(second, 2, done=True))), 2)
     assert decision.commits == (commit(second, 1), commit(second, 2, done=True))
     assert decision.grant.acknowledged == 2
-    assert (decision.grant.stop, subject.done, subject.splits_done) == ("done", True, 2)
+    assert (decision.grant.stop, subject.leases.done, subject.leases.splits_done) == ("done", True, 2)
     assert subject.report(report(1), 3).grant.stop == "done"
 
 
@@ -137,7 +137,7 @@ def test_a_repeated_commit_is_acknowledged_but_not_applied() -> None:
     decision = subject.report(again, 2)
     assert decision.commits == ()
     assert decision.grant.acknowledged == 2
-    assert subject.splits_done == 1
+    assert subject.leases.splits_done == 1
 
 
 def test_a_commit_under_an_old_or_foreign_lease_is_not_accepted() -> None:
@@ -172,13 +172,14 @@ def test_a_source_begins_when_the_one_before_is_durable() -> None:
     for number in range(3):
         grant = subject.report(report(wanted=3), number).grant
         (lease,) = grant.leases
-        assert (lease.split.source, subject.between_sources) == (number, False)
+        assert (lease.split.source, subject.leases.between_sources) == (number, False)
         ended = report(wanted=3, commits=(commit(lease, 1, done=True),))
         grant = subject.report(ended, number).grant
-        assert (grant.leases, grant.stop, subject.between_sources) == ((), "" if number < 2 else "done", number < 2)
-        assert subject.splits_done == number + 1
+        assert (grant.leases, grant.stop) == ((), "" if number < 2 else "done")
+        assert subject.leases.between_sources is (number < 2)
+        assert subject.leases.splits_done == number + 1
         subject.begin_next_source()
-    assert subject.done
+    assert subject.leases.done
 
 
 def test_a_report_sent_at_the_end_of_a_source_is_taken_again() -> None:
@@ -197,16 +198,16 @@ def test_no_source_ends_before_a_lost_workers_split_is_returned() -> None:
     subject = coordinator(2, workers=1, sources=2)
     subject.report(report(wanted=1), 0)
     held = subject.lost(0)
-    assert not subject.between_sources
+    assert not subject.leases.between_sources
     subject.begin_next_source()
-    subject.release({number: SplitState() for number in held})
+    subject.leases.release({number: SplitState() for number in held})
     assert [lease.split.source for lease in subject.report(report(wanted=1), 1).grant.leases] == [0]
 
 
 def test_sources_that_were_done_before_are_passed_over() -> None:
     splits = [Split(number, source=number // 2) for number in range(6)]
     subject = Coordinator(splits, workers=1, budget=Budget(Pace(BUDGET)), rng=random.Random(1), done={0, 1, 2})
-    assert subject.splits_done == 3
+    assert subject.leases.splits_done == 3
     assert [lease.split.id for lease in subject.report(report(wanted=9), 0).grant.leases] == [3]
 
 
@@ -220,7 +221,7 @@ def test_what_is_not_begun_takes_no_more_than_its_number() -> None:
         assert tracemalloc.get_traced_memory()[0] < 200_000 * 6
     finally:
         tracemalloc.stop()
-    assert subject.splits_done == 32
+    assert subject.leases.splits_done == 32
     assert len(subject.lost(0)) == 32
 
 
@@ -262,7 +263,7 @@ def test_a_lost_worker_leaves_its_splits_and_share_to_others() -> None:
     subject.report(report(0, commits=(commit(done, 1, done=True), commit(held, 1)), rate=500.0), 1)
     assert subject.report(report(1, wanted=1), 1).grant.leases == ()
     assert subject.lost(0) == [held.split.id]
-    subject.release({held.split.id: SplitState(position=AtOffset(1), number=4)})
+    subject.leases.release({held.split.id: SplitState(position=AtOffset(1), number=4)})
     assert subject.report(report(0, commits=(commit(held, 2),)), 3).commits == ()
     grant = subject.report(report(1, wanted=1), 2).grant
     (again,) = grant.leases
@@ -276,8 +277,8 @@ def test_a_split_whose_worker_had_committed_its_end_is_done() -> None:
     subject = coordinator(1)
     (held,) = subject.report(report(0, wanted=1), 0).grant.leases
     subject.lost(0)
-    subject.release({held.split.id: SplitState(position=AtOffset(9), finished=True)})
-    assert subject.done
+    subject.leases.release({held.split.id: SplitState(position=AtOffset(9), finished=True)})
+    assert subject.leases.done
     assert subject.report(report(1, wanted=1), 1).grant.stop == "done"
 
 
@@ -294,7 +295,7 @@ def test_what_is_known_to_be_done_is_not_leased_again() -> None:
     assert sorted(leases) == [1, 2]
     assert (leases[1].position, leases[1].number) == (START, 0)
     assert (leases[2].position, leases[2].number) == (AtOffset(5), 3)
-    assert subject.splits_done == 1
+    assert subject.leases.splits_done == 1
 
 
 def test_what_a_lost_worker_used_still_counts() -> None:
@@ -494,7 +495,7 @@ class Job:
             del self.holders[split]
         late = self.workers[number].report()
         self.workers[number] = Simulated(number, self.rng)
-        self.subject.release({split: SplitState() for split in held})
+        self.subject.leases.release({split: SplitState() for split in held})
         assert self.subject.report(late_commits(late), self.now).commits == ()
 
     def take_in(self, decision: Decision) -> None:
@@ -505,7 +506,7 @@ class Job:
                 self.done.append(one.split)
                 del self.holders[one.split]
         assert len(set(self.accepted)) == len(self.accepted)
-        assert len(set(self.done)) == len(self.done) == self.subject.splits_done
+        assert len(set(self.done)) == len(self.done) == self.subject.leases.splits_done
 
 
 def late_commits(message: Report) -> Report:

@@ -287,7 +287,7 @@ def test_a_pause_and_an_abort_get_through_a_stalled_journal(tmp_path: Path, monk
             grant = await answering
             assert (grant.rate, grant.acknowledged, now() - before <= 0.5) == (0 if urgent else grant.rate, 0, True)
             assert (await office.answer(1, urgent=urgent)).rate == 0
-        office.desk.abort()
+        office.coordinator.abort()
         assert (await office.answer(commits=commits)).stop == "abort"
         assert office.ledger.read == 0
         await office.ledger.leave()

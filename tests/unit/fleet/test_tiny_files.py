@@ -175,7 +175,7 @@ def test_each_record_is_written_or_rejected_once_last_line_wins(
 
     run_virtual(main())
     fleet.ledger.check()
-    assert fleet.coordinator.done
+    assert fleet.coordinator.leases.done
     check(files, fleet, table, again=bool(kills))
 
 

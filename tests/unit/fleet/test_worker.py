@@ -102,7 +102,7 @@ def test_an_export_uses_the_budget_and_no_more(workers: int, budget: float, conc
     fleet = exporting(pages, budget, workers, concurrency=concurrency)
     run(fleet)
     fleet.ledger.check()
-    assert fleet.coordinator.done
+    assert fleet.coordinator.leases.done
     assert fleet.coordinator.failure is None
     assert Counter(exported(fleet.sink)) == Counter(fleet.table.all_items())
     check_budget(fleet, "read", PAGE)
@@ -118,7 +118,7 @@ def test_an_import_uses_the_budget_and_no_more(workers: int, budget: float, tmp_
     fleet = importing(tmp_path / "in.jsonl", lines, 4_000, budget, workers)
     run(fleet)
     fleet.ledger.check()
-    assert fleet.coordinator.done
+    assert fleet.coordinator.leases.done
     assert fleet.coordinator.failure is None
     assert len(fleet.table.items) == fleet.ledger.written == len(lines)
     assert sum(map(len, fleet.table.batches)) == len(lines)
@@ -196,7 +196,7 @@ def test_where_latencies_are_uneven_the_budget_is_still_used(
     async def main() -> None:
         working = asyncio.create_task(fleet.run())
         await asyncio.sleep(40)
-        fleet.desk.abort()
+        fleet.coordinator.abort()
         await working
 
     run_virtual(main())
@@ -239,7 +239,7 @@ def test_a_job_goes_on_while_one_segment_is_throttled_for_long() -> None:
     fleet.table.hook = refuse
     assert run(fleet) > RETRY_SECONDS + 100
     assert fleet.coordinator.failure is None
-    assert fleet.coordinator.done
+    assert fleet.coordinator.leases.done
 
 
 def leave(fleet: Fleet, operation: str, payload: dict[str, Any], hot: list[dict[str, Any]]) -> Reply:
@@ -320,7 +320,7 @@ def test_an_empty_table_leaves_no_file() -> None:
     fleet = exporting([[0.0]] * 8, workers=2)
     run(fleet)
     fleet.ledger.check()
-    assert fleet.coordinator.done
+    assert fleet.coordinator.leases.done
     assert fleet.sink.calls == []
 
 
@@ -523,7 +523,7 @@ def test_too_many_rejects_stop_the_job(tmp_path: Path) -> None:
     fleet = importing(tmp_path / "in.jsonl", ["nothing"] * 50_000, 20_000, 100)
     run(fleet)
     assert isinstance(fleet.coordinator.failure, TooManyRejectsError)
-    assert not fleet.coordinator.done
+    assert not fleet.coordinator.leases.done
     assert 1_000 < len(rejected(fleet)) == fleet.ledger.rejected < 50_000
 
 
@@ -557,7 +557,7 @@ def run_killing(fleet: Fleet, seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
     run_virtual(main())
     fleet.ledger.check()
     assert fleet.coordinator.failure is None
-    assert fleet.coordinator.done
+    assert fleet.coordinator.leases.done
 
 
 @pytest.mark.parametrize("seed", few(range(6), 0, 1))
@@ -628,13 +628,13 @@ def test_when_the_job_is_aborted_every_worker_ends_soon() -> None:
     async def main() -> float:
         running = asyncio.create_task(fleet.run())
         await asyncio.sleep(5)
-        fleet.desk.abort()
+        fleet.coordinator.abort()
         await running
         return asyncio.get_running_loop().time()
 
     assert run_virtual(main()) < 5.6
     assert fleet.coordinator.failure is None
-    assert not fleet.coordinator.done
+    assert not fleet.coordinator.leases.done
     assert not fleet.sink.sealed
     created = [name for call, name in fleet.sink.calls if call == "create"]
     assert sorted(created) == sorted(name for call, name in fleet.sink.calls if call == "leave")

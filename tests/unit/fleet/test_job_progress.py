@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddbio.fleet.timeline import Timeline
+from ddbio.fleet.job_progress import Timeline
 from ddbio.report import Moment
 
 
