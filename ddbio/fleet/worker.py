@@ -59,8 +59,8 @@ class Worker:
         )
         self._lanes = Lanes(self._count.count)
         self._leases: asyncio.Queue[Lease | None] = asyncio.Queue()
-        self._open = 0
-        """How many lanes there are."""
+        self._tasks = 0
+        """How many tasks work on splits."""
         self._busy = 0.0
         """The number of lanes for which there are leases."""
         self._numbers = count(1)
@@ -109,7 +109,7 @@ class Worker:
         return failure
 
     def _adapt(self, engine: Engine, group: asyncio.TaskGroup) -> None:
-        """Adapt the number of lanes to the throughput; surplus lanes end with their current split."""
+        """Adapt the number of lanes to the throughput; surplus tasks end with their current split."""
         meter = self._meter
         self._lanes.limit = self._count.update(
             self.clock.now(),
@@ -117,26 +117,26 @@ class Worker:
             throttles=sum(count for reason, count in meter.reasons.items() if scope(reason) != "range"),
             waited=self._governor.waited,
         )
-        while self._open < self._wanted:
-            group.create_task(self._lane(engine))
-            self._open += 1
+        while self._tasks < self._wanted:
+            group.create_task(self._work_on_splits(engine))
+            self._tasks += 1
 
     @property
     def _wanted(self) -> int:
         return self._job.splits_at_once(self._lanes.limit)
 
-    async def _lane(self, engine: Engine) -> None:
+    async def _work_on_splits(self, engine: Engine) -> None:
         """Work on one split after the other."""
         while (lease := await self._leases.get()) is not None:
             await engine.work(lease)
             self._busy -= lanes_for(lease.split)
             self._wake.set()
-            if self._open > self._wanted:
-                self._open -= 1
+            if self._tasks > self._wanted:
+                self._tasks -= 1
                 return
 
     async def _report_until_done(self, adapt: Callable[[], None]) -> None:
-        """Report and apply the Grants until the job is done; then let the lanes end."""
+        """Report and apply the Grants until the job is done; then let the tasks end."""
         while True:
             adapt()
             self._wake.clear()
@@ -148,7 +148,7 @@ class Worker:
                 break
             await sleep(self.clock, REPORT_PAUSE)
             await self._wait_for_news()
-        for _ in range(self._open):
+        for _ in range(self._tasks):
             self._leases.put_nowait(None)
 
     async def _wait_for_news(self) -> None:
@@ -162,7 +162,7 @@ class Worker:
         return Report(
             worker=self.welcome.worker,
             number=next(self._numbers),
-            wanted=0 if stopped else max(int(self._open - self._busy), 0),
+            wanted=0 if stopped else max(int(self._tasks - self._busy), 0),
             rate=self._governor.rate,
             at_once=self._job.requests_at_once(self._lanes.limit, ceil(self._busy)),
             collections=self._meter.collections.count,

@@ -122,7 +122,7 @@ def test_there_are_examples_of_every_command() -> None:
 
 def test_marked_commands_are_one_line_and_use_known_extras() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for mark, end in (("demo", ".venv/bin/ddbio demo"), ("test", ".venv/bin/pytest -q -n 3")):
+    for mark, end in (("demo", ".venv/bin/ddbio demo"), ("test", ".venv/bin/pytest -q -n 4")):
         line = README.split(f"<!-- {mark}-command -->\n```sh\n")[1].split("\n```")[0]
         assert "\n" not in line
         assert line.startswith("python3 -m venv .venv && .venv/bin/pip install ")

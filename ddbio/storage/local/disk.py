@@ -42,7 +42,7 @@ PRIVATE_FOLDER = 0o700
 
 
 @contextmanager
-def edge(
+def translated_errors(
     action: str, path: Path, error_type: type[DestinationError | PreflightError] = DestinationError
 ) -> Iterator[None]:
     """Raise `error_type` for an OSError, with what was tried and what can be done."""
@@ -134,12 +134,12 @@ def remove(root: Path, names: Iterable[str]) -> None:
     """Remove files that exist, and their folders below `root` that become empty. Raises DestinationError."""
     folders = set()
     for name in names:
-        with edge("delete", root / name):
+        with translated_errors("delete", root / name):
             path = inside(root, name)
             path.unlink(missing_ok=True)
         folders.add(path.parent)
     for folder in folders:
-        with edge("delete files in", folder), suppress(FileNotFoundError):
+        with translated_errors("delete files in", folder), suppress(FileNotFoundError):
             sync_folder(folder)
         if folder != root:
             with suppress(OSError):  # not empty, or already removed

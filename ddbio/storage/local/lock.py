@@ -15,7 +15,7 @@ import msgspec
 
 from ddbio.errors import JobLockedError, PreflightError
 from ddbio.storage.holder import is_gone, locked, read, this_process
-from ddbio.storage.local.disk import edge, is_at
+from ddbio.storage.local.disk import is_at, translated_errors
 from ddbio.storage.steps import Steps, undisturbed
 
 ORPHAN_SECONDS = 5.0
@@ -34,7 +34,7 @@ async def hold_folder(lock: FileLock, executor: Executor, orphan_seconds: float)
     loop, steps = asyncio.get_running_loop(), Steps()
     give_up = loop.time() + orphan_seconds
     try:
-        with edge("lock", lock.path, PreflightError):
+        with translated_errors("lock", lock.path, PreflightError):
             while True:
                 try:
                     yielded = await steps.run(loop.run_in_executor(executor, lock.take))

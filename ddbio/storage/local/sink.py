@@ -21,7 +21,7 @@ from ddbio.errors import PreflightError
 from ddbio.names import part_name
 from ddbio.storage.base import JOURNAL, LOCK, PROBE, OutputFile, Sink, StoredFile
 from ddbio.storage.local import disk
-from ddbio.storage.local.disk import edge
+from ddbio.storage.local.disk import translated_errors
 from ddbio.storage.local.lock import ORPHAN_SECONDS, FileLock, hold_folder
 from ddbio.storage.steps import Steps
 from ddbio.storage.tokens import LocalToken, Token
@@ -67,7 +67,7 @@ class LocalSink(Sink):
                 stack.push_async_callback(file.discard)
 
     async def check(self, expected_bytes: int | None) -> list[str]:
-        with edge("write to", self._folder, PreflightError):
+        with translated_errors("write to", self._folder, PreflightError):
             free = await self.call(self._probe)
         if expected_bytes is None or free >= expected_bytes:
             return []
@@ -81,33 +81,33 @@ class LocalSink(Sink):
         return file
 
     async def put(self, name: str, data: bytes) -> None:
-        with edge("write", self._folder / name):
+        with translated_errors("write", self._folder / name):
             await self._change(lambda: self._put(name, data))
 
     async def get(self, name: str, *, most: int | None = None) -> bytes | None:
         return await self._at(name, "read", lambda path: disk.read(path, most))
 
     async def list(self, prefix: str = "") -> list[StoredFile]:
-        with edge("list", self._folder):
+        with translated_errors("list", self._folder):
             return await self.call(lambda: sorted(disk.walk(self._folder, prefix)))
 
     async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
-        with edge("look into", self._folder):
+        with translated_errors("look into", self._folder):
             return await self.call(lambda: next(filterfalse(is_mine, disk.input_below(self._folder)), None))
 
     async def delete(self, *names: str) -> None:
-        with edge("delete files in", self._folder):
+        with translated_errors("delete files in", self._folder):
             await self._change(lambda: disk.remove(self._folder, names))
 
     async def recover(self, name: str, size: int, token: Token | None) -> bool:
         if not isinstance(token, LocalToken):
             return False
         part = token.part
-        with edge("name", self._folder / name):
+        with translated_errors("name", self._folder / name):
             return await self._change(lambda: disk.seal_at(disk.inside(self._folder, name), part, size))
 
     async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
-        with edge("clear", self._folder):
+        with translated_errors("clear", self._folder):
             return await self._change(lambda: disk.sweep(self._folder, owns, keep))
 
     def lock(self, run: str) -> AbstractAsyncContextManager[int]:
@@ -129,7 +129,7 @@ class LocalSink(Sink):
         return await self.call(unless_lost)
 
     async def _at(self, name: str, action: str, function: Callable[[Path], T]) -> T:
-        with edge(action, self._folder / name):
+        with translated_errors(action, self._folder / name):
             return await self.call(lambda: function(disk.inside(self._folder, name)))
 
     def _part_of(self, final: Path) -> Path:
@@ -177,11 +177,11 @@ class LocalOutputFile(OutputFile):
         return LocalToken(self._part.name)
 
     async def open(self) -> None:
-        with edge("create", self._part):
+        with translated_errors("create", self._part):
             await self._steps.run(self._create())
 
     async def write(self, block: bytes) -> None:
-        with edge("write", self._part):
+        with translated_errors("write", self._part):
             await self._steps.run(self._opened.write(block))
         self._size += len(block)
 
@@ -193,14 +193,14 @@ class LocalOutputFile(OutputFile):
     async def finish(self) -> int:
         if self._handle is not None:
             await self._flush(os.fsync)
-            with edge("close", self._part):
+            with translated_errors("close", self._part):
                 await self._steps.run(self._close())
         return self._size
 
     async def seal(self) -> None:
         if not self._sealed:
             await self.finish()
-            with edge("name", self._final):
+            with translated_errors("name", self._final):
                 await self._steps.run(self._rename())
 
     async def discard(self) -> None:
@@ -209,7 +209,7 @@ class LocalOutputFile(OutputFile):
             return
         with suppress(OSError):  # what could not be written is no longer wanted
             await self._steps.run(self._close())
-        with edge("remove", self._part):
+        with translated_errors("remove", self._part):
             await self._steps.run(self._sink.call(lambda: self._part.unlink(missing_ok=True)))
         self._sink.unsealed.discard(self)
 
@@ -232,7 +232,7 @@ class LocalOutputFile(OutputFile):
 
     async def _flush(self, to_disk: Callable[[int], None]) -> None:
         handle, size = self._opened, self._size
-        with edge("write", self._part):
+        with translated_errors("write", self._part):
             await self._steps.run(handle.flush())
             await self._steps.run(self._sink.call(lambda: self._make_durable(handle.fileno(), to_disk)))
         self._durable = size

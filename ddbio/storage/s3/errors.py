@@ -78,7 +78,7 @@ def ignoring(*codes: str) -> Iterator[None]:
 
 
 @contextmanager
-def edge(action: str, error_type: type[DestinationError | PreflightError | SourceError]) -> Iterator[None]:
+def translated_errors(action: str, error_type: type[DestinationError | PreflightError | SourceError]) -> Iterator[None]:
     """Raise `error_type` for whatever S3 or its client raises inside; `action` says what was tried, and where."""
     try:
         yield

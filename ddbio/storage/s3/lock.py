@@ -22,7 +22,7 @@ from ddbio.clock import Clock, sleep
 from ddbio.errors import DestinationError, JobLockedError, PreflightError
 from ddbio.storage.holder import Holder, locked, read, this_process
 from ddbio.storage.s3.client import S3Client
-from ddbio.storage.s3.errors import edge, ignoring
+from ddbio.storage.s3.errors import ignoring, translated_errors
 from ddbio.storage.s3.tuning import S3Tuning
 
 LEASE_SECONDS = 60.0
@@ -65,7 +65,7 @@ class Lock:
 
     async def take(self) -> None:
         asked = self.clock.now()
-        with edge(f"lock {self.location}", PreflightError):
+        with translated_errors(f"lock {self.location}", PreflightError):
             for _ in range(_ATTEMPTS):
                 found = await self._read()
                 if found is not None and self._is_own(found.holder):  # whatever the reply to the write was
@@ -100,7 +100,7 @@ class Lock:
             return
         try:
             async with asyncio.timeout(seconds):
-                with edge(f"unlock {self.location}", DestinationError):
+                with translated_errors(f"unlock {self.location}", DestinationError):
                     await self._delete()
         except (TimeoutError, DestinationError) as error:
             log.debug("The lock on %s was not released: %s", self.location, error)
@@ -109,7 +109,7 @@ class Lock:
 
     async def _renew(self) -> None:
         asked, before = self.clock.now(), self._holder.renewed
-        with edge(f"renew the lock on {self.location}", DestinationError):
+        with translated_errors(f"renew the lock on {self.location}", DestinationError):
             for _ in range(_ATTEMPTS):
                 found = await self._read()
                 if found is None or found.holder is None or not self._is_own(found.holder):

@@ -16,7 +16,7 @@ from ddbio.errors import DestinationError
 from ddbio.storage.base import OutputFile
 from ddbio.storage.s3 import uploads
 from ddbio.storage.s3.client import S3Client
-from ddbio.storage.s3.errors import edge
+from ddbio.storage.s3.errors import translated_errors
 from ddbio.storage.s3.parts import PartBody
 from ddbio.storage.s3.tuning import MIB, S3Tuning
 from ddbio.storage.steps import Steps
@@ -98,7 +98,7 @@ class S3OutputFile(OutputFile):
     async def seal(self) -> None:
         if not self._sealed:
             await self.finish()
-            with edge(f"complete {self._location}", DestinationError):
+            with translated_errors(f"complete {self._location}", DestinationError):
                 await self._steps.run(self._complete())
 
     async def discard(self) -> None:
@@ -117,7 +117,7 @@ class S3OutputFile(OutputFile):
 
     async def begin(self) -> None:
         if self._upload_id is None:
-            with edge(f"begin the upload of {self._location}", DestinationError):
+            with translated_errors(f"begin the upload of {self._location}", DestinationError):
                 await self._steps.run(self._create())
 
     async def _create(self) -> None:
@@ -139,7 +139,7 @@ class S3OutputFile(OutputFile):
         task.add_done_callback(self._sent)
 
     async def _upload(self, number: int, body: PartBody) -> None:
-        with edge(f"store part {number} of {self._location}", DestinationError):
+        with translated_errors(f"store part {number} of {self._location}", DestinationError):
             part = {"UploadId": self._upload_id, "PartNumber": number, "Body": body, "ChecksumCRC32": body.crc32}
             reply = await self._sink.client.call("upload_part", **self._address, **part)
             etag = reply["ETag"].strip('"')
@@ -186,6 +186,6 @@ class S3OutputFile(OutputFile):
         await self._steps.settle()
         if self._sealed or self._upload_id is None:
             return
-        with edge(f"abort the upload of {self._location}", DestinationError):
+        with translated_errors(f"abort the upload of {self._location}", DestinationError):
             await self._steps.run(uploads.abort(self._sink.client, self._address, self._upload_id))
         self._upload_id = None

@@ -15,7 +15,7 @@ from ddbio.storage.base import LOCK, OWN_FOLDER, PROBE, Sink, StoredFile
 from ddbio.storage.s3 import tuning as s3_tuning
 from ddbio.storage.s3 import uploads
 from ddbio.storage.s3.client import S3Client
-from ddbio.storage.s3.errors import edge
+from ddbio.storage.s3.errors import translated_errors
 from ddbio.storage.s3.lock import Lock, hold
 from ddbio.storage.s3.output_file import S3OutputFile, part_size
 from ddbio.storage.s3.tuning import S3Tuning
@@ -66,7 +66,7 @@ class S3Sink(Sink):
     async def check(self, expected_bytes: int | None) -> list[str]:  # noqa: ARG002 (a bucket has no size)
         # Two listings, and an upload that is created and aborted, need the same permissions as the job. Unlike a probe
         # that is put and deleted, they leave no version behind, and need no s3:DeleteObject.
-        with edge(f"look into {self.location}", PreflightError):
+        with translated_errors(f"look into {self.location}", PreflightError):
             await self.client.call("list_objects_v2", Bucket=self.bucket, Prefix=self._prefix, MaxKeys=1)
             await self.client.call("list_multipart_uploads", Bucket=self.bucket, Prefix=self._prefix, MaxUploads=1)
         try:
@@ -83,18 +83,18 @@ class S3Sink(Sink):
         return file
 
     async def put(self, name: str, data: bytes) -> None:
-        with edge(f"write {self.location}{name}", DestinationError):
+        with translated_errors(f"write {self.location}{name}", DestinationError):
             reply = await self.guarded.call("put_object", **self.address(name), Body=data, **self.parameters)
             _ = reply["ETag"]  # a reply without one is not S3's
 
     async def get(self, name: str, *, most: int | None = None) -> bytes | None:
-        with edge(f"read {self.location}{name}", DestinationError):
+        with translated_errors(f"read {self.location}{name}", DestinationError):
             found = await self.client.read(self.bucket, self.key(name), most)
         return found and found.data
 
     async def list(self, prefix: str = "") -> list[StoredFile]:
         cut = len(self._prefix)
-        with edge(f"list {self.location}{prefix}", DestinationError):
+        with translated_errors(f"list {self.location}{prefix}", DestinationError):
             # Sorted here: directory buckets reply in no order (S3 API, ListObjectsV2).
             return sorted(
                 [
@@ -105,7 +105,7 @@ class S3Sink(Sink):
             )
 
     async def foreign_input(self, is_mine: Callable[[str], bool]) -> str | None:
-        with edge(f"list {self.location}", DestinationError):
+        with translated_errors(f"list {self.location}", DestinationError):
             found = await self.client.call("list_objects_v2", Bucket=self.bucket, Prefix=self._prefix)
         names = (each["Key"][len(self._prefix) :] for each in found.get("Contents", ()))
         return next((name for name in names if is_seen(name) and not is_mine(name)), None)
@@ -113,7 +113,7 @@ class S3Sink(Sink):
     async def delete(self, *names: str) -> None:
         what = names[0] if len(names) == 1 else f" ({count(len(names), 'object')})"
         most = self.tuning.keys_per_deletion
-        with edge(f"delete {self.location}{what}", DestinationError):
+        with translated_errors(f"delete {self.location}{what}", DestinationError):
             for first in range(0, len(names), most):
                 keys = [self.key(name) for name in names[first : first + most]]
                 await self.guarded.delete(self.bucket, keys)
@@ -122,7 +122,7 @@ class S3Sink(Sink):
         self._refuse_if_lost()
         if not isinstance(token, UploadToken):
             return False
-        with edge(f"complete {self.location}{name}", DestinationError):
+        with translated_errors(f"complete {self.location}{name}", DestinationError):
             return await uploads.recover(self.guarded, self.address(name), size, token)
 
     async def sweep(self, owns: Callable[[str], bool], keep: Container[str]) -> Sequence[str]:
@@ -130,7 +130,7 @@ class S3Sink(Sink):
             name = key[len(self._prefix) :]
             return name not in keep and (name.startswith(f"{OWN_FOLDER}/") or owns(name))
 
-        with edge(f"abort uploads to {self.location}", DestinationError):
+        with translated_errors(f"abort uploads to {self.location}", DestinationError):
             keys = await uploads.sweep(self.guarded, self.bucket, self._prefix, unwanted)
         return sorted(key[len(self._prefix) :] for key in keys)
 

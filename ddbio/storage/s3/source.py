@@ -12,7 +12,7 @@ from ddbio.errors import NoInputError, PreflightError, SourceError
 from ddbio.names import INPUT_ENDINGS, compression_of, is_exported, is_hidden, is_seen, is_unfinished
 from ddbio.storage.base import JOURNAL, MANIFEST, OWN_FOLDER, ExportFolder, Source, SourceFile, Survey
 from ddbio.storage.s3.client import S3Client
-from ddbio.storage.s3.errors import code_of, edge
+from ddbio.storage.s3.errors import code_of, translated_errors
 from ddbio.storage.s3.tuning import DEFAULT, MIB, S3Tuning
 from ddbio.storage.stdio import CHUNK
 
@@ -36,7 +36,7 @@ class S3Source(Source):
         return f"s3://{self._bucket}/{self._key}"
 
     async def survey(self) -> Survey:
-        with edge(f"look into {self.location}", PreflightError):
+        with translated_errors(f"look into {self.location}", PreflightError):
             exact = await self._exact()
             root = self._beside if exact else self._prefix
             files, hidden, exports = await self._listed(f"{root}{OWN_FOLDER}/" if exact else root, root)
@@ -48,7 +48,7 @@ class S3Source(Source):
         return Survey(sorted(files), "folder", root, exports, tuple(sorted(hidden)))
 
     async def manifest(self, root: str | None = None) -> bytes | None:
-        with edge(f"read the manifest of {self.location}", SourceError):
+        with translated_errors(f"read the manifest of {self.location}", SourceError):
             if root is None:
                 root = self._beside if await self._exact() else self._prefix
             found = await self._client.read(self._bucket, root + MANIFEST)
@@ -62,7 +62,7 @@ class S3Source(Source):
         reader = _RangeReader(self._client, self._bucket, file, location)
         try:
             while start < size:
-                with edge(f"read {location} from byte {start}", SourceError):
+                with translated_errors(f"read {location} from byte {start}", SourceError):
                     chunk = await self._client.retry(lambda: reader.read(start))  # noqa: B023 - awaited here
                 start += len(chunk)
                 yield chunk

@@ -26,7 +26,7 @@ from ddbio.aws.s3 import S3Facts, s3_client
 from ddbio.aws.session import Session
 from ddbio.aws.table import KeyElement
 from ddbio.options import Connection
-from ddbio.storage.s3.errors import edge
+from ddbio.storage.s3.errors import translated_errors
 from ddbio.wire.signing import Credentials, StaticCredentials
 from tests.kit.credentials import FakeCredentials
 from tests.kit.servers import http
@@ -393,9 +393,9 @@ async def test_nothing_goes_where_a_redirection_leads(status: int) -> None:
             with pytest.raises(errors.PreflightError, match="Asking for bucket bucket"):
                 await session.bucket_region("bucket")
             async with session.s3_client() as client:
-                with pytest.raises(errors.DestinationError), edge("read", errors.DestinationError):
+                with pytest.raises(errors.DestinationError), translated_errors("read", errors.DestinationError):
                     await client.get_object(Bucket="bucket", Key="key")
-                with pytest.raises(errors.DestinationError), edge("write", errors.DestinationError):
+                with pytest.raises(errors.DestinationError), translated_errors("write", errors.DestinationError):
                     await client.put_object(Bucket="bucket", Key="key", Body=b"body")
     finally:
         await server.stop()
