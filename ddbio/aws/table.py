@@ -29,8 +29,8 @@ class KeyElement(NamedTuple):
 class TableInfo:
     """A table, or one of its indexes if `index` is not None.
 
-    `key_schema`, `item_count`, `size_bytes` and the capacity figures are those of the index, if there is one; `keys`
-    and `index_keys` are always the table's. `item_count` and `size_bytes` are up to six hours old.
+    `key_schema`, `item_count`, `size_bytes` and the capacity figures are those of the index, if there is one; `keys` are
+    always the table's. `item_count` and `size_bytes` are up to six hours old.
     """
 
     name: str
@@ -44,10 +44,8 @@ class TableInfo:
     key_schema: tuple[KeyElement, ...]
     """The partition key first. A global index may have up to four of each role."""
     keys: tuple[KeyAttribute, ...]
-    """The attributes that an item must have, or have in this type: the table's key (partition key first), then
-    `index_keys`."""
-    index_keys: tuple[KeyAttribute, ...]
-    """The key attributes of all indexes that are not in the table's own key."""
+    """The attributes that an item must have, or have in this type: the table's key (partition key first), then the key
+    attributes of its indexes."""
     item_count: int
     size_bytes: int
     billing: Billing
@@ -96,7 +94,6 @@ class TableInfo:
             indexes=tuple(indexes),
             key_schema=_elements(chosen, types),
             keys=required + optional,
-            index_keys=optional,
             item_count=int(chosen.get("ItemCount", 0)),
             size_bytes=int(chosen.get("TableSizeBytes" if index is None else "IndexSizeBytes", 0)),
             billing=billing,

@@ -35,7 +35,7 @@ def test_a_provisioned_table() -> None:
     assert (info.name, info.account, info.region, info.table_id) == ("T", "123456789012", "eu-west-1", "an-id")
     assert info.key_schema == (KeyElement("a", "S", "HASH"), KeyElement("b", "N", "RANGE"))
     assert info.keys == (KeyAttribute("a", "S", 2048), KeyAttribute("b", "N", 1024))
-    assert (info.index_keys, info.indexes) == ((), ())
+    assert info.indexes == ()
     assert (info.item_count, info.size_bytes) == (7, 700)
     assert (info.billing, info.read_capacity, info.write_capacity) == ("provisioned", 50, 20)
 
@@ -43,13 +43,13 @@ def test_a_provisioned_table() -> None:
 def test_index_keys_are_optional_and_the_least_limit_counts() -> None:
     info = TableInfo.parse(description(GlobalSecondaryIndexes=[GLOBAL], LocalSecondaryIndexes=[LOCAL]))
     assert info.indexes == ("g", "l")
-    assert info.index_keys == (
+    assert info.keys == (
+        KeyAttribute("a", "S", 1024),  # also a sort key of the global index
+        KeyAttribute("b", "N", 1024),
         KeyAttribute("c", "S", 2048, required=False),
         KeyAttribute("d", "B", 1024, required=False),
         KeyAttribute("e", "S", 1024, required=False),
     )
-    # "a" is also a sort key of the global index.
-    assert info.keys == (KeyAttribute("a", "S", 1024), KeyAttribute("b", "N", 1024), *info.index_keys)
 
 
 def test_an_index_has_its_own_figures_a_local_one_no_capacity() -> None:
