@@ -1,4 +1,4 @@
-"""The vocabulary of the codec: pages, records and keys, shared by the native and the reference implementation."""
+"""What all packages share: pages, records, keys and capacity units."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ KeyType = Literal["S", "N", "B"]
 
 MAX_ITEM_BYTES = 409_600
 """Maximum size of an item, including attribute names (Developer Guide, "Constraints")."""
+READ_UNIT_BYTES = 4_096
 WRITE_UNIT_BYTES = 1_024
-"""Bytes of one item that a write unit covers (Developer Guide, "Read and write operations")."""
+"""Bytes of one item that a unit covers (Developer Guide, "Read and write operations")."""
 MAX_NESTING = 32
 """Maximum nesting of lists and maps in one attribute (Developer Guide, "Constraints")."""
 MAX_HASH_BYTES = 2_048

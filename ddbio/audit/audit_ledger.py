@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from ddbio.audit.commits import AuditCommit
-from ddbio.audit.stage import Stage
+from ddbio.audit.staging import Staging
 from ddbio.errors import LedgerError
 from ddbio.ledger.entries import JournalEntry
 from ddbio.ledger.law import VerifyLaw
@@ -20,7 +20,7 @@ class AuditLedger(Ledger):
     problem when the split in which it was found is done.
     """
 
-    def __init__(self, rest: Stage, tell: Callable[[str], None]) -> None:
+    def __init__(self, rest: Staging, tell: Callable[[str], None]) -> None:
         super().__init__(VerifyLaw())
         self._rest = rest
         self._tell = tell

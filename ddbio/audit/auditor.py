@@ -1,7 +1,7 @@
 """The auditor: reads the files of an export, and the segments of a table, and hands over what differs.
 
-Memory of a process: `concurrency` × (a chunk of 1 MiB or a page, its rows, and `stage.CACHE_KIB`), whatever the size of
-the table.
+Memory of a process: `concurrency` × (a chunk of 1 MiB or a page, its rows, and `staging.CACHE_KIB`), whatever the size
+of the table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ddbio.audit.commits import AuditCommit, Row
 from ddbio.audit.files import FileCheck
 from ddbio.audit.finished_export import FinishedExport
 from ddbio.audit.items import ItemReader
-from ddbio.audit.stage import Stage
+from ddbio.audit.staging import Staging
 from ddbio.errors import JobFailedError
 from ddbio.ledger.entries import Lease
 from ddbio.ledger.positions import START
@@ -72,45 +72,45 @@ class _SplitAudit:
 
         A key that is in another segment than during the export differs in both.
         """
-        async with Stage(self._auditor.executor) as stage:
+        async with Staging(self._auditor.executor) as staging:
             for number in self._auditor.files.get(self._number, ()):
-                await self._read(number, stage)
-            await self._scan(scan, stage)
-            rest = await self._hand_over(stage)
+                await self._read(number, staging)
+            await self._scan(scan, staging)
+            rest = await self._hand_over(staging)
         await self._finish(rest)
 
-    async def _read(self, number: int, stage: Stage | None) -> None:
+    async def _read(self, number: int, staging: Staging | None) -> None:
         auditor = self._auditor
         listed = auditor.export.listed(number)
         file = auditor.export.files.get(number)
         if file is None:
             self._problems.append(f"{listed.name}: it is missing.")
             return
-        check = FileCheck(listed, auditor.file_reader, number=number, keep=stage.add if stage else None)
-        call = stage.run if stage else partial(asyncio.get_running_loop().run_in_executor, auditor.executor)
+        check = FileCheck(listed, auditor.file_reader, number=number, keep=staging.add if staging else None)
+        call = staging.run if staging else partial(asyncio.get_running_loop().run_in_executor, auditor.executor)
         async with aclosing(auditor.source.read(file)) as chunks:
             async for chunk in chunks:
                 before = check.items
                 await call(check.feed, chunk)
                 auditor.meter.bytes += len(chunk)
-                if stage is None:  # otherwise the items of the table are the progress
+                if staging is None:  # otherwise the items of the table are the progress
                     auditor.meter.items += check.items - before
         self._problems += await call(check.end)
         self._items += check.items
         self._bytes += check.bytes
 
-    async def _scan(self, scan: SegmentScan, stage: Stage) -> None:
+    async def _scan(self, scan: SegmentScan, staging: Staging) -> None:
         async with aclosing(scan.pages(self._number)) as pages:
             async for page in pages:
-                await stage.run(_add_page, page.records, self._number, self._auditor.table_reader, stage)
+                await staging.run(_add_page, page.records, self._number, self._auditor.table_reader, staging)
                 self._scanned += page.items
                 self._auditor.meter.items += page.items
 
-    async def _hand_over(self, stage: Stage) -> list[Row]:
+    async def _hand_over(self, staging: Staging) -> list[Row]:
         """Commit the rows of the keys for which the sides differ, but for the last piece, which is returned."""
         piece: list[Row] = []
         size = 0
-        async with aclosing(stage.differing()) as batches:
+        async with aclosing(staging.differing()) as batches:
             async for rows in batches:
                 if size >= PIECE_BYTES:
                     await self._committer.commit_and_wait(START, rows=tuple(piece))
@@ -133,11 +133,11 @@ class _SplitAudit:
         )
 
 
-def _add_page(records: bytes, segment: int, reader: ItemReader, stage: Stage) -> None:
+def _add_page(records: bytes, segment: int, reader: ItemReader, staging: Staging) -> None:
     rows = []
     for line in records.splitlines():
         item = reader.read(line)
         if isinstance(item, Refused):
             raise JobFailedError(f"An item of segment {segment} of the table can't be read: {item.message}")
         rows.append(Row(item.key, item.fingerprint, segment))
-    stage.add(rows)
+    staging.add(rows)

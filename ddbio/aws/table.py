@@ -29,8 +29,8 @@ class KeyElement(NamedTuple):
 class TableInfo:
     """A table, or one of its indexes if `index` is not None.
 
-    `key_schema`, `item_count`, `size_bytes` and the capacity figures are those of the index, if there is one; `keys` are
-    always the table's. `item_count` and `size_bytes` are up to six hours old.
+    `key_schema`, `item_count`, `size_bytes` and the capacity figures are those of the index, if there is one; `keys`
+    are always the table's. `item_count` and `size_bytes` are up to six hours old.
     """
 
     name: str

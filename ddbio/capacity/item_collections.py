@@ -2,7 +2,7 @@
 
 An item collection is all items with one partition key. Scan divides a table into segments by the hash of the partition
 key (Developer Guide, "Scanning tables in DynamoDB"), so a large collection is in one segment, no other segment can take
-over any of it, and a partition of the table bears no more than `PARTITION_READ`. Every moment in which such a segment
+over any of it, and a partition of the table serves no more than `PARTITION_READ`. Every moment in which such a segment
 waits for the capacity that others use therefore makes the whole job longer.
 
 So the process that reads such segments gets a larger share of the budget (`first_share`), and within the process the
@@ -19,7 +19,7 @@ import msgspec
 from ddbio.capacity.governor import Permit
 
 PARTITION_READ = 3_000.0
-"""Read units a second that one partition of a table bears (Developer Guide, "DynamoDB burst and adaptive capacity")."""
+"""Read units per second that one partition of a table serves (Developer Guide, "Burst and adaptive capacity")."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -59,7 +59,7 @@ class CollectionTurns:
         self._set(None)
 
     def due(self, rate: float) -> float | None:
-        """Return the instant at which the partition bears the next page, at this rate of the process.
+        """Return the instant at which the partition can serve the next page, at this rate of the process.
 
         None if the last page was not wholly inside a collection, or if large collections use up the rate anyway.
         """

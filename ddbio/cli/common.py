@@ -208,7 +208,7 @@ MaxDuration = Annotated[
     typer.Option(
         parser=seconds,
         metavar="TIME",
-        help="Stop with exit code 4 after this time, in seconds or such as 15m or 2h; the job can be resumed.",
+        help="Stop with exit code 4 after this time, in seconds, or with a unit (15m, 2h); the job can be resumed.",
     ),
 ]
 RetryTimeout = Annotated[
@@ -217,8 +217,8 @@ RetryTimeout = Annotated[
         parser=seconds,
         metavar="TIME",
         show_default=False,
-        help="Stop when no request has succeeded for this time, in seconds or such as 15m or 2h; an export or import "
-        "can be resumed. Default: 15m.",
+        help="Stop when no request has succeeded for this time, in seconds, or with a unit (15m, 2h); an export or "
+        "import can be resumed. Default: 15m.",
     ),
 ]
 ConsistentRead = Annotated[

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from ddbio.audit.commits import AuditCommit
-from ddbio.fleet.tuning import LANE_BYTES, LANE_UNITS
+from ddbio.fleet.tuning import LANE_BYTES, LANE_FILES
 from ddbio.ledger.entries import Commit, Lease, Split
 from ddbio.pipeline.job import Job
 from ddbio.pipeline.meter import Usage
@@ -24,7 +24,7 @@ def lanes_for(split: Split) -> float:
     if split.size is None:
         return 1.0
     length = (split.size if split.end is None else split.end) - split.start
-    return min(max(length / LANE_BYTES, 1 / LANE_UNITS), 1.0)
+    return min(max(length / LANE_BYTES, 1 / LANE_FILES), 1.0)
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ REPORT_PAUSE = 0.05
 ANSWER_SECONDS = 0.5
 """An answer waits no longer than this for the journal or for credentials: it may carry a pause or an abort."""
 LANE_BYTES = 1024 * 1024
-LANE_UNITS = 64
+LANE_FILES = 64
 """Small files are leased in groups, up to this many bytes or files for each lane, because Reports are too rare to lease
 them one by one. Both are powers of two, so that fractions of a lane add up exactly."""
 

@@ -15,6 +15,7 @@ from ddbio.aws.s3 import S3Facts
 from ddbio.aws.session import Session
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Control
+from ddbio.clock import Clock, LoopClock
 from ddbio.events import Observer, Warned, tolerant
 from ddbio.options import Connection, S3Options
 from ddbio.pipeline.job import TableFacts
@@ -38,6 +39,7 @@ class Services:
     stack: AsyncExitStack
     stream: BinaryIO | None
     """What the location `-` stands for."""
+    clock: Clock
     observer: Observer
     control: Control
     run: str
@@ -96,6 +98,7 @@ async def opened(
             executor=executor,
             stack=stack,
             stream=stream,
+            clock=LoopClock(),
             observer=tolerant(observer),
             control=control or Control(),
             run=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.SystemRandom().getrandbits(24):06x}",

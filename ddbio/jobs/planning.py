@@ -10,6 +10,7 @@ from typing import Any
 from ddbio.capacity import Pace
 from ddbio.jobs.pace import foreseen
 from ddbio.ledger.entries import Split
+from ddbio.model import READ_UNIT_BYTES
 from ddbio.options import MAX_SEGMENTS
 from ddbio.storage.base import SourceFile
 
@@ -23,7 +24,6 @@ UNKNOWN_SIZE_SEGMENTS = 8
 SPANS_PER_PROCESS = 16
 SMALLEST_SPAN = MEGABYTE
 LARGEST_SPAN = 256 * MEGABYTE
-READ_UNIT_BYTES = 4_096
 PAGE_UNITS = 128
 """What a full page costs, read with eventual consistency."""
 BATCH_UNITS = 25

@@ -7,10 +7,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from ddbio.audit.finished_export import FinishedExport
-from ddbio.audit.stage import Stage
+from ddbio.audit.staging import Staging
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Governor
-from ddbio.clock import LoopClock
 from ddbio.codec import RecordEncoder
 from ddbio.codec.framing import Block, Record, records
 from ddbio.errors import SourceError
@@ -41,10 +40,10 @@ class Repaired:
 
 
 async def write_back(
-    options: VerifyOptions, services: Services, table: TableInfo, export: FinishedExport, source: Source, rest: Stage
+    options: VerifyOptions, services: Services, table: TableInfo, export: FinishedExport, source: Source, rest: Staging
 ) -> Repaired:
     """Write the items that the findings of `rest` locate in the files, within the write budget."""
-    clock, meter, refusals = LoopClock(), Meter(), list[str]()
+    clock, meter, refusals = services.clock, Meter(), list[str]()
     governor = Governor(write_pace(options.write_capacity, table).start, clock)
     connecting = connect(
         options.table or table.name,  # an ARN may be that of another account's table
@@ -66,9 +65,7 @@ async def write_back(
         )
         async with aclosing(_located(rest)) as located:
             await repair.write(located)
-    used = Spending(
-        capacity_units=governor.spent, requests=meter.requests, throttles=meter.throttles, retries=meter.retries
-    )
+    used = Spending() + meter.usage(governor.spent, governor)
     if not refusals:
         return Repaired(items=meter.items, used=used)
     problem = f"{count(len(refusals), 'item')} could not be written back, the first because: {refusals[0]}"
@@ -79,7 +76,7 @@ RecordIds = AsyncGenerator[tuple[int, int]]
 """File numbers and offsets of records, in ascending order."""
 
 
-async def _located(rest: Stage) -> RecordIds:
+async def _located(rest: Staging) -> RecordIds:
     """The missing and different items, where they are in the files."""
     async with aclosing(rest.findings()) as batches:
         async for batch in batches:

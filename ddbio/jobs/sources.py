@@ -57,7 +57,7 @@ async def refuse_rejects_among(sources: Sequence[Source], rejects: RejectsFile) 
         if isinstance(source, LocalSource) and await asyncio.to_thread(_is_among, rejects.path, await source.files()):
             raise PreflightError(
                 f"The rejects file {rejects.path} would be one of the files that are read from {source.location}.",
-                hint="Give another place with --rejects or --state.",
+                hint="Give another location with --rejects or --state.",
             )
 
 
@@ -164,13 +164,13 @@ def lost_types(location: str, mixed: Sequence[str], *, cut_off: bool) -> Iterato
     if mixed:
         names = f"{mixed[0]} and {count(len(mixed) - 1, 'other attribute')}" if len(mixed) > 1 else mixed[0]
         yield (
-            f"In {location}, {names} held sets or binary, and other types as well. Plain JSON does not tell which: "
-            f"{imported}"
+            f"In {location}, {names} held sets or binary, and other types as well. Plain JSON does not distinguish "
+            f"them: {imported}"
         )
     if cut_off:
         yield (
-            f"In {location}, attributes have more than {MAX_PATHS:,} paths. Beyond these, plain JSON does not tell "
-            f"sets and binary: {imported}"
+            f"In {location}, attributes have more than {MAX_PATHS:,} paths. Beyond these, plain JSON does not "
+            f"distinguish sets and binary: {imported}"
         )
 
 
@@ -196,7 +196,7 @@ def _incomplete(location: str, listed: Mapping[str, Listed], sizes: Mapping[str,
     other = [file.name for name, file in listed.items() if file.bytes not in (None, sizes.get(name, file.bytes))]
     gaps = [f"{count(len(missing), 'file')} that the import does not read, like {min(missing)}"] if missing else []
     gaps += [f"another size for {count(len(other), 'file')} that it reads, like {min(other)}"] if other else []
-    so = "what is imported is not the whole export. `ddbio verify` tells what is missing."
+    so = "what is imported is not the whole export. `ddbio verify` shows what is missing."
     return [_Gap(f"The manifest of {location} lists {', and '.join(gaps)}", so)] if gaps else []
 
 

@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Budget
-from ddbio.clock import Clock, LoopClock
 from ddbio.events import JobPlanned
 from ddbio.fleet.carrier import Carrier
 from ddbio.fleet.inline import Inline
@@ -78,7 +77,7 @@ class Prepared(ABC, Generic[Result]):
     async def run(self, begun: Begun) -> JobReport:
         """Announce the job and let the workers do it."""
         self.announce(begun)
-        services, clock = self.services, LoopClock()
+        services = self.services
         run = Run(
             job=begun.job,
             splits=begun.splits,
@@ -86,8 +85,8 @@ class Prepared(ABC, Generic[Result]):
             ledger=begun.ledger,
             files=begun.files,
             credentials=services.credentials,
-            carrier=self._carrier(begun, clock),
-            clock=clock,
+            carrier=self._carrier(begun),
+            clock=services.clock,
             rng=random.Random(services.run),  # noqa: S311 - an order of work, no secret
             observer=services.observer,
             limits=self.limits,
@@ -108,9 +107,9 @@ class Prepared(ABC, Generic[Result]):
             return begun
         return await self.finish(begun, await self.run(begun))
 
-    def _carrier(self, begun: Begun, clock: Clock) -> Carrier:
+    def _carrier(self, begun: Begun) -> Carrier:
         if begun.processes == 1:
-            return Inline(clock=clock, stream=self.services.stream)
+            return Inline(clock=self.services.clock, stream=self.services.stream)
         return Processes(workers=begun.processes, inherited=() if begun.lock is None else (begun.lock,))
 
     def announce(self, begun: Begun) -> None:

@@ -12,11 +12,10 @@ from ddbio.audit.audit_ledger import AuditLedger
 from ddbio.audit.finished_export import FinishedExport, find_export
 from ddbio.audit.items import key_json
 from ddbio.audit.manifest import contradictions
-from ddbio.audit.stage import Stage
+from ddbio.audit.staging import Staging
 from ddbio.aws.s3 import S3Facts
 from ddbio.aws.table import TableInfo
 from ddbio.capacity import Budget, Control, Pace
-from ddbio.clock import LoopClock
 from ddbio.errors import UsageError
 from ddbio.events import CheckPlanned, Observer, ProblemFound, silent
 from ddbio.jobs import planning
@@ -76,7 +75,7 @@ class Verification(Prepared[VerifyReport]):
     export: FinishedExport
     source: Source
     s3: S3Facts | None
-    rest: Stage
+    rest: Staging
     """The rows of keys that differ within a segment."""
     ledger: AuditLedger
     contradictions: Sequence[str]
@@ -96,7 +95,7 @@ class Verification(Prepared[VerifyReport]):
             )
             _refuse_impossible(options, export, table)
             wanted = planning.affordable(options.processes, fastest, planning.PAGE_UNITS)
-        rest = await stack.enter_async_context(Stage(services.executor))
+        rest = await stack.enter_async_context(Staging(services.executor))
         ledger = AuditLedger(rest, lambda problem: services.observer(ProblemFound(problem)))
         stack.push_async_callback(ledger.leave)
         return cls(
@@ -162,7 +161,7 @@ class Verification(Prepared[VerifyReport]):
             self.services.warn("The manifest has no fingerprints: the files' checksums and counts are verified.")
 
     async def finish(self, begun: Begun, report: JobReport) -> VerifyReport:  # noqa: ARG002 - of other jobs
-        clock, cpu_before = LoopClock(), time.process_time()
+        clock, cpu_before = self.services.clock, time.process_time()
         began, peak_before = clock.now(), peak_rss_bytes()
         found = await self._report_differences()
         problems = [*self.contradictions, *self.ledger.problems]

@@ -1,4 +1,4 @@
-"""What an earlier run left at a place, and whether a job may resume it."""
+"""What an earlier run left at a location, and whether a job may resume it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def same_job(begun: Identity, asked: Identity) -> None:
                 f"{_words(before)} before, {_words(now)} now.",
                 hint=_OTHER_SOURCE
                 if name == "source_files"
-                else "Resume it with the options that it was begun with, or choose another place.",
+                else "Resume it with the options that it was begun with, or choose another location.",
             )
 
 

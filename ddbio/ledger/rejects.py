@@ -119,7 +119,7 @@ class RejectsFile:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 hint = "Free some space there."
             elif kind is PreflightError:
-                hint = "Give another place with --rejects or --state."
+                hint = "Give another location with --rejects or --state."
             else:  # a job that has begun keeps to its file
                 hint = "See that it can be written again, and resume; or start over with another --rejects and --state."
             raise kind(f"The rejects file {self.path} can't be written: {error.strerror}.", hint=hint) from error

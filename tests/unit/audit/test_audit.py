@@ -1,4 +1,4 @@
-"""The parts of a verification: rows on a stage, one file against the manifest, keys as people read them."""
+"""The parts of a verification: rows in the staging table, one file against the manifest, keys as people read them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ddbio.audit.commits import Row
 from ddbio.audit.files import FileCheck
 from ddbio.audit.items import ItemReader, key_json
 from ddbio.audit.manifest import contradictions, read_options
-from ddbio.audit.stage import BATCH, Finding, Stage
+from ddbio.audit.staging import BATCH, Finding, Staging
 from ddbio.codec import RecordEncoder, item_fingerprint
 from ddbio.codec.fingerprint import MASK
 from ddbio.errors import JobFailedError
@@ -36,49 +36,49 @@ async def executor() -> AsyncIterator[ThreadPoolExecutor]:
     executor.shutdown(wait=False)
 
 
-async def differences(stage: Stage) -> list[Finding]:
-    return [verdict async for batch in stage.findings() for verdict in batch]
+async def differences(staging: Staging) -> list[Finding]:
+    return [verdict async for batch in staging.findings() for verdict in batch]
 
 
 async def test_a_stage_finds_what_is_on_one_side_only_or_differs(executor: ThreadPoolExecutor) -> None:
-    async with Stage(executor) as stage:
+    async with Staging(executor) as staging:
         stored = [Row(b"same", 1, 0, 0, 0), Row(b"missing", 2, 0, 1, 40), Row(b"different", MASK, 0, 0, 50)]
         scanned = [Row(b"different", 0, 0), Row(b"same", 1, 0), Row(b"extra", 4, 3)]
-        await stage.run(stage.add, stored)
-        await stage.run(stage.add, scanned)
+        await staging.run(staging.add, stored)
+        await staging.run(staging.add, scanned)
         expected = [
             Finding("extra", b"extra", 3, None, None),
             Finding("different", b"different", 0, 0, 50),
             Finding("missing", b"missing", 0, 1, 40),
         ]
-        assert await differences(stage) == expected
-        assert await differences(stage) == expected
+        assert await differences(staging) == expected
+        assert await differences(staging) == expected
 
 
 async def test_of_a_key_twice_in_the_files_the_later_one_counts(executor: ThreadPoolExecutor) -> None:
-    async with Stage(executor) as stage:
-        await stage.run(stage.add, [Row(b"k", 1, 0, 0, 0), Row(b"k", 2, 0, 1, 9), Row(b"k", 3, 0)])
-        assert await differences(stage) == [Finding("different", b"k", 0, 1, 9)]
+    async with Staging(executor) as staging:
+        await staging.run(staging.add, [Row(b"k", 1, 0, 0, 0), Row(b"k", 2, 0, 1, 9), Row(b"k", 3, 0)])
+        assert await differences(staging) == [Finding("different", b"k", 0, 1, 9)]
 
 
 async def test_a_key_in_two_segments_is_paired_in_the_last_stage(executor: ThreadPoolExecutor) -> None:
-    async with Stage(executor) as rest:
+    async with Staging(executor) as rest:
         for rows in (
             [Row(b"moved", 1, 0, 0, 0), Row(b"a", 5, 0, 0, 9), Row(b"a", 5, 0), Row(b"b", 6, 0, 0, 20)],
             [Row(b"moved", 1, 1), Row(b"b", 7, 1)],
         ):
-            async with Stage(executor) as stage:
-                await stage.run(stage.add, rows)
-                async for batch in stage.differing():
+            async with Staging(executor) as staging:
+                await staging.run(staging.add, rows)
+                async for batch in staging.differing():
                     await rest.run(rest.add, batch)
         assert await differences(rest) == [Finding("different", b"b", 0, 0, 20)]
 
 
 async def test_many_rows_come_in_the_order_of_the_files(executor: ThreadPoolExecutor) -> None:
     count = 3 * BATCH + 1
-    async with Stage(executor) as stage:
-        await stage.run(stage.add, [Row(b"%d" % number, 0, 0, number % 3, number) for number in range(count)])
-        found = [(verdict.file, verdict.offset) for verdict in await differences(stage)]
+    async with Staging(executor) as staging:
+        await staging.run(staging.add, [Row(b"%d" % number, 0, 0, number % 3, number) for number in range(count)])
+        found = [(verdict.file, verdict.offset) for verdict in await differences(staging)]
     assert found == sorted((number % 3, number) for number in range(count))
 
 
@@ -88,16 +88,16 @@ async def test_leaving_a_stage_ends_what_it_does(executor: ThreadPoolExecutor) -
     slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
 
     async def work() -> None:
-        async with Stage(executor) as stage:
+        async with Staging(executor) as staging:
 
             def query() -> None:
                 begun.set()
                 try:
-                    stage._execute(slow).fetchall()
+                    staging._execute(slow).fetchall()
                 finally:
                     ended.set()
 
-            await stage.run(query)
+            await staging.run(query)
 
     task = asyncio.create_task(work())
     await asyncio.to_thread(begun.wait)
@@ -108,9 +108,9 @@ async def test_leaving_a_stage_ends_what_it_does(executor: ThreadPoolExecutor) -
 
 
 async def test_trouble_with_the_database_is_an_error_with_a_hint(executor: ThreadPoolExecutor) -> None:
-    async with Stage(executor) as stage:
+    async with Staging(executor) as staging:
         with pytest.raises(JobFailedError, match="TMPDIR"):
-            await stage.run(stage._execute, "SELECT * FROM nowhere")
+            await staging.run(staging._execute, "SELECT * FROM nowhere")
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ import pytest
 
 from ddbio.audit.audit_ledger import AuditLedger
 from ddbio.audit.commits import AuditCommit, Row
-from ddbio.audit.stage import Finding, Stage
+from ddbio.audit.staging import Finding, Staging
 from ddbio.errors import LedgerError
 from ddbio.ledger.positions import START
 
 
 @pytest.fixture
-async def rest() -> AsyncIterator[Stage]:
+async def rest() -> AsyncIterator[Staging]:
     with ThreadPoolExecutor(2) as executor:
-        async with Stage(executor) as rest:
+        async with Staging(executor) as rest:
             yield rest
 
 
@@ -30,11 +30,11 @@ def row(key: bytes, segment: int = 0) -> Row:
     return Row(key, 7, segment)
 
 
-async def findings(rest: Stage) -> list[Finding]:
+async def findings(rest: Staging) -> list[Finding]:
     return [finding async for batch in rest.findings() for finding in batch]
 
 
-async def test_pieces_and_counts_are_put_together(rest: Stage) -> None:
+async def test_pieces_and_counts_are_put_together(rest: Staging) -> None:
     told: list[str] = []
     ledger = AuditLedger(rest, told.append)
     end = commit(seq=2, done=True, rows=(row(b"c"),), handed_over=3, scanned=9, problems=("A problem.",))
@@ -58,7 +58,7 @@ async def test_pieces_and_counts_are_put_together(rest: Stage) -> None:
     assert ledger.problems == ["A problem.", "One more.", "Another."]
 
 
-async def test_what_a_lost_worker_handed_over_does_not_count(rest: Stage) -> None:
+async def test_what_a_lost_worker_handed_over_does_not_count(rest: Staging) -> None:
     ledger = AuditLedger(rest, lambda _: None)
     await ledger.record([commit(rows=(row(b"stale"),)), commit(split=1, rows=(row(b"kept", 1),))])
     await ledger.forget([0, 5])
@@ -70,7 +70,7 @@ async def test_what_a_lost_worker_handed_over_does_not_count(rest: Stage) -> Non
     assert {finding.key for finding in await findings(rest)} == {b"kept", b"new"}
 
 
-async def test_rows_that_do_not_arrive_are_an_error(rest: Stage) -> None:
+async def test_rows_that_do_not_arrive_are_an_error(rest: Staging) -> None:
     ledger = AuditLedger(rest, lambda _: None)
     with pytest.raises(LedgerError, match="3 rows were handed over, but 2 arrived"):
         await ledger.record(

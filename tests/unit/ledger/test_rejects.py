@@ -226,7 +226,7 @@ async def test_another_place_is_advised_only_before_the_job_has_begun(tmp_path: 
     """A job that is resumed with another rejects file is refused."""
     (tmp_path / "folder").touch()
     file = RejectsFile(tmp_path / "folder" / "r.jsonl", "run")
-    with pytest.raises(PreflightError, match="Give another place with --rejects"):
+    with pytest.raises(PreflightError, match="Give another location with --rejects"):
         await file.open()
     with pytest.raises(DestinationError, match="can be written again, and resume"):
         await file.add([reject(b"1")])

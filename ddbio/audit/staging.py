@@ -1,4 +1,4 @@
-"""The stage: the items of two sides on disk, and the keys for which the sides differ.
+"""The staging table: the items of two sides on disk, and the keys for which the sides differ.
 
 It is an unnamed temporary database of SQLite, which disappears with the process, however that ends. SQLite puts it into
 the folder that SQLITE_TMPDIR or TMPDIR names. Rows of about 100 bytes are only added; SQLite sorts them at the end, in
@@ -52,7 +52,7 @@ class Finding(NamedTuple):
     offset: int | None
 
 
-class Stage:
+class Staging:
     """One comparison. An async context manager; its calls run in threads of `executor`, one at a time.
 
     Every method raises JobFailedError where the database can't be used, usually because the disk is full.
@@ -65,7 +65,7 @@ class Stage:
         self._db: sqlite3.Connection | None = None
         self._leaving = False
 
-    async def __aenter__(self) -> Stage:
+    async def __aenter__(self) -> Staging:
         try:
             await self.run(self._open)
         except asyncio.CancelledError:
@@ -87,12 +87,12 @@ class Stage:
             self._running = asyncio.get_running_loop().run_in_executor(self._executor, call)
             self._running.add_done_callback(_retrieve_error)
             try:
-                # Shielded, since a thread can't be stopped; leaving the stage waits for it.
+                # Shielded, since a thread can't be stopped; leaving the table waits for it.
                 return await asyncio.shield(self._running)
             except sqlite3.Error as error:
                 raise JobFailedError(
                     f"The temporary database of the comparison could not be used: {error}.",
-                    hint="Make room where it lies, or set TMPDIR to a folder that has it: about 200 bytes an item.",
+                    hint="Free disk space there, or set TMPDIR to a folder that has it: about 200 bytes an item.",
                 ) from error
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -134,7 +134,7 @@ class Stage:
     @property
     def _open_db(self) -> sqlite3.Connection:
         if self._db is None:
-            raise RuntimeError("the stage is not open")
+            raise RuntimeError("the staging table is not open")
         return self._db
 
 
