@@ -13,7 +13,7 @@ from pathlib import Path
 from ddbio.aws.session import Session
 from ddbio.cli.failures import Exit, fail, put, say
 from ddbio.cli.figures import duration, size
-from ddbio.cli.run import log_details, run
+from ddbio.cli.run import cancellable, log_details
 from ddbio.embedded import EmbeddedAws, aws_settings, embedded_aws
 from ddbio.errors import LedgerError
 from ddbio.generate import blocks, write_file
@@ -23,6 +23,7 @@ from ddbio.jobs.import_ import import_table
 from ddbio.model import Compression, OutputFormat
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.report import JobReport
+from ddbio.runtime import run
 from ddbio.words import count
 
 TABLE = "demo"
@@ -49,7 +50,7 @@ def show(items: int, *, verbose: bool) -> Exit:
     log_details(verbose)
     try:
         with aws_settings(), tempfile.TemporaryDirectory(prefix="ddbio-demo-") as folder:
-            run(_demo(items, Path(folder)), lambda: say("Stopping."))
+            run(cancellable(_demo(items, Path(folder)), lambda: say("Stopping.")))
     except (asyncio.CancelledError, KeyboardInterrupt):
         say("Interrupted. Nothing is left running.")
         return Exit.INTERRUPTED

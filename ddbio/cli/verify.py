@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ddbio.cli import common
-from ddbio.cli.common import OutputOptions, whole
+from ddbio.cli.common import OutputOptions, named, number
 from ddbio.cli.failures import Exit, put_json
 from ddbio.cli.figures import verdict
 from ddbio.errors import UsageError
@@ -44,23 +44,17 @@ def verify(
     ],
     table: Annotated[
         str | None,
-        typer.Option(
+        named(
+            "TABLE",
+            "Compare the files with this table: the exported one or a copy. Default: check only the files.",
             "--table",
             "-t",
-            parser=common.name,
-            metavar="TABLE",
-            help="Compare the files with this table: the exported one or a copy. Default: check only the files.",
         ),
     ] = None,
     region: common.Region = None,
     processes: common.Processes = None,
     capacity: common.ReadCapacity = None,
-    concurrency: Annotated[
-        int,
-        typer.Option(
-            parser=whole(1), metavar="N", help="Segments (without --table: files) read concurrently in each process."
-        ),
-    ] = 8,
+    concurrency: Annotated[int, number("Segments (without --table: files) read concurrently in each process.")] = 8,
     consistent_read: common.ConsistentRead = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Write missing and different items to the table as they are in the files.")
