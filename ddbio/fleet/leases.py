@@ -80,12 +80,10 @@ class Leases:
 
     @property
     def splits_done(self) -> int:
-        """How many splits are done."""
         return len(self._splits) - self._open - sum(map(len, self._later))
 
     @property
     def done(self) -> bool:
-        """Every split is done."""
         return not self._open and not self._later
 
     @property
