@@ -82,7 +82,6 @@ _SECONDS_PER = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
 
 def capacity(text: str) -> Capacity:
-    """Parse a capacity."""
     try:
         return Capacity.parse(text)
     except UsageError as error:
@@ -119,7 +118,6 @@ def burst(text: str | float) -> float:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Parse a JSON object."""
     try:
         value = json.loads(text, object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:

@@ -56,13 +56,10 @@ def show(items: int, *, verbose: bool) -> Exit:
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the outermost handler of the process
         return fail(error, verbose=verbose)
-    for line in NEXT.split("\n"):
-        _print(line.format(where="" if shutil.which("ddbio") else f" (where ddbio is {_program()})"))
+    program = sys.argv[0] if Path(sys.argv[0]).name == "ddbio" else "python -m ddbio"
+    for line in NEXT.format(where="" if shutil.which("ddbio") else f" (where ddbio is {program})").split("\n"):
+        _print(line)
     return Exit.DONE
-
-
-def _program() -> str:
-    return sys.argv[0] if Path(sys.argv[0]).name == "ddbio" else "python -m ddbio"
 
 
 async def _demo(items: int, folder: Path) -> None:

@@ -84,7 +84,7 @@ class Desk:
                 if self.coordinator.leases.between_sources:
                     await self._commits.begin_next_source()
                     decision = self.coordinator.report(report, self.clock.now())
-        self._look_around()
+        self._check_limits()
         if self.coordinator.failure is not None:
             return Grant(rate=0.0, stop="abort")
         return msgspec.structs.replace(
@@ -108,7 +108,7 @@ class Desk:
         except DdbioError as failure:
             self.coordinator.abort(failure)
         coordinator.leases.release({number: self.ledger.split(number) for number in held})
-        if coordinator.leases.too_deadly:
+        if coordinator.leases.too_many_deaths:
             self.coordinator.abort(error)
         else:
             replaced = "" if coordinator.stopping else " Another one takes its place."
@@ -136,7 +136,7 @@ class Desk:
             self._fetching = asyncio.create_task(self.credentials(stale_key))
         return self._fetching
 
-    def _look_around(self) -> None:
+    def _check_limits(self) -> None:
         """Stop the job where it has reached a limit, and tell the observer how it is doing."""
         totals = self._progress.totals()
         if error := self.limits.too_many_rejects(self.ledger):

@@ -74,7 +74,7 @@ class Leases:
         """Splits of the current source that are not done."""
         self._slots = [_Slot() for _ in range(slots)]
         self._max_deaths = max_deaths
-        self.too_deadly = False
+        self.too_many_deaths = False
         """Too many workers have died with the same split or in the same slot: something about it kills them."""
         self.begin_next_source()
 
@@ -145,7 +145,7 @@ class Leases:
             state.holder = None
             state.epoch += 1
             state.deaths += 1
-        self.too_deadly |= max([deaths, *(state.deaths for state in held.values())]) >= self._max_deaths
+        self.too_many_deaths |= max([deaths, *(state.deaths for state in held.values())]) >= self._max_deaths
         return list(held)
 
     def release(self, progress: Mapping[int, SplitState]) -> None:
