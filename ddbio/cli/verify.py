@@ -13,7 +13,7 @@ from ddbio.cli.failures import Exit, put_json
 from ddbio.cli.figures import verdict
 from ddbio.errors import UsageError
 from ddbio.options import HALF, RETRY_SECONDS, Capacity, VerifyOptions
-from ddbio.report import Difference, VerifyReport
+from ddbio.report import VerifyReport
 
 if TYPE_CHECKING:
     from ddbio.cli.progress import QuietDisplay
@@ -104,16 +104,12 @@ def verify(
             write_capacity=write_capacity or HALF,
             retry_seconds=retry_timeout,
         )
-        return verify_export(options, on_difference=_print, **steering)
+        return verify_export(options, on_difference=lambda found: put_json(found.as_dict()), **steering)
 
     from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
 
     output = OutputOptions(report=report, quiet=quiet, verbose=verbose)
     return run_job(job, output, stream=table is not None, resumable=False, conclude=_conclude)
-
-
-def _print(difference: Difference) -> None:
-    put_json(difference.as_dict())
 
 
 def _conclude(report: VerifyReport, output: OutputOptions, display: QuietDisplay) -> Exit:
