@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -34,8 +33,8 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def whole(least: int, most: int | None = None) -> Callable[[Any], int]:
-    """Return a parser of whole numbers from `least` to `most`."""
+def number(meaning: str, *flags: str, least: int = 1, most: int | None = None, metavar: str = "N") -> Any:
+    """Declare an option that takes a whole number from `least` to `most`."""
     possible = f"a whole number from {least:,} to {most:,}" if most else f"a whole number of at least {least:,}"
 
     def read(text: Any) -> int:
@@ -47,7 +46,7 @@ def whole(least: int, most: int | None = None) -> Callable[[Any], int]:
             raise typer.BadParameter(f"{text!r} is not {possible}.")
         return value
 
-    return read
+    return typer.Option(*flags, parser=read, metavar=metavar, help=meaning)
 
 
 def one_of(*names: str) -> Any:
@@ -61,11 +60,15 @@ def one_of(*names: str) -> Any:
     return {"parser": read, "metavar": "|".join(names)}
 
 
-def name(text: str) -> str:
-    """Parse a name; names in AWS never begin or end with whitespace."""
-    if text != text.strip():
-        raise typer.BadParameter(f"{text!r} begins or ends with whitespace.")
-    return text
+def named(metavar: str, meaning: str, *flags: str) -> Any:
+    """Declare an option that takes a name; names in AWS never begin or end with whitespace."""
+
+    def read(text: str) -> str:
+        if text != text.strip():
+            raise typer.BadParameter(f"{text!r} begins or ends with whitespace.")
+        return text
+
+    return typer.Option(*flags, parser=read, metavar=metavar, help=meaning)
 
 
 def own_path(text: str) -> str:
@@ -79,7 +82,6 @@ _SECONDS_PER = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
 
 def capacity(text: str) -> Capacity:
-    """Parse a capacity."""
     try:
         return Capacity.parse(text)
     except UsageError as error:
@@ -116,7 +118,6 @@ def burst(text: str | float) -> float:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Parse a JSON object."""
     try:
         value = json.loads(text, object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:
@@ -133,44 +134,28 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-Table = Annotated[str, typer.Option("--table", "-t", parser=name, metavar="TABLE", help="Name or ARN of the table.")]
+Table = Annotated[str, named("TABLE", "Name or ARN of the table.", "--table", "-t")]
 Processes = Annotated[
     int | None,
-    typer.Option(
+    number(
+        "Maximum number of worker processes; a small budget or a small job uses fewer. Default: one per CPU core, or 1 "
+        "with standard input or output.",
         "--processes",
         "-p",
-        parser=whole(1),
-        metavar="N",
-        help="Maximum number of worker processes; a small budget or a small job uses fewer. Default: one per CPU core, "
-        "or 1 with standard input or output.",
     ),
 ]
 Region = Annotated[
     str | None,
-    typer.Option(
-        "--region",
-        "-r",
-        parser=name,
-        metavar="REGION",
-        help="AWS region. Default: AWS_REGION, AWS_DEFAULT_REGION, then the profile's region.",
+    named(
+        "REGION", "AWS region. Default: AWS_REGION, AWS_DEFAULT_REGION, then the profile's region.", "--region", "-r"
     ),
 ]
 Profile = Annotated[
-    str | None,
-    typer.Option(
-        parser=name, metavar="NAME", help="Profile in the AWS configuration. Default: AWS_PROFILE, then 'default'."
-    ),
+    str | None, named("NAME", "Profile in the AWS configuration. Default: AWS_PROFILE, then 'default'.")
 ]
-EndpointUrl = Annotated[
-    str | None,
-    typer.Option(parser=name, metavar="URL", help="Endpoint for DynamoDB and S3, for emulators and VPC endpoints."),
-]
-DynamodbEndpointUrl = Annotated[
-    str | None, typer.Option(parser=name, metavar="URL", help="Endpoint for DynamoDB; overrides --endpoint-url.")
-]
-S3EndpointUrl = Annotated[
-    str | None, typer.Option(parser=name, metavar="URL", help="Endpoint for S3; overrides --endpoint-url.")
-]
+EndpointUrl = Annotated[str | None, named("URL", "Endpoint for DynamoDB and S3, for emulators and VPC endpoints.")]
+DynamodbEndpointUrl = Annotated[str | None, named("URL", "Endpoint for DynamoDB; overrides --endpoint-url.")]
+S3EndpointUrl = Annotated[str | None, named("URL", "Endpoint for S3; overrides --endpoint-url.")]
 
 
 def _capacity_option(units: str, default: str) -> Any:
@@ -196,12 +181,7 @@ Burst = Annotated[
     ),
 ]
 MaxUnits = Annotated[
-    int | None,
-    typer.Option(
-        parser=whole(1),
-        metavar="N",
-        help="Stop with exit code 4 once this run has consumed N capacity units; the job can be resumed.",
-    ),
+    int | None, number("Stop with exit code 4 once this run has consumed N capacity units; the job can be resumed.")
 ]
 MaxDuration = Annotated[
     float | None,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from ddbio.cli import common
-from ddbio.cli.common import whole
+from ddbio.cli.common import number
 
 EXAMPLES = """\
 Examples:
@@ -19,8 +17,7 @@ Examples:
 
 
 def demo(
-    items: Annotated[int, typer.Option(parser=whole(1, 100_000), metavar="N", help="Number of items to move.")] = 1_000,
-    verbose: common.Verbose = False,
+    items: Annotated[int, number("Number of items to move.", most=100_000)] = 1_000, verbose: common.Verbose = False
 ) -> int:
     """Demonstrate export and import without an AWS account.
 

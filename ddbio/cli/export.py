@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ddbio.cli import common
-from ddbio.cli.common import STREAM, OutputOptions, json_object, one_of, whole
+from ddbio.cli.common import STREAM, OutputOptions, json_object, named, number, one_of
 from ddbio.errors import UsageError
 from ddbio.model import Compression, OutputFormat
 from ddbio.options import AUTO, MAX_SEGMENTS, RETRY_SECONDS, ExportOptions, S3Options, ScanFilter
@@ -52,31 +52,21 @@ def export(
     processes: common.Processes = None,
     capacity: common.CapacityLimit = None,
     size: Annotated[
-        int,
-        typer.Option(
-            "--size",
-            "-s",
-            parser=whole(1),
-            metavar="MB",
-            help="Maximum size of a file as written, in MB of 2^20 bytes.",
-        ),
+        int, number("Maximum size of a file as written, in MB of 2^20 bytes.", "--size", "-s", metavar="MB")
     ] = 1024,
     concurrency: Annotated[
         int | None,
-        typer.Option(
-            parser=whole(1),
-            metavar="N",
-            help="Segments read concurrently in each process; see below for memory. Default: adjusted for the highest "
-            "throughput, 32 at most.",
+        number(
+            "Segments read concurrently in each process; see below for memory. Default: adjusted for the highest "
+            "throughput, 32 at most."
         ),
     ] = None,
     segments: Annotated[
         int | None,
-        typer.Option(
-            parser=whole(1, MAX_SEGMENTS),
-            metavar="N",
-            help="Segments of the parallel Scan, 1 to 1,000,000. Default: chosen from the table's size and the number "
-            "of workers.",
+        number(
+            "Segments of the parallel Scan, 1 to 1,000,000. Default: chosen from the table's size and the number of "
+            "workers.",
+            most=MAX_SEGMENTS,
         ),
     ] = None,
     output_format: Annotated[
@@ -92,9 +82,7 @@ def export(
         Compression, typer.Option(**one_of("none", "gzip", "zstd"), help="Compression of the files.")
     ] = "none",
     consistent_read: common.ConsistentRead = False,
-    index: Annotated[
-        str | None, typer.Option(parser=common.name, metavar="NAME", help="Export this index instead of the table.")
-    ] = None,
+    index: Annotated[str | None, named("NAME", "Export this index instead of the table.")] = None,
     filter_expression: Annotated[
         str | None,
         typer.Option(
@@ -137,16 +125,9 @@ def export(
         Any,
         typer.Option(**one_of("AES256", "aws:kms", "aws:kms:dsse"), help="S3: server-side encryption of the objects."),
     ] = None,
-    sse_kms_key_id: Annotated[
-        str | None, typer.Option(parser=common.name, metavar="KEY", help="S3: ID or ARN of the KMS key.")
-    ] = None,
-    storage_class: Annotated[
-        str | None, typer.Option(parser=common.name, metavar="CLASS", help="S3: storage class, such as STANDARD_IA.")
-    ] = None,
-    acl: Annotated[
-        str | None,
-        typer.Option(parser=common.name, metavar="ACL", help="S3: canned ACL, such as bucket-owner-full-control."),
-    ] = None,
+    sse_kms_key_id: Annotated[str | None, named("KEY", "S3: ID or ARN of the KMS key.")] = None,
+    storage_class: Annotated[str | None, named("CLASS", "S3: storage class, such as STANDARD_IA.")] = None,
+    acl: Annotated[str | None, named("ACL", "S3: canned ACL, such as bucket-owner-full-control.")] = None,
     profile: common.Profile = None,
     endpoint_url: common.EndpointUrl = None,
     dynamodb_endpoint_url: common.DynamodbEndpointUrl = None,

@@ -41,7 +41,7 @@ def plan_line(plan: JobPlanned) -> str:
     if plan.source_bytes is not None:
         parts.append(f"{size(plan.source_bytes)} to read")
     parts.append(f"{'starting at' if plan.adaptive else 'at most'} {_rate(plan.budget)} {_unit(plan)}/s")
-    parts.append(f"{count(plan.processes, 'process', 'processes')}, {_splits(plan, plan.splits)}")
+    parts.append(f"{count(plan.processes, 'process', 'processes')}, {_splits(plan)}")
     if plan.items_done:
         parts.append(f"{count(plan.items_done, 'item')} already done")
     parts.append(_expected(plan))
@@ -156,9 +156,7 @@ class JobTracker:
             parts.append(f"{last.throttles:,} throttled")
         if last.rejected:
             parts.append(f"{last.rejected:,} rejected")
-        return " · ".join(
-            [*parts, f"{last.splits_done:,} of {_splits(self.plan, self.plan.splits)}", f"{byte_rate / 1e6:.1f} MB/s"]
-        )
+        return " · ".join([*parts, f"{last.splits_done:,} of {_splits(self.plan)}", f"{byte_rate / 1e6:.1f} MB/s"])
 
 
 class CheckTracker:
@@ -169,7 +167,6 @@ class CheckTracker:
         self._last = NOTHING
 
     def add(self, progress: Progress) -> None:
-        """Add the next event."""
         self._last = progress
 
     def done(self) -> float:
@@ -177,7 +174,6 @@ class CheckTracker:
         return min(self._last.bytes / self.plan.bytes, 1.0) if self.plan.bytes else 1.0
 
     def line(self) -> str:
-        """Format the progress line."""
         read, plan = self._last, self.plan
         files = f"{read.splits_done:,} of {count(plan.files, 'file')}"
         return f"{count(read.items, 'item')} · {size(read.bytes)} of {size(plan.bytes)} · {files}"
@@ -214,5 +210,5 @@ def _unit(plan: JobPlanned) -> str:
     return "WCU" if plan.command == "import" else "RCU"
 
 
-def _splits(plan: JobPlanned, number: int) -> str:
-    return count(number, "span" if plan.command == "import" else "segment")
+def _splits(plan: JobPlanned) -> str:
+    return count(plan.splits, "span" if plan.command == "import" else "segment")

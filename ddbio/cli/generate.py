@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ddbio.cli import common
-from ddbio.cli.common import STREAM, one_of, whole
+from ddbio.cli.common import STREAM, number, one_of
 from ddbio.cli.failures import Exit, fail, say
 from ddbio.cli.figures import duration, size
 from ddbio.generate import Shape, blocks, write_file
@@ -28,7 +28,7 @@ Examples:
 
 
 def generate(
-    count: Annotated[int, typer.Option("--count", "-c", parser=whole(0), metavar="N", help="Number of items.")],
+    count: Annotated[int, number("Number of items.", "--count", "-c", least=0)],
     file: Annotated[
         str,
         typer.Option(
@@ -46,12 +46,7 @@ def generate(
         ),
     ] = "small",
     seed: Annotated[
-        int | None,
-        typer.Option(
-            parser=whole(0),
-            metavar="N",
-            help="Seed of the random generator: equal seeds give equal items. Default: random.",
-        ),
+        int | None, number("Seed of the random generator: equal seeds give equal items. Default: random.", least=0)
     ] = None,
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,

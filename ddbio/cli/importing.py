@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ddbio.cli import common
-from ddbio.cli.common import STREAM, OutputOptions, one_of, whole
+from ddbio.cli.common import STREAM, OutputOptions, number, one_of
 from ddbio.model import InputFormat
 from ddbio.options import AUTO, RETRY_SECONDS, ImportOptions
 from ddbio.report import JobReport
@@ -57,11 +57,9 @@ def import_(
     capacity: common.CapacityLimit = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(
-            parser=whole(1),
-            metavar="N",
-            help="Batches in flight, and spans of files read, concurrently in each process; see below for memory. "
-            "Default: adjusted for the highest throughput, at most 128 batches and 16 spans.",
+        number(
+            "Batches in flight, and spans of files read, concurrently in each process; see below for memory. Default: "
+            "adjusted for the highest throughput, at most 128 batches and 16 spans."
         ),
     ] = None,
     input_format: Annotated[
@@ -81,9 +79,7 @@ def import_(
             help="File to which rejected records are appended. Default: a new file in the --state folder.",
         ),
     ] = None,
-    max_rejects: Annotated[
-        int, typer.Option(parser=whole(0), metavar="N", help="Stop when more than N records have been rejected.")
-    ] = 1_000,
+    max_rejects: Annotated[int, number("Stop when more than N records have been rejected.", least=0)] = 1_000,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected record.")] = False,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Import an incomplete export, with a warning.")

@@ -46,18 +46,10 @@ def _doubt(names: Sequence[str], value: str, arguments: Sequence[str]) -> str | 
     name = max(names, key=len)
     if not value.strip():
         return f"The value of {name} is empty: is a shell variable unset?"
-    if not _is_text(value):
+    if value.encode(errors="ignore").decode() != value:
         return f"The value of {name} is not UTF-8: {value!r}."
     if _OPTION.match(value) and value in arguments:
         return f"{name} has no value: {value} looks like an option. If it is the value, write {name}={value}."
     if value.startswith("=") and any(f"{short}{value}" in arguments for short in names if len(short) == 2):
         return f"A short option takes its value without the =: write {name}{value}."
     return None
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -66,7 +66,6 @@ class LogLines(QuietDisplay):
     _logged = 0.0
 
     def info(self, text: str) -> None:
-        """Print one line."""
         self.say(text)
 
     def _show(self, tracker: JobTracker | CheckTracker, seconds: float) -> None:

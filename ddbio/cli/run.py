@@ -46,10 +46,7 @@ def run_job(
     display = choose_display(quiet=output.quiet, plain=stream or output.verbose)
     try:
         with display:
-            control = Control()
-            report = run(
-                _pausable(job(observer=display, control=control), control, display), lambda: display.say(STOPPING)
-            )
+            report = runtime.run(cancellable(_pausable(job, display), lambda: display.say(STOPPING)))
         return conclude(report, output, display)
     except (asyncio.CancelledError, KeyboardInterrupt):
         if resumable and not display.planned:
@@ -88,16 +85,12 @@ def _failed(error: Exception, output: OutputOptions, display: QuietDisplay) -> E
     return code
 
 
-def run(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
-    """Run `main` on a new event loop.
+async def cancellable(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
+    """Run `main`.
 
     The first SIGINT, SIGTERM or SIGHUP (unless ignored) calls `stopping` and cancels `main`. The second ends the
     process immediately; worker processes end when the sockets of their parent close.
     """
-    return runtime.run(_cancellable(main, stopping))
-
-
-async def _cancellable(main: Coroutine[Any, Any, T], stopping: Callable[[], None]) -> T:
     task = asyncio.ensure_future(main)
     loop = asyncio.get_running_loop()
     stopped = False
@@ -121,14 +114,16 @@ async def _cancellable(main: Coroutine[Any, Any, T], stopping: Callable[[], None
             signal.signal(number, handler)
 
 
-async def _pausable(job: Coroutine[Any, Any, T], control: Control, observer: Observer) -> T:
+async def _pausable(job: Callable[..., Coroutine[Any, Any, T]], observer: Observer) -> T:
     """Run `job`; each SIGUSR1 pauses or resumes it."""
+    control = Control()
+    running = job(observer=observer, control=control)
     if not hasattr(signal, "SIGUSR1"):  # Windows
-        return await job
+        return await running
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, lambda: pause(control, observer, not control.paused))
     try:
-        return await job
+        return await running
     finally:
         loop.remove_signal_handler(signal.SIGUSR1)
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a late signal must not end a finished process

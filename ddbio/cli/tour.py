@@ -13,7 +13,7 @@ from pathlib import Path
 from ddbio.aws.session import Session
 from ddbio.cli.failures import Exit, fail, put, say
 from ddbio.cli.figures import duration, size
-from ddbio.cli.run import log_details, run
+from ddbio.cli.run import cancellable, log_details
 from ddbio.embedded import aws_settings, embedded_aws
 from ddbio.errors import LedgerError
 from ddbio.generate import blocks, write_file
@@ -23,6 +23,7 @@ from ddbio.jobs.import_ import import_table
 from ddbio.model import Compression, OutputFormat
 from ddbio.options import Capacity, Connection, ExportOptions, ImportOptions
 from ddbio.report import JobReport
+from ddbio.runtime import run
 from ddbio.words import count
 
 TABLE = "demo"
@@ -49,19 +50,16 @@ def show(items: int, *, verbose: bool) -> Exit:
     log_details(verbose)
     try:
         with aws_settings(), tempfile.TemporaryDirectory(prefix="ddbio-demo-") as folder:
-            run(_demo(items, Path(folder)), lambda: say("Stopping."))
+            run(cancellable(_demo(items, Path(folder)), lambda: say("Stopping.")))
     except (asyncio.CancelledError, KeyboardInterrupt):
         say("Interrupted. Nothing is left running.")
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the outermost handler of the process
         return fail(error, verbose=verbose)
-    for line in NEXT.split("\n"):
-        _print(line.format(where="" if shutil.which("ddbio") else f" (where ddbio is {_program()})"))
+    program = sys.argv[0] if Path(sys.argv[0]).name == "ddbio" else "python -m ddbio"
+    for line in NEXT.format(where="" if shutil.which("ddbio") else f" (where ddbio is {program})").split("\n"):
+        _print(line)
     return Exit.DONE
-
-
-def _program() -> str:
-    return sys.argv[0] if Path(sys.argv[0]).name == "ddbio" else "python -m ddbio"
 
 
 async def _demo(items: int, folder: Path) -> None:

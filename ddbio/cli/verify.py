@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ddbio.cli import common
-from ddbio.cli.common import OutputOptions, whole
+from ddbio.cli.common import OutputOptions, named, number
 from ddbio.cli.failures import Exit, put_json
 from ddbio.cli.figures import verdict
 from ddbio.errors import UsageError
 from ddbio.options import HALF, RETRY_SECONDS, Capacity, VerifyOptions
-from ddbio.report import Difference, VerifyReport
+from ddbio.report import VerifyReport
 
 if TYPE_CHECKING:
     from ddbio.cli.progress import QuietDisplay
@@ -44,23 +44,17 @@ def verify(
     ],
     table: Annotated[
         str | None,
-        typer.Option(
+        named(
+            "TABLE",
+            "Compare the files with this table: the exported one or a copy. Default: check only the files.",
             "--table",
             "-t",
-            parser=common.name,
-            metavar="TABLE",
-            help="Compare the files with this table: the exported one or a copy. Default: check only the files.",
         ),
     ] = None,
     region: common.Region = None,
     processes: common.Processes = None,
     capacity: common.ReadCapacity = None,
-    concurrency: Annotated[
-        int,
-        typer.Option(
-            parser=whole(1), metavar="N", help="Segments (without --table: files) read concurrently in each process."
-        ),
-    ] = 8,
+    concurrency: Annotated[int, number("Segments (without --table: files) read concurrently in each process.")] = 8,
     consistent_read: common.ConsistentRead = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Write missing and different items to the table as they are in the files.")
@@ -110,16 +104,12 @@ def verify(
             write_capacity=write_capacity or HALF,
             retry_seconds=retry_timeout,
         )
-        return verify_export(options, on_difference=_print, **steering)
+        return verify_export(options, on_difference=lambda found: put_json(found.as_dict()), **steering)
 
     from ddbio.cli.run import run_job  # noqa: PLC0415 - heavy, and not needed for help
 
     output = OutputOptions(report=report, quiet=quiet, verbose=verbose)
     return run_job(job, output, stream=table is not None, resumable=False, conclude=_conclude)
-
-
-def _print(difference: Difference) -> None:
-    put_json(difference.as_dict())
 
 
 def _conclude(report: VerifyReport, output: OutputOptions, display: QuietDisplay) -> Exit:

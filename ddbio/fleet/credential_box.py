@@ -24,7 +24,6 @@ class CredentialBox:
         """The access key that the service refused, until new credentials arrive."""
 
     def update(self, credentials: Credentials) -> None:
-        """Replace the credentials."""
         if credentials != self._current:
             self._current = credentials
             self.stale_key = None
@@ -32,7 +31,6 @@ class CredentialBox:
             self._changed = asyncio.Event()
 
     async def get(self) -> Credentials:
-        """Return the newest credentials."""
         return self._current
 
     async def renew(self, stale: Credentials) -> Credentials:

@@ -108,7 +108,7 @@ class Desk:
         except DdbioError as failure:
             self.coordinator.abort(failure)
         coordinator.leases.release({number: self.ledger.split(number) for number in held})
-        if coordinator.leases.too_deadly:
+        if coordinator.leases.too_many_deaths:
             self.coordinator.abort(error)
         else:
             replaced = "" if coordinator.stopping else " Another one takes its place."

@@ -53,7 +53,6 @@ class JobProgress:
             self.report(totals)
 
     def report(self, totals: Moment) -> None:
-        """Report these totals."""
         now = self._reported_at = self.clock.now()
         items, size, used = self._before
         self.observer(

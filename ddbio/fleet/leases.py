@@ -74,18 +74,16 @@ class Leases:
         """Splits of the current source that are not done."""
         self._slots = [_Slot() for _ in range(slots)]
         self._max_deaths = max_deaths
-        self.too_deadly = False
+        self.too_many_deaths = False
         """Too many workers have died with the same split or in the same slot: something about it kills them."""
         self.begin_next_source()
 
     @property
     def splits_done(self) -> int:
-        """How many splits are done."""
         return len(self._splits) - self._open - sum(map(len, self._later))
 
     @property
     def done(self) -> bool:
-        """Every split is done."""
         return not self._open and not self._later
 
     @property
@@ -147,7 +145,7 @@ class Leases:
             state.holder = None
             state.epoch += 1
             state.deaths += 1
-        self.too_deadly |= max([deaths, *(state.deaths for state in held.values())]) >= self._max_deaths
+        self.too_many_deaths |= max([deaths, *(state.deaths for state in held.values())]) >= self._max_deaths
         return list(held)
 
     def release(self, progress: Mapping[int, SplitState]) -> None:

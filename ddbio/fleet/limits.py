@@ -27,10 +27,11 @@ class Limits:
         """Return the error with which the job ends, if it has rejected more records than it tolerates."""
         if ledger.rejected <= self.max_rejects:
             return None
-        message = "Stopped at the first rejected record (--strict, or --max-rejects 0)."
         if self.max_rejects:
-            message = f"{count(ledger.rejected, 'record was', 'records were')} rejected, more than the "
-            message += f"{self.max_rejects:,} allowed."
+            rejected = count(ledger.rejected, "record was", "records were")
+            message = f"{rejected} rejected, more than the {self.max_rejects:,} allowed."
+        else:
+            message = "Stopped at the first rejected record (--strict, or --max-rejects 0)."
         goes_on = "continue with --resume" if ledger.has_journal else "start over"
         return TooManyRejectsError(
             message,

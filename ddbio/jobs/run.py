@@ -141,7 +141,7 @@ class Run:
 
     def _came_to_nothing(self, error: DdbioError) -> bool:
         """Whether the run failed before it did anything; what a worker did that was killed is not known."""
-        did_something = self.coordinator.leases.too_deadly or any(usage.items for usage in self.coordinator.usages)
+        did_something = self.coordinator.leases.too_many_deaths or any(usage.items for usage in self.coordinator.usages)
         return not (did_something or isinstance(error, LimitReachedError))
 
     async def _seal_in_time(self, *, forget: bool = False) -> bool:

@@ -36,7 +36,7 @@ from ddbio.pipeline.tuning import DEFAULT as PIPELINE
 from ddbio.pipeline.tuning import Tuning as PipelineTuning
 from ddbio.storage.base import Sink
 from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
-from tests.kit.fakes import FakeTable, MemorySink
+from tests.kit.fakes import FakeTable, MemorySink, run_virtual
 
 CREDENTIALS = Credentials("AKIA", "secret")
 FACTS = TableFacts("T", "eu-west-1", "http://localhost:8000", (KeyAttribute("pk", "S", 2_048),), ("pk",))
@@ -177,3 +177,13 @@ class Fleet:
     def kill(self, number: int) -> None:
         """End a worker at once, as the end of its process would."""
         self.carrier.kill(number)
+
+
+def run(fleet: Fleet) -> float:
+    """Run the fleet; return the virtual seconds that it took."""
+
+    async def main() -> float:
+        await fleet.run()
+        return asyncio.get_running_loop().time()
+
+    return run_virtual(main())

@@ -21,7 +21,7 @@ from ddbio.ledger.positions import AtOffset
 from ddbio.storage.local.source import LocalSource
 from ddbio.wire.transport import Reply
 from tests.kit.fakes import FakeTable, error_reply, reply, run_virtual
-from tests.kit.fleets import Fleet, import_job
+from tests.kit.fleets import Fleet, import_job, run
 from tests.kit.marks import examples, few
 
 
@@ -35,16 +35,6 @@ def importing(folder: Path, workers: int = 1, budget: float = 1e6, concurrency: 
     job = import_job(folder, concurrency=concurrency)
     rejects = folder.with_name(f"{folder.name}.rejects")
     return Fleet(job, FakeTable(), splits, budget, workers, max_rejects=1_000, rejects=rejects)
-
-
-def run(fleet: Fleet) -> float:
-    """Run the fleet; return the virtual seconds that it took."""
-
-    async def main() -> float:
-        await fleet.run()
-        return asyncio.get_running_loop().time()
-
-    return run_virtual(main())
 
 
 def write_files(folder: Path, files: list[list[str]]) -> Path:

@@ -33,7 +33,7 @@ from ddbio.wire.signing import Credentials
 from ddbio.wire.transport import Reply
 from tests.kit.credentials import FakeCredentials
 from tests.kit.fakes import FakeTable, MemorySink, error_reply, reply, run_virtual
-from tests.kit.fleets import CREDENTIALS, Fleet, export_job, import_job
+from tests.kit.fleets import CREDENTIALS, Fleet, export_job, import_job, run
 from tests.kit.marks import few
 
 PAGE = 128.0
@@ -67,16 +67,6 @@ def importing(source: Path, lines: list[str], span: int, budget: float = 1e6, wo
 
 def put_lines(count: int) -> list[str]:
     return [json.dumps({"pk": f"key {number}", "n": number}) for number in range(count)]
-
-
-def run(fleet: Fleet) -> float:
-    """Run the fleet; return the virtual seconds that it took."""
-
-    async def main() -> float:
-        await fleet.run()
-        return asyncio.get_running_loop().time()
-
-    return run_virtual(main())
 
 
 def exported(sink: MemorySink) -> list[str]:
