@@ -38,7 +38,7 @@ def _start() -> ThreadedMotoServer:
         from moto.server import ThreadedMotoServer  # noqa: PLC0415 - optional, and half a second
     except ImportError as error:
         raise PreflightError(
-            "The embedded server needs moto, which is not installed.", hint="Install it: pip install 'moto[server]'"
+            "The emulators need moto, which is not installed.", hint="Install it: pip install 'moto[server]'"
         ) from error
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(HOST, 0, verbose=False)

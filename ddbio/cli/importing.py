@@ -80,7 +80,7 @@ def import_(
         ),
     ] = None,
     max_rejects: Annotated[int, number("Stop when more than N records have been rejected.", least=0)] = 1_000,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected record.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop as soon as a record is rejected.")] = False,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Import an incomplete export, with a warning.")
     ] = False,

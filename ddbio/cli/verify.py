@@ -24,7 +24,7 @@ Examples:
 \b
   Check the files of an export against its manifest:
     ddbio verify -s orders/
-    ddbio verify -s s3://backup/orders
+    ddbio verify -r eu-west-1 -s s3://backup/orders
 \b
   Compare them with the table too, with at most 1,000 read units per second:
     ddbio verify -r eu-west-1 -s orders/ -t Orders -c 1000

@@ -63,7 +63,7 @@ def test_demo_without_moto_says_how_to_get_it(tmp_path: Path) -> None:
     done = ddbio("demo", environment={"PYTHONPATH": str(tmp_path)})
     assert done.code == 1
     assert done.errors == [
-        "error: The embedded server needs moto, which is not installed. Install it: pip install 'moto[server]'"
+        "error: The emulators need moto, which is not installed. Install it: pip install 'moto[server]'"
     ]
 
 
