@@ -158,6 +158,15 @@ def test_an_entry_may_have_more_members(entry: JournalEntry) -> None:
     assert msgspec.json.decode(msgspec.json.encode(document), type=JournalEntry) == entry
 
 
+@pytest.mark.parametrize("entry", [*EXPORTING, *IMPORTING, *STATE], ids=lambda entry: type(entry).__name__)
+def test_an_entry_may_lack_the_members_that_have_defaults(entry: JournalEntry) -> None:
+    needed = [each for each in msgspec.structs.fields(type(entry)) if each.required]
+    document = msgspec.json.decode(msgspec.json.encode(entry))
+    earlier = {name: document[name] for name in ("type", *(each.encode_name for each in needed))}
+    expected = type(entry)(**{each.name: getattr(entry, each.name) for each in needed})
+    assert msgspec.json.decode(msgspec.json.encode(earlier), type=JournalEntry) == expected
+
+
 def test_a_manifest_may_have_more_members() -> None:
     (text,) = golden("manifest-2").values()
     document = later(msgspec.json.decode(text) | {"checksum": None})
