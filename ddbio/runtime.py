@@ -45,8 +45,11 @@ def _tune_malloc() -> None:
 
 
 @contextmanager
-def threads(count: int) -> Iterator[Executor]:
-    """Provide `count` threads for blocking calls; leaving the context does not wait for abandoned calls."""
+def threads(count: int = 4) -> Iterator[Executor]:
+    """Provide threads for files, compression and checksums, which release the GIL.
+
+    Leaving the context does not wait for abandoned calls.
+    """
     executor = ThreadPoolExecutor(count, thread_name_prefix="ddbio")
     try:
         yield executor

@@ -60,6 +60,3 @@ EXIT_SECONDS = 2.0
 """Time that a worker process has to exit once its socket is closed, before it is killed."""
 
 # The worker's side
-
-THREADS = 4
-"""Threads for files, compression and checksums, which release the GIL."""

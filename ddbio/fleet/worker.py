@@ -18,7 +18,7 @@ from ddbio.fleet.credential_box import CredentialBox
 from ddbio.fleet.engine import Engine, EngineFactory, Tools
 from ddbio.fleet.failure import describe
 from ddbio.fleet.protocol import Failure, Grant, Report, Welcome, lanes_for
-from ddbio.fleet.tuning import REPORT_PAUSE, REPORT_SECONDS, THREADS
+from ddbio.fleet.tuning import REPORT_PAUSE, REPORT_SECONDS
 from ddbio.ledger.entries import Lease
 from ddbio.pipeline.job import FIRST_LANES
 from ddbio.pipeline.lanes import Lanes
@@ -88,7 +88,7 @@ class Worker:
         """Work until asked to stop; returns what went wrong."""
         failure: Failure | None = None
         try:
-            with threads(THREADS) as executor:
+            with threads() as executor:
                 tools = Tools(
                     governor=self._governor,
                     credentials=self._credentials,

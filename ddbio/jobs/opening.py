@@ -24,9 +24,6 @@ from ddbio.storage import S3, parse_location
 from ddbio.storage.base import Sink, Source
 from ddbio.wire.signing import CredentialProvider, Credentials, StaticCredentials
 
-THREADS = 4
-"""For files, compression and checksums, which release the GIL."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
@@ -86,7 +83,7 @@ async def opened(
     """
     in_s3 = [isinstance(parse_location(location), S3) for location in locations]
     async with AsyncExitStack() as stack:
-        executor = stack.enter_context(threads(THREADS))
+        executor = stack.enter_context(threads())
         session = None
         if table or any(in_s3):
             session = await stack.enter_async_context(Session(connection))
