@@ -131,9 +131,7 @@ def in_gzip() -> Iterator[str]:
     yield "in.json.gz"
 
 
-@pytest.mark.parametrize(
-    "source", few([through_a_pipe, in_a_sparse_file, in_gzip], 0), ids=lambda source: source.__name__
-)
+@pytest.mark.parametrize("source", few([through_a_pipe, in_a_sparse_file, in_gzip]), ids=lambda source: source.__name__)
 def test_line_of_500_mb(
     source: Callable[[], AbstractContextManager[str]], dynalite_process: Server, table: str, usual_peak: int
 ) -> None:
@@ -180,7 +178,7 @@ def closed_folder_in_a_glob(root: Path) -> Path:
 CLOSED = [closed_file, closed_file_in_a_folder, closed_folder_in_a_folder, closed_folder_in_a_glob]
 
 
-@pytest.mark.parametrize("close", CLOSED, ids=lambda close: close.__name__)
+@pytest.mark.parametrize("close", few(CLOSED, 0), ids=lambda close: close.__name__)
 def test_no_permission(close: Callable[[Path], Path], dynalite_process: Server, table: str, tmp_path: Path) -> None:
     """One line says what could not be read, and the exit code is 1."""
     root = tmp_path / "root"

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,7 @@ def named(kind: str, key: Item) -> tuple[str, str]:
     return kind, json.dumps(key, sort_keys=True)
 
 
-@pytest.mark.parametrize("compress", ["none", "gzip", "zstd"])
-@pytest.mark.parametrize("form", ["jsonl", "dynamodb-json"])
+@pytest.mark.parametrize(("form", "compress"), few(product(["jsonl", "dynamodb-json"], ["none", "gzip", "zstd"]), 0, 5))
 async def test_what_is_changed_in_the_table_is_found_and_mended(
     dynalite: Server, moto: Server, tmp_path: Path, form: OutputFormat, compress: Compression
 ) -> None:

@@ -87,6 +87,14 @@ class Imports:
     async def interrupt(self, chunks: int = 4, delay: float = 0.0, **options: Any) -> bool:
         return await cancelled(asyncio.ensure_future(self.run(**options)), self.journaled.more(chunks), delay)
 
+    async def interrupt_after_a_reject(self) -> Path:
+        """Interrupt the import, again if need be (its first spans may have no rejects); the rejects file."""
+        assert await self.interrupt(3)
+        while not self.rejects:
+            assert await self.interrupt(3, resume=True)
+        (rejects,) = self.rejects
+        return rejects
+
     @property
     def warnings(self) -> list[str]:
         return [event.message for event in self.events if isinstance(event, Warned)]
@@ -192,8 +200,7 @@ async def test_an_import_whose_manifest_failed_can_be_resumed(
 
 
 async def test_rejects_that_no_commit_speaks_of_are_cut_off(imports: Imports) -> None:
-    await imports.interrupt(3)
-    (rejects,) = imports.rejects
+    rejects = await imports.interrupt_after_a_reject()
     with rejects.open("a") as file:
         file.write(rejects.read_text()[:60])
     imports.check(await imports.run(resume=True))
@@ -213,10 +220,7 @@ async def test_rejects_of_another_job_survive_ones_resuming(imports: Imports, tm
 
 
 async def test_a_rejects_file_that_somebody_has_shortened_stays_text(imports: Imports) -> None:
-    assert await imports.interrupt(3)
-    while not imports.rejects:  # the first spans may have none
-        assert await imports.interrupt(3, resume=True)
-    (rejects,) = imports.rejects
+    rejects = await imports.interrupt_after_a_reject()
     rejects.write_text("")
     await imports.run(resume=True)
     assert all(json.loads(line)["ddbio_reject"] for line in rejects.read_text().splitlines())

@@ -9,9 +9,11 @@ import typer
 
 from ddbio.cli import app, main
 from ddbio.cli.parsing import Command
+from tests.kit.marks import few
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 OPTIONS = [(name, option) for name in COMMANDS for option in COMMANDS[name].params if not option.multiple]
+SOME = range(0, len(OPTIONS), 8)
 
 
 def refused(capsys: pytest.CaptureFixture[str], words: list[str], told: str) -> None:
@@ -23,7 +25,7 @@ def refused(capsys: pytest.CaptureFixture[str], words: list[str], told: str) -> 
     assert told in err
 
 
-@pytest.mark.parametrize(("command", "option"), OPTIONS)
+@pytest.mark.parametrize(("command", "option"), few(OPTIONS, *SOME))
 def test_an_option_that_is_given_twice_is_refused(
     command: str, option: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -44,7 +46,7 @@ def test_so_is_one_before_the_command(flag: str, capsys: pytest.CaptureFixture[s
     refused(capsys, [flag, flag], f"{flag}")
 
 
-@pytest.mark.parametrize(("command", "option"), [each for each in OPTIONS if not each[1].is_flag])
+@pytest.mark.parametrize(("command", "option"), few([each for each in OPTIONS if not each[1].is_flag], *SOME))
 def test_a_value_that_is_empty_or_another_option_is_refused(
     command: str, option: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
