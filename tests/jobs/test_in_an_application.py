@@ -6,6 +6,7 @@ Every test runs on asyncio's default loop and on uvloop.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -70,6 +71,7 @@ class Application:
     def run(self, main: Main) -> None:
         """Run `main`. Nothing but its effects on files and tables may remain."""
         self._loop_factory().close()  # libuv's first loop opens a pipe for the process
+        gc.collect()  # what earlier tests left may hold descriptors
         before = around()
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(self._observed(main))
