@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.kit.command import ddbio, end, start
 from tests.kit.servers.aws import Server
 from tests.kit.servers.process import run_counting, run_faults
@@ -64,6 +66,7 @@ async def test_budgets_are_kept(tmp_path: Path) -> None:
     assert account["throttled"] == {}
 
 
+@pytest.mark.exhaustive
 def test_an_adaptive_budget_yields_to_throttling(tmp_path: Path) -> None:
     with bearing("400", "1", "--mode", "canned", "--size-mb", "20") as server:
         done = ddbio(

@@ -101,6 +101,7 @@ async def test_an_export_to_s3_is_steered_there(seaweed: Server) -> None:
     assert {row["budget"] for row in json.loads(done.out)["timeline"]} == {0, 100, 10_000}
 
 
+@pytest.mark.exhaustive
 async def test_a_running_import_is_steered(tmp_path: Path) -> None:
     source, state = tmp_path / "items.json", tmp_path / "state"
     source.write_text("".join(json.dumps({"pk": f"p{i}", "sk": i}) + "\n" for i in range(8_000)))

@@ -177,6 +177,7 @@ async def test_part_of_a_file_is_reported_missing_without_a_manifest(server: Cou
         assert await warnings(server, out / FIRST, tmp_path / "c") == []
 
 
+@pytest.mark.exhaustive
 async def test_in_s3_an_export_is_to_be_whole_too(server: CountingServer, moto: Server, tmp_path: Path) -> None:
     bucket, client = moto.create_bucket(), moto.client("s3")
     whole, part = f"s3://{bucket}/in/whole", f"s3://{bucket}/in/part"
